@@ -1,0 +1,32 @@
+# protoc over proto/ and over the google/rpc files that the wheel googleapis-common-protos carries.
+set(proto_out ${CMAKE_BINARY_DIR}/generated)
+file(MAKE_DIRECTORY ${proto_out})
+find_program(LFM2_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
+
+function(lfm2_proto_library name)
+  cmake_parse_arguments(arg "GRPC" "ROOT" "FILES" ${ARGN})
+  set(sources)
+  foreach(file ${arg_FILES})
+    string(REGEX REPLACE "\\.proto$" "" stem ${file})
+    set(outputs ${proto_out}/${stem}.pb.cc ${proto_out}/${stem}.pb.h)
+    set(flags --cpp_out=${proto_out})
+    if(arg_GRPC)
+      list(APPEND outputs ${proto_out}/${stem}.grpc.pb.cc ${proto_out}/${stem}.grpc.pb.h)
+      list(APPEND flags --grpc_out=${proto_out} --plugin=protoc-gen-grpc=${LFM2_GRPC_PLUGIN})
+    endif()
+    add_custom_command(OUTPUT ${outputs}
+      COMMAND protobuf::protoc -I ${CMAKE_SOURCE_DIR}/proto -I ${LFM2_DEPS} ${flags} ${arg_ROOT}/${file}
+      DEPENDS ${arg_ROOT}/${file} VERBATIM)
+    list(APPEND sources ${outputs})
+  endforeach()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} SYSTEM PUBLIC ${proto_out})
+  target_link_libraries(${name} PUBLIC protobuf::libprotobuf)
+endfunction()
+
+file(GLOB service_protos RELATIVE ${CMAKE_SOURCE_DIR}/proto CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/proto/lfm2/v1/*.proto)
+lfm2_proto_library(lfm2_google_rpc ROOT ${LFM2_DEPS} FILES google/rpc/status.proto google/rpc/code.proto google/rpc/error_details.proto)
+lfm2_proto_library(lfm2_job_proto ROOT ${CMAKE_SOURCE_DIR}/proto FILES lfm2/internal/worker.proto)
+lfm2_proto_library(lfm2_proto GRPC ROOT ${CMAKE_SOURCE_DIR}/proto FILES ${service_protos})
+target_link_libraries(lfm2_proto PUBLIC lfm2_google_rpc ${LFM2_GRPCPP_ERROR_DETAILS} gRPC::grpc++ gRPC::grpc++_reflection)
+file(MAKE_DIRECTORY ${proto_out}/grpc_health)

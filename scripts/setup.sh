@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs everything the build needs: Debian packages, and the wheels that carry LibTorch and google/rpc, into .deps/.
+#   scripts/setup.sh            CPU
+#   CUDA=1 scripts/setup.sh     also the CUDA libraries that LibTorch loads at run time (5 GB)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=$(grep -v '^#' deps/apt.txt)
+missing=()
+for package in $packages; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  sudo=""
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  echo "setup: installing ${#missing[@]} packages: ${missing[*]}"
+  $sudo apt-get update -qq
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# Unpacks the wheels that a list pins into .deps/python, once per content of that list. The wheel's tags are given, so the
+# host's own Python version does not matter: nothing of it is ever run.
+unpack() {
+  local list=$1 stamp
+  stamp=.deps/stamps/$(sha256sum "$list" | cut -c1-16)
+  [ -e "$stamp" ] && return
+  echo "setup: fetching what $list pins"
+  mkdir -p .deps/stamps .deps/python
+  python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --no-deps --upgrade --target .deps/python --only-binary=:all: --require-hashes \
+    --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 \
+    --platform manylinux2014_x86_64 --platform any -r "$list"
+  touch "$stamp"
+}
+unpack deps/wheels-cpu.txt
+if [ "${CUDA:-0}" = 1 ]; then unpack deps/wheels-cuda.txt; fi
+echo "setup: done"
