@@ -1,0 +1,85 @@
+// config.json of a model, checked: the one place that knows the two architectures.
+//
+// A layer is a list of stages, a stage is a norm and the branches that share it: x += sum(branch(norm(x))). Everything
+// else (decoder, weights, export, parity) walks that list and never asks which architecture it is.
+// Source of the layouts: shared design notes "The models, exactly" 1 and 2; transformers' Lfm2Config for the keys.
+// Thread rule: plain data. No LibTorch.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace lfm2 {
+
+enum class Architecture { kLfm2, kHybrid };
+
+// Sub-blocks, each with its own tensors under "model.layers.<i>.<prefix>.".
+enum class BlockKind { kAttention, kShortConv, kDiagonalSsm, kGatedMlp };
+
+struct Branch {
+  BlockKind kind;
+  std::string prefix;  // "self_attn", "conv", "ssm", "feed_forward", "mlp"
+};
+
+struct Stage {
+  std::string norm;  // "operator_norm", "ffn_norm", "attention_norm", "ssm_norm"
+  std::vector<Branch> branches;
+};
+
+using Layer = std::vector<Stage>;
+
+struct TensorSpec {
+  std::string name;  // Hugging Face's state-dict name, e.g. "model.layers.0.conv.in_proj.weight"
+  std::vector<int64_t> shape;
+};
+
+struct ModelConfig {
+  Architecture architecture = Architecture::kLfm2;
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;  // effective width of the feed-forward: rows of w1 / gate_proj
+  int64_t num_attention_heads = 0;
+  int64_t num_key_value_heads = 0;
+  int64_t head_dim = 0;
+  int64_t conv_kernel = 3;     // conv_L_cache; LFM2 only
+  bool conv_bias = false;      // LFM2 only: bias on conv, in_proj and out_proj
+  int64_t ssm_state_size = 0;  // hybrid only
+  bool parallel_residual = false;  // hybrid only
+  double rope_theta = 10000.0;
+  double norm_eps = 1e-5;
+  bool tie_word_embeddings = true;
+  bool qk_norm = false;  // RMSNorm over head_dim on q and k before RoPE: LFM2
+  int64_t max_position_embeddings = 0;  // 0: no limit of its own (hybrid without one)
+  std::optional<int32_t> bos_token_id, eos_token_id, pad_token_id;
+  std::vector<int32_t> eos_token_ids;  // all of generation_config / config when a list is given
+  // One entry a layer: does it carry attention (instead of the conv for LFM2, beside the SSM for the hybrid)?
+  std::vector<bool> attention_layers;
+  // LFM2: width that block_auto_adjust_ff_dim's formula gives; must equal the weights' when present.
+  std::optional<int64_t> formula_intermediate_size;
+
+  int64_t num_layers() const { return static_cast<int64_t>(attention_layers.size()); }
+  std::vector<Layer> Layers() const;             // the explicit list of sub-blocks
+  std::string_view final_norm() const;           // "model.embedding_norm" or "model.norm"
+  std::string_view attention_out_proj() const;   // "out_proj" (LFM2) or "o_proj" (hybrid)
+  std::vector<TensorSpec> TensorSpecs() const;   // every tensor of the state dict; lm_head only when untied
+  int64_t ParameterCount() const;                // tied weights counted once
+};
+
+// Parses and checks: legacy keys accepted, contradictions refused, every size bounded (kDefaultLimits).
+// kConfigInvalid naming the key, its value and the rule.
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text);
+
+// config.json text that ParseModelConfig reads back to an equal config, and that transformers loads for LFM2
+// (model_type "lfm2", architectures, layer_types, rope_parameters). For the hybrid, model_type "lfm2_ssm_hybrid" with an
+// explicit "layer_types" list beside "attn_every" when one exists.
+std::string ModelConfigToJson(const ModelConfig& config);
+
+// attn_every compiled to the explicit list: layer i attends when k > 0 and (i + 1) % k == 0.
+std::vector<bool> AttentionEvery(int64_t num_layers, int64_t attn_every);
+
+}  // namespace lfm2

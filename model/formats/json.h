@@ -1,0 +1,24 @@
+// JSON from outside, read with limits: bytes, depth, and duplicate keys refused (a parser differential otherwise).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "model/core/limits.h"
+
+namespace lfm2 {
+
+using Json = nlohmann::ordered_json;
+
+struct JsonLimits {
+  int64_t bytes = kDefaultLimits.json_bytes;
+  int64_t depth = kDefaultLimits.json_depth;
+};
+
+// kInvalidArgument with the byte offset and the rule broken. Never throws.
+absl::StatusOr<Json> ParseJson(std::string_view text, const JsonLimits& limits = {});
+
+}  // namespace lfm2

@@ -1,0 +1,63 @@
+// Text to token ids and back. Ids equal those of the Rust `tokenizers` for tokenizer.json, of sentencepiece for .model.
+//
+// Thread rule: const after load; every method may be called from many threads. Ownership: shared_ptr<const Tokenizer>.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace lfm2 {
+
+struct EncodeOptions {
+  bool add_special = true;     // BOS and the like, as the tokenizer's post-processor says
+  bool parse_special = false;  // text such as "<|im_start|>" becomes the special token; off for a user's text
+};
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, const EncodeOptions& options) const = 0;
+  // Whole sequence to text; invalid UTF-8 becomes U+FFFD as in the reference. kInvalidArgument for an id out of range.
+  virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids, bool skip_special) const = 0;
+  // The bytes one token stands for in the middle of a text (may be part of a character); empty for special tokens when
+  // skip_special. Concatenation over a sequence, with the first token's leading-space rule of sentencepiece applied by
+  // `first`, equals Decode before the replacement of invalid UTF-8.
+  virtual std::string TokenBytes(int32_t id, bool skip_special, bool first) const = 0;
+  virtual std::optional<int32_t> TokenId(std::string_view token) const = 0;  // exact vocabulary entry
+  virtual bool IsSpecial(int32_t id) const = 0;
+
+  int32_t vocab_size() const { return vocab_size_; }  // highest id + 1
+  std::optional<int32_t> bos() const { return bos_; }
+  std::optional<int32_t> eos() const { return eos_; }
+  std::optional<int32_t> pad() const { return pad_; }
+  const std::string& kind() const { return kind_; }              // "bpe", "sentencepiece", "bytes"
+  const std::string& sha256() const { return sha256_; }          // of the tokenizer file (for bytes: of its definition)
+  const std::string& chat_template() const { return chat_template_; }  // Jinja source, or empty
+
+ protected:
+  int32_t vocab_size_ = 0;
+  std::optional<int32_t> bos_, eos_, pad_;
+  std::string kind_, sha256_, chat_template_;
+};
+
+// A folder with tokenizer.json or tokenizer.model (and tokenizer_config.json, chat_template.jinja when there), or one such
+// file. A folder with neither but a bytes marker file "bytes_tokenizer.json" gives the byte tokenizer.
+// kTokenizerInvalid naming the part that is wrong or unknown, kFileNotFound.
+absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& path);
+
+// Ids 0..255 are the bytes, then 256 pad, 257 bos, 258 eos.
+std::shared_ptr<const Tokenizer> MakeByteTokenizer();
+
+// Copies the files LoadTokenizer would read into `directory` (for the byte tokenizer: writes its marker file).
+absl::Status CopyTokenizerFiles(const std::filesystem::path& source, const std::filesystem::path& directory);
+
+}  // namespace lfm2
