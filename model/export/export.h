@@ -1,0 +1,41 @@
+// A model folder to files for other programs: NPZ + meta JSON, or safetensors as a Hugging Face folder. Written aside, read
+// back, compared tensor by tensor, then renamed: the destination is absent or complete and right.
+// Thread rule: synchronous. Memory: one tensor at a time.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/formats/model_folder.h"
+
+namespace lfm2 {
+
+enum class ExportFormat { kNpz, kSafetensors };
+
+struct ExportedFile {
+  std::string name;  // plain name inside the directory
+  int64_t bytes = 0;
+  std::string sha256;
+};
+
+struct ExportRequest {
+  ExportFormat format = ExportFormat::kNpz;
+  std::filesystem::path destination;  // directory that will hold the files; must not exist
+  std::string model_name;             // for the meta JSON
+  std::string model_version;
+  std::string tokenizer_sha256;
+  std::filesystem::path tokenizer_dir;  // copied beside safetensors; may be empty
+};
+
+// kExportMismatch naming the tensor when the read-back differs; kDiskFull.
+absl::StatusOr<std::vector<ExportedFile>> ExportModel(const ModelFolder& model, const ExportRequest& request,
+                                                      const std::function<void(int64_t, int64_t)>& progress);
+
+// The meta JSON of an NPZ: config, tensor names, shapes, dtypes, llama.cpp name of each, tokenizer hash, SHA-256.
+// llama.cpp's name of a state-dict name, e.g. "blk.0.shortconv.in_proj.weight"; model.md section 5.
+std::string LlamaCppName(const ModelConfig& config, const std::string& name);
+
+}  // namespace lfm2
