@@ -1,0 +1,81 @@
+// A training run as plain data, and what it tells while it runs. No LibTorch: the client's request, the job store and the
+// training loop share it. Flags of the same names: `lfm2ctl train start --help`.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace lfm2 {
+
+enum class LrSchedule { kConstant, kLinear, kCosine, kWsd };
+enum class TrainDtype { kAuto, kFloat32, kBfloat16 };  // bfloat16: autocast; master weights stay float32
+
+struct TrainSpec {
+  int64_t steps = 200;
+  int64_t batch_size = 4;
+  int64_t seq_len = 128;
+  int64_t grad_accumulation = 1;  // micro-batches a step; the loss is normalised by the tokens of the whole step
+  double lr = 3e-4;
+  double min_lr_ratio = 0.0;      // final lr / lr of linear, cosine and wsd
+  int64_t warmup_steps = 0;
+  double wsd_decay_ratio = 0.2;   // share of the steps that decays
+  LrSchedule schedule = LrSchedule::kConstant;
+  double weight_decay = 0.1;
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
+  double clip_norm = 1.0;         // 0: off
+  double eval_ratio = 0.0;        // share of the tokens held out; 0: no evaluation
+  int64_t eval_every = 50;        // steps
+  int64_t checkpoint_every = 50;  // steps; the last step always makes one
+  int64_t keep_checkpoints = 2;
+  int64_t seed = 0;
+  TrainDtype dtype = TrainDtype::kAuto;
+  std::string device = "auto";
+  int64_t threads = 0;  // 0: as many as there are cores
+};
+
+// The range and cross-field rules of a TrainSpec; every violation at once, fields named as above.
+absl::Status CheckTrainSpec(const TrainSpec& spec);
+
+// The learning rate of a step, 0-based: a pure function, so that resuming needs nothing but the step.
+double LearningRate(const TrainSpec& spec, int64_t step);
+
+struct StepMetrics {
+  int64_t step = 0;  // steps done, 1-based
+  double loss = 0;
+  double lr = 0;
+  double grad_norm = 0;
+  int64_t tokens = 0;  // of this step
+  double tokens_per_second = 0;
+  double step_ms = 0;
+};
+
+struct EvalMetrics {
+  int64_t step = 0;
+  double loss = 0;
+  int64_t tokens = 0;
+};
+
+struct CheckpointInfo {
+  int64_t step = 0;
+  std::string name;  // directory inside the job's folder: "ckpt-<step>-<fencing token>"
+};
+
+// Below never asks above: the loop calls this interface that it owns.
+class TrainReporter {
+ public:
+  virtual ~TrainReporter() = default;
+  virtual void OnStep(const StepMetrics& metrics) = 0;
+  virtual void OnEval(const EvalMetrics& metrics) = 0;
+  virtual void OnCheckpoint(const CheckpointInfo& checkpoint) = 0;
+  virtual void OnNote(const std::string& text) = 0;  // "fell back to ckpt-50-1: ckpt-100-1 is torn"
+  virtual bool StopRequested() = 0;                  // looked at once a step
+  // False when this worker has lost its lease: nothing may be published any more.
+  virtual bool MayPublish() = 0;
+};
+
+}  // namespace lfm2
