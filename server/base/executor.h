@@ -1,0 +1,25 @@
+// A few threads for work that is too slow for a gRPC reaction and needs no device: loading, tokenizing, hashing, files.
+// Thread rule: any thread. Bounded: Run refuses with kQueueFull.
+#pragma once
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/base/bounded_queue.h"
+
+namespace lfm2 {
+
+class Executor {
+ public:
+  Executor(int threads, size_t queue_capacity);
+  ~Executor();  // runs what is queued, then joins
+  absl::Status Run(std::function<void()> work);
+
+ private:
+  BoundedQueue<std::function<void()>> queue_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace lfm2

@@ -1,0 +1,28 @@
+// Structured logs: one line an event, key=value pairs, JSON when asked. Never a prompt, a token or a credential.
+// Thread rule: any thread. The .cc is the only file that sees spdlog.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+
+namespace lfm2 {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+struct LogOptions {
+  LogLevel level = LogLevel::kInfo;
+  bool json = false;
+};
+
+void SetUpLog(const LogOptions& options);  // to stderr
+absl::Status ParseLogLevel(std::string_view name, LogLevel& level);
+
+using LogFields = std::initializer_list<std::pair<std::string_view, std::string>>;
+// Log(LogLevel::kInfo, "generate done", {{"request_id", id}, {"tokens", "12"}});
+void Log(LogLevel level, std::string_view event, LogFields fields = {});
+
+}  // namespace lfm2

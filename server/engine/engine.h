@@ -1,0 +1,47 @@
+// The serving engine: one thread owns the device. Requests come in through one bounded queue, token events leave through
+// each request's sink. Loop: take what is new, drop what is cancelled or late, schedule, step, emit.
+//
+// Thread rule: Submit and stats from any thread. Ownership: shares each sink until its OnEnd.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "model/core/limits.h"
+#include "server/base/clock.h"
+#include "server/engine/request.h"
+
+namespace lfm2 {
+
+struct EngineStats {
+  int64_t steps = 0;
+  int64_t waiting = 0;
+  int64_t running = 0;
+  int64_t finished = 0;
+  int64_t tokens_generated = 0;
+};
+
+class Engine {
+ public:
+  Engine(const Limits& limits, Clock& clock);
+  ~Engine();  // Stop()
+
+  // kQueueFull with a retry delay, kDraining. On an error the sink is not called at all.
+  absl::Status Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
+  absl::Status Submit(ModelTask task);
+
+  // Refuses new work from now on; running sequences go on. True when all ended within the time.
+  bool Drain(std::chrono::milliseconds timeout);
+  // Ends every sequence with kDraining and joins the thread.
+  void Stop();
+  EngineStats stats() const;
+
+ private:
+  class Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace lfm2

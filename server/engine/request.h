@@ -1,0 +1,70 @@
+// What goes into the engine and what comes out, as plain data. A GenerateRequest is valid: nobody below checks it again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "model/sampler.h"
+#include "server/base/clock.h"
+#include "server/engine/loaded_model.h"
+
+namespace lfm2 {
+
+struct GenerateRequest {
+  std::string request_id;
+  std::shared_ptr<LoadedModel> model;
+  std::vector<int32_t> prompt;  // at least one token, prompt + max_new_tokens within the context
+  SamplingParams sampling;
+  int64_t max_new_tokens = 0;
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_ids;
+  bool ignore_eos = false;
+  SteadyTime deadline = SteadyTime::max();
+};
+
+struct TokenEvent {
+  int64_t index = 0;
+  int32_t id = 0;
+  std::string text;  // complete UTF-8; may be empty; text that may become a stop string is held back
+  std::optional<float> logprob;
+  std::vector<TokenLogprob> top;
+};
+
+enum class FinishReason { kEos, kStop, kLength };
+
+struct GenerateEnd {
+  absl::Status status;  // OK, or why there is no finish reason
+  FinishReason finish_reason = FinishReason::kLength;
+  std::string text;  // what was held back
+  std::string stop;  // the stop string that matched
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  double queue_ms = 0, prefill_ms = 0, decode_ms = 0, time_to_first_token_ms = 0;
+};
+
+// Where one request's events go. Called from the engine's thread only, never under a lock; must not block.
+class TokenSink {
+ public:
+  virtual ~TokenSink() = default;
+  // False: the reader is gone or too slow; the sequence is dropped before the next step and OnEnd is still called.
+  virtual bool OnToken(TokenEvent event) = 0;
+  // Exactly once, as the last call.
+  virtual void OnEnd(GenerateEnd end) = 0;
+  // Looked at before every step.
+  virtual bool cancelled() const = 0;
+};
+
+// Work on a model that is one step long and is no generation: Score and Parity. Runs on the engine's thread.
+struct ModelTask {
+  std::shared_ptr<LoadedModel> model;
+  std::function<void(ModelRunner&)> run;
+  std::function<void(absl::Status)> dropped;  // called instead of run: draining, deadline passed
+  SteadyTime deadline = SteadyTime::max();
+};
+
+}  // namespace lfm2

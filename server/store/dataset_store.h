@@ -1,0 +1,69 @@
+// Uploaded files by content: data_dir/datasets/<sha256>/{data, meta.json}. The id is "sha256:<hex>".
+// Thread rule: any thread; one DatasetUpload belongs to one thread at a time. An upload that is not committed leaves nothing.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/core/limits.h"
+#include "model/formats/file.h"
+#include "server/base/clock.h"
+
+namespace lfm2 {
+
+struct DatasetInfo {
+  std::string id;
+  std::string name;
+  int64_t bytes = 0;
+  int64_t created_at_ms = 0;
+  bool existed = false;
+};
+
+class DatasetStore;
+
+class DatasetUpload {
+ public:
+  ~DatasetUpload();
+  absl::Status Append(std::string_view bytes);  // kMessageTooLarge past the limit, kDiskFull
+  // `sha256` may be empty. kDatasetHashMismatch.
+  absl::StatusOr<DatasetInfo> Commit(const std::string& sha256);
+
+ private:
+  friend class DatasetStore;
+  DatasetUpload(DatasetStore& store, std::string name, std::filesystem::path path, std::unique_ptr<FileWriter> writer);
+  DatasetStore& store_;
+  std::string name_;
+  std::filesystem::path path_;
+  std::unique_ptr<FileWriter> writer_;
+  Sha256 hash_;
+  int64_t bytes_ = 0;
+};
+
+class DatasetStore {
+ public:
+  static absl::StatusOr<std::unique_ptr<DatasetStore>> Open(const std::filesystem::path& root, const Limits& limits,
+                                                            Clock& clock);
+  absl::StatusOr<std::unique_ptr<DatasetUpload>> Begin(const std::string& file_name);
+  absl::StatusOr<DatasetInfo> Get(const std::string& id) const;  // kDatasetNotFound
+  absl::StatusOr<std::vector<DatasetInfo>> List() const;         // newest first
+  // The file of an id that Get knows.
+  std::filesystem::path FileOf(const std::string& id) const;
+  // A folder at `directory` with a hard link for each {plain name, id}: how uploaded files become a model folder.
+  absl::Status Materialize(const std::vector<std::pair<std::string, std::string>>& files,
+                           const std::filesystem::path& directory) const;
+
+ private:
+  friend class DatasetUpload;
+  DatasetStore(std::filesystem::path root, const Limits& limits, Clock& clock);
+  const std::filesystem::path root_;
+  const Limits limits_;
+  Clock& clock_;
+};
+
+}  // namespace lfm2
