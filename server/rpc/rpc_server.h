@@ -1,0 +1,72 @@
+// The gRPC server: binds, authenticates, translates. Everything behind it is plain C++.
+// Ownership: borrows everything in ServiceContext, which must outlive it. Thread rule: Start and Shutdown from one thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/core/limits.h"
+#include "server/base/clock.h"
+#include "server/base/executor.h"
+#include "server/engine/engine.h"
+#include "server/engine/model_pool.h"
+#include "server/jobs/job_queue.h"
+#include "server/store/dataset_store.h"
+#include "server/store/model_store.h"
+
+namespace lfm2 {
+
+// What a training run would need, as plain data; made by the job bodies, which see LibTorch.
+struct TrainingPlan {
+  int64_t dataset_tokens = 0, eval_tokens = 0, tokens_per_step = 0, parameters = 0, memory_bytes = 0, checkpoint_bytes = 0;
+  double epochs = 0;
+};
+enum class PlanDepth { kRefusalsOnly, kFull };  // kRefusalsOnly reads no more of the data than a refusal needs
+using TrainingPlanner = std::function<absl::StatusOr<TrainingPlan>(const JobSpec&, PlanDepth)>;
+// Probes of a source that is not a served model (an uploaded export).
+using SourceProber =
+    std::function<absl::StatusOr<ParityReport>(const SourceSpec&, const std::vector<int32_t>& tokens, bool keep_values)>;
+
+struct ServiceContext {
+  Engine& engine;
+  ModelPool& models;
+  ModelStore& model_store;
+  DatasetStore& datasets;
+  JobQueue* jobs;  // null: the job store could not be opened; Training answers kJobStoreCorrupt, serving goes on
+  Executor& executor;
+  TrainingPlanner plan;
+  SourceProber probe;
+  Clock& clock;
+  Limits limits;
+  std::string default_model;   // reference used when a request names none; may be empty
+  std::string train_device;    // of jobs that name none
+  int64_t default_context = 0;  // of models whose config names none
+  std::string hf_cache_root;
+};
+
+struct RpcOptions {
+  std::string listen = "127.0.0.1:7070";  // host:port (port 0 picks one) or unix:PATH
+  std::string tls_cert_file, tls_key_file;
+  std::string tls_client_ca_file;  // mutual TLS when set
+  std::string tokens_file;         // bearer tokens as SHA-256 with scopes; see server/rpc/auth.h
+  bool insecure_i_know = false;    // allow a bind beyond loopback without TLS and tokens
+  bool reflection = true;
+};
+
+class RpcServer {
+ public:
+  // kInsecureBind; kConfigInvalid for unreadable or mismatched TLS files and token files (a key or token file that others
+  // may read is refused); kInvalidArgument for an address that cannot be bound.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcOptions& options, const ServiceContext& context);
+  virtual ~RpcServer() = default;
+  virtual std::string address() const = 0;  // as a client would name it
+  // Health of Generation and Training to NOT_SERVING at once, new calls are refused with kDraining; open ones go on.
+  virtual void BeginDrain() = 0;
+  // Waits for open calls up to the time, then ends them.
+  virtual void Shutdown(std::chrono::milliseconds timeout) = 0;
+};
+
+}  // namespace lfm2
