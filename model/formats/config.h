@@ -59,8 +59,11 @@ struct ModelConfig {
   std::vector<int32_t> eos_token_ids;  // all of generation_config / config when a list is given
   // One entry a layer: does it carry attention (instead of the conv for LFM2, beside the SSM for the hybrid)?
   std::vector<bool> attention_layers;
-  // LFM2: width that block_auto_adjust_ff_dim's formula gives; must equal the weights' when present.
+  // LFM2 with block_auto_adjust_ff_dim, else absent: the width that the formula gives, and intermediate_size as config.json
+  // has it. Parsing takes the formula's; OpenModelFolder takes the other one when the weights have that (repackaged
+  // configs hold the adjusted width already), so intermediate_size == *configured_... records that it happened.
   std::optional<int64_t> formula_intermediate_size;
+  std::optional<int64_t> configured_intermediate_size;
 
   int64_t num_layers() const { return static_cast<int64_t>(attention_layers.size()); }
   std::vector<Layer> Layers() const;             // the explicit list of sub-blocks
@@ -68,15 +71,17 @@ struct ModelConfig {
   std::string_view attention_out_proj() const;   // "out_proj" (LFM2) or "o_proj" (hybrid)
   std::vector<TensorSpec> TensorSpecs() const;   // every tensor of the state dict; lm_head only when untied
   int64_t ParameterCount() const;                // tied weights counted once
+  friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
 // Parses and checks: legacy keys accepted, contradictions refused, every size bounded (kDefaultLimits).
 // kConfigInvalid naming the key, its value and the rule.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text);
 
-// config.json text that ParseModelConfig reads back to an equal config, and that transformers loads for LFM2
-// (model_type "lfm2", architectures, layer_types, rope_parameters). For the hybrid, model_type "lfm2_ssm_hybrid" with an
-// explicit "layer_types" list beside "attn_every" when one exists.
+// config.json text that ParseModelConfig reads back to an equal config (the effective width is written, so the two
+// optional widths come back absent), and that transformers loads for LFM2 (model_type "lfm2", architectures, layer_types,
+// rope_parameters). For the hybrid, model_type "lfm2_ssm_hybrid" with an explicit "layer_types" list ("ssm",
+// "attention_ssm") beside "attn_every" when one exists.
 std::string ModelConfigToJson(const ModelConfig& config);
 
 // attn_every compiled to the explicit list: layer i attends when k > 0 and (i + 1) % k == 0.

@@ -1,0 +1,80 @@
+#include "model/formats/tensor_archive.h"
+
+#include <iterator>
+
+#include "model/core/errors.h"
+#include "model/formats/format_error.h"
+
+namespace lfm2 {
+namespace {
+
+struct DTypeSpec {
+  DType dtype;
+  int64_t bytes;
+  const char* name;
+};
+
+constexpr DTypeSpec kDTypes[] = {
+    {DType::kF64, 8, "F64"},   {DType::kF32, 4, "F32"}, {DType::kF16, 2, "F16"},
+    {DType::kBF16, 2, "BF16"}, {DType::kI64, 8, "I64"}, {DType::kI32, 4, "I32"},
+    {DType::kI16, 2, "I16"},   {DType::kI8, 1, "I8"},   {DType::kU8, 1, "U8"},
+    {DType::kBool, 1, "BOOL"},
+};
+static_assert(kDTypes[static_cast<int>(DType::kBool)].dtype == DType::kBool);
+
+const DTypeSpec& SpecOf(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
+
+}  // namespace
+
+int64_t SizeOf(DType dtype) { return SpecOf(dtype).bytes; }
+
+const char* SafetensorsName(DType dtype) { return SpecOf(dtype).name; }
+
+absl::StatusOr<DType> DTypeBySafetensorsName(std::string_view name) {
+  std::string known;
+  for (const DTypeSpec& spec : kDTypes) {
+    if (name == spec.name) return spec.dtype;
+    if (!known.empty()) known += ", ";
+    known += spec.name;
+  }
+  return Error(Reason::kModelFileInvalid,
+               "dtype \"" + std::string(name.substr(0, 32)) + "\" is none of " + known);
+}
+
+std::string ShapeToString(const std::vector<int64_t>& shape) {
+  std::string out = "[";
+  for (int64_t dimension : shape) {
+    if (out.size() > 1) out += ", ";
+    out += std::to_string(dimension);
+  }
+  return out + "]";
+}
+
+absl::StatusOr<int64_t> ElementsOf(const std::vector<int64_t>& shape) {
+  int64_t elements = 1;
+  bool fits = true;
+  bool empty = false;
+  for (int64_t dimension : shape) {
+    if (dimension < 0) {
+      return Error(Reason::kModelFileInvalid,
+                   "shape " + ShapeToString(shape) + " has a negative dimension");
+    }
+    empty |= dimension == 0;
+    fits = fits && CheckedMul(elements, dimension, &elements);
+  }
+  if (empty) return 0;
+  if (!fits) {
+    return Error(Reason::kModelFileInvalid,
+                 "shape " + ShapeToString(shape) + " has more than 2^63 - 1 elements");
+  }
+  return elements;
+}
+
+const TensorView* TensorArchive::Find(std::string_view name) const {
+  for (const TensorView& tensor : tensors) {
+    if (tensor.name == name) return &tensor;
+  }
+  return nullptr;
+}
+
+}  // namespace lfm2
