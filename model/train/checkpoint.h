@@ -1,0 +1,79 @@
+// Checkpoints of a training run: directories "ckpt-<step>-<fencing token>" in the job's folder.
+//
+//   config.json, model.safetensors   the weights as a model folder, float32
+//   optimizer.safetensors            moments, "exp_avg.<name>" and "exp_avg_sq.<name>"
+//   state.json                       step, data cursor, last losses, hash of the spec
+//   manifest.json                    name, bytes and SHA-256 of each file above; written last
+//
+// Written aside, every file fsynced, renamed, parent fsynced: a crash leaves a ".tmp-" directory or
+// a whole checkpoint. Reading believes nothing that the manifest does not confirm. Thread rule: one
+// thread per job folder.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/formats/config.h"
+#include "model/formats/tensor_archive.h"
+#include "model/train/optimizer.h"
+#include "model/train/packing.h"
+
+namespace lfm2 {
+
+struct CheckpointState {
+  int64_t step = 0;  // steps done
+  Cursor cursor;     // together with the spec's seed, the whole of the run's randomness
+  double loss = 0;   // of the last step
+  double loss_ema = 0;
+  std::string run_hash;  // of everything that decides the run's numbers
+};
+
+struct CheckpointName {
+  int64_t step = 0;
+  int64_t fencing_token = 0;
+  std::string ToString() const;
+};
+
+struct CheckpointContent {
+  const ModelConfig& config;
+  const NamedTensors& parameters;  // float32
+  const NamedTensors& moments;
+  CheckpointState state;
+};
+
+// Newest first: by step, then by fencing token. Other names in the folder are not looked at.
+std::vector<CheckpointName> ListCheckpoints(const std::filesystem::path& job_dir);
+
+// Writes and publishes; `may_publish` is asked right before the rename. kCheckpointDiskFull,
+// kStorageIoError, kWrongState when it may not. Whatever happens, older checkpoints stay as they
+// are.
+absl::Status WriteCheckpoint(const std::filesystem::path& job_dir, const CheckpointName& name,
+                             const CheckpointContent& content,
+                             const std::function<bool()>& may_publish);
+
+struct LoadedCheckpoint {
+  CheckpointName name;
+  CheckpointState state;
+  TensorArchive weights;
+  TensorArchive moments;
+};
+
+// Every file has the manifest's size and hash, and parses. kCheckpointCorrupt naming the file.
+absl::StatusOr<LoadedCheckpoint> ReadCheckpoint(const std::filesystem::path& job_dir,
+                                                const CheckpointName& name);
+
+// The newest that reads. Torn ones before it are told to `note`, one text each, and removed, so
+// that they cannot be taken for newer than what the run goes on to write.
+absl::StatusOr<std::optional<LoadedCheckpoint>> ReadNewestCheckpoint(
+    const std::filesystem::path& job_dir, const std::function<void(const std::string&)>& note);
+
+// Keeps `newest` and the keep - 1 next ones.
+absl::Status RemoveOldCheckpoints(const std::filesystem::path& job_dir,
+                                  const CheckpointName& newest, int64_t keep);
+
+}  // namespace lfm2
