@@ -212,7 +212,8 @@ absl::StatusOr<std::optional<LoadedCheckpoint>> ReadNewestCheckpoint(
   for (const CheckpointName& name : ListCheckpoints(job_dir)) {
     absl::StatusOr<LoadedCheckpoint> loaded = ReadCheckpoint(job_dir, name);
     if (loaded.ok()) return std::optional<LoadedCheckpoint>(*std::move(loaded));
-    if (DetailsOf(loaded.status()).reason == Reason::kOutOfMemory) return loaded.status();
+    // A disk that does not answer now may hold a good checkpoint: only a proven tear is removed.
+    if (DetailsOf(loaded.status()).reason != Reason::kCheckpointCorrupt) return loaded.status();
     note(absl::StrCat("fell back past ", name.ToString(),
                       ", which is torn and was removed: ", loaded.status().message()));
     std::error_code error;

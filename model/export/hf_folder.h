@@ -1,0 +1,24 @@
+// The files of a Hugging Face model folder, written into a directory that the caller made (aside)
+// and publishes. Thread rule: synchronous. Memory: one tensor at a time.
+#pragma once
+
+#include <filesystem>
+#include <span>
+
+#include "absl/status/status.h"
+#include "model/formats/config.h"
+#include "model/formats/tensor_archive.h"
+
+namespace lfm2 {
+
+struct HfFolderContent {
+  const ModelConfig& config;
+  std::span<const TensorView> tensors;
+  std::filesystem::path tokenizer_dir;  // its files are copied; empty: none
+};
+
+// config.json, model.safetensors and the tokenizer's files, each fsynced. kDiskFull,
+// kStorageIoError.
+absl::Status WriteHfFolder(const HfFolderContent& content, const std::filesystem::path& directory);
+
+}  // namespace lfm2
