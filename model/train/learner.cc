@@ -67,7 +67,8 @@ at::Tensor Learner::LossSum(const PackedBatch& batch) {
   }
   at::Tensor hidden = decoder_->Hidden(forward);
   if (batch.rows.size() != batch.tokens.size()) {
-    hidden = hidden.index_select(0, OnDevice(batch.rows, device));
+    const at::Tensor rows = OnDevice(batch.rows, device).unsqueeze(1);
+    hidden = hidden.gather(0, rows.expand({rows.size(0), hidden.size(1)}));
   }
   const char* head = config().tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
   return ChunkedCrossEntropySum(hidden, (*compute_weights_)[head], OnDevice(batch.targets, device));

@@ -60,7 +60,8 @@ TEST(RowPacker, PredictsEveryTokenButADocumentsFirstExactlyOnceAnEpoch) {
 
 TEST(RowPacker, CutsSegmentsAtDocumentBoundaries) {
   const std::vector<int32_t> tokens = Counting(9);
-  const RowPacker packer = RowPacker::Create(tokens, std::vector<int64_t>{3, 9}, 4, 0.0, 0).value();
+  const std::vector<int64_t> ends = {3, 9};
+  const RowPacker packer = RowPacker::Create(tokens, ends, 4, 0.0, 0).value();
   const PackedBatch batch = packer.Pack(std::vector<int64_t>{0, 1});
   EXPECT_EQ(batch.tokens, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
   EXPECT_EQ(batch.segments, (std::vector<Segment>{{0, 3}, {3, 1}, {4, 4}}));
@@ -70,8 +71,8 @@ TEST(RowPacker, CutsSegmentsAtDocumentBoundaries) {
 
 TEST(RowPacker, NeverTrainsOnTheHeldOutRows) {
   const std::vector<int32_t> tokens = Counting(101);
-  const RowPacker packer =
-      RowPacker::Create(tokens, std::vector<int64_t>{101}, 10, 0.25, 1).value();
+  const std::vector<int64_t> ends = {101};
+  const RowPacker packer = RowPacker::Create(tokens, ends, 10, 0.25, 1).value();
   EXPECT_EQ(packer.train_rows(), 8);
   EXPECT_EQ(packer.eval_rows(), 2);
   Cursor cursor;
@@ -81,7 +82,8 @@ TEST(RowPacker, NeverTrainsOnTheHeldOutRows) {
 
 TEST(RowPacker, GoesThroughEachEpochOnceAndResumesFromItsCursor) {
   const std::vector<int32_t> tokens = Counting(101);
-  const RowPacker packer = RowPacker::Create(tokens, std::vector<int64_t>{101}, 10, 0.0, 1).value();
+  const std::vector<int64_t> ends = {101};
+  const RowPacker packer = RowPacker::Create(tokens, ends, 10, 0.0, 1).value();
   Cursor cursor;
   const std::vector<int64_t> first = packer.NextRows(10, cursor);
   EXPECT_EQ(std::set<int64_t>(first.begin(), first.end()).size(), 10u);
