@@ -1,0 +1,219 @@
+#include "model/export/export.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+#include "model/export/aside_directory.h"
+#include "model/export/hf_folder.h"
+#include "model/export/tensor_spool.h"
+#include "model/formats/file.h"
+#include "model/formats/json.h"
+#include "model/formats/npz.h"
+#include "model/formats/safetensors.h"
+#include "model/weights.h"
+
+namespace lfm2 {
+namespace {
+
+constexpr char kNpzFile[] = "model.npz";
+constexpr char kMetaFile[] = "model.json";
+constexpr char kSpoolFile[] = "spool";
+
+// A tensor as the format stores it. numpy has no bfloat16: NPZ widens it, which loses nothing.
+struct Stored {
+  TensorView view;
+  at::Tensor owner;  // of widened data
+};
+
+absl::StatusOr<Stored> AsStored(const TensorView& tensor, ExportFormat format) {
+  if (format != ExportFormat::kNpz || tensor.dtype != DType::kBF16) return Stored{tensor, {}};
+  Stored stored;
+  stored.owner = AsTensor(tensor).to(at::kFloat);
+  LFM2_ASSIGN_OR_RETURN(stored.view, AsView(tensor.name, stored.owner));
+  return stored;
+}
+
+class Export {
+ public:
+  Export(const ModelFolder& model, const ExportRequest& request,
+         const std::function<void(int64_t, int64_t)>& progress)
+      : model_(model), request_(request), progress_(progress) {}
+
+  absl::StatusOr<std::vector<ExportedFile>> Run();
+
+ private:
+  absl::Status CollectTensors();
+  absl::Status WriteNpzAndMeta(const std::filesystem::path& directory);
+  absl::Status WriteSafetensorsFolder(const std::filesystem::path& directory);
+  absl::StatusOr<std::string> Meta(const std::filesystem::path& npz);
+  absl::Status CompareReadBack(const std::filesystem::path& directory);
+  void Advance() {
+    if (progress_) progress_(++done_, 2 * static_cast<int64_t>(tensors_.size()));
+  }
+
+  const ModelFolder& model_;
+  const ExportRequest& request_;
+  const std::function<void(int64_t, int64_t)>& progress_;
+  std::vector<const TensorView*> tensors_;  // in the config's order
+  int64_t done_ = 0;
+};
+
+absl::Status Export::CollectTensors() {
+  if (!model_.config) {
+    return Error(Reason::kConfigInvalid, "a model without a config.json cannot be exported");
+  }
+  LFM2_RETURN_IF_ERROR(CheckWeights(*model_.config, model_.weights));
+  for (const TensorSpec& spec : model_.config->TensorSpecs()) {
+    tensors_.push_back(model_.weights.Find(spec.name));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
+  Json tensors = Json::object();
+  for (const TensorView* tensor : tensors_) {
+    const bool widened = tensor->dtype == DType::kBF16;
+    Json entry = {{"shape", tensor->shape},
+                  {"dtype", SafetensorsName(widened ? DType::kF32 : tensor->dtype)},
+                  {"llama_cpp", LlamaCppName(*model_.config, tensor->name)}};
+    if (widened) entry["widened_from"] = SafetensorsName(tensor->dtype);
+    tensors[tensor->name] = std::move(entry);
+  }
+  LFM2_ASSIGN_OR_RETURN(const Json config, ParseJson(ModelConfigToJson(*model_.config)));
+  LFM2_ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(npz));
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(npz, error);
+  if (error) return Error(Reason::kStorageIoError, absl::StrCat(kNpzFile, ": ", error.message()));
+  return Json{{"format", "lfm2d npz"},
+              {"format_version", 1},
+              {"model", {{"name", request_.model_name}, {"version", request_.model_version}}},
+              {"tokenizer_sha256", request_.tokenizer_sha256},
+              {"npz", {{"file", kNpzFile}, {"bytes", bytes}, {"sha256", sha256}}},
+              {"config", config},
+              {"tensors", std::move(tensors)}}
+             .dump(2) +
+         "\n";
+}
+
+absl::Status Export::WriteNpzAndMeta(const std::filesystem::path& directory) {
+  LFM2_ASSIGN_OR_RETURN(TensorSpool spool, TensorSpool::Create(directory / kSpoolFile));
+  bool any_widened = false;
+  for (const TensorView* tensor : tensors_) {
+    if (tensor->dtype == DType::kBF16) {
+      LFM2_ASSIGN_OR_RETURN(const Stored stored, AsStored(*tensor, request_.format));
+      LFM2_RETURN_IF_ERROR(spool.Add(stored.view));
+      any_widened = true;
+    }
+    Advance();
+  }
+  TensorArchive widened;
+  if (any_widened) {
+    LFM2_ASSIGN_OR_RETURN(widened, spool.Finish());
+  } else {
+    std::error_code ignored;
+    std::filesystem::remove(directory / kSpoolFile, ignored);
+  }
+  std::vector<TensorView> views;
+  for (const TensorView* tensor : tensors_) {
+    const TensorView* wide = widened.Find(tensor->name);
+    views.push_back(wide != nullptr ? *wide : *tensor);
+  }
+  LFM2_RETURN_IF_ERROR(WriteNpz(directory / kNpzFile, views));
+  LFM2_ASSIGN_OR_RETURN(const std::string meta, Meta(directory / kNpzFile));
+  return WriteFileDurably(directory / kMetaFile, meta);
+}
+
+absl::Status Export::WriteSafetensorsFolder(const std::filesystem::path& directory) {
+  std::vector<TensorView> views;
+  for (const TensorView* tensor : tensors_) {
+    views.push_back(*tensor);
+    Advance();
+  }
+  const std::filesystem::path& tokenizer =
+      request_.tokenizer_dir.empty() ? model_.tokenizer_dir : request_.tokenizer_dir;
+  return WriteHfFolder({*model_.config, views, tokenizer}, directory);
+}
+
+absl::Status Export::CompareReadBack(const std::filesystem::path& directory) {
+  LFM2_ASSIGN_OR_RETURN(const TensorArchive read,
+                        request_.format == ExportFormat::kNpz
+                            ? ReadNpz(directory / kNpzFile)
+                            : ReadSafetensors(directory / "model.safetensors"));
+  if (read.tensors.size() != tensors_.size()) {
+    return Error(Reason::kExportMismatch,
+                 absl::StrCat("read back ", read.tensors.size(), " tensors of ", tensors_.size()));
+  }
+  for (const TensorView* tensor : tensors_) {
+    LFM2_ASSIGN_OR_RETURN(const Stored expected, AsStored(*tensor, request_.format));
+    const TensorView* found = read.Find(tensor->name);
+    const TensorView& want = expected.view;
+    if (found == nullptr || found->dtype != want.dtype || found->shape != want.shape ||
+        found->bytes != want.bytes ||
+        (want.bytes > 0 &&
+         std::memcmp(found->data, want.data, static_cast<size_t>(want.bytes)) != 0)) {
+      return Error(Reason::kExportMismatch,
+                   absl::StrCat(tensor->name, " read back differs from the model"),
+                   {{"tensor", tensor->name}});
+    }
+    Advance();
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ExportedFile>> ListFiles(const std::filesystem::path& directory) {
+  std::vector<ExportedFile> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    ExportedFile file;
+    file.name = entry.path().filename().string();
+    file.bytes = static_cast<int64_t>(entry.file_size(error));
+    if (error) break;
+    LFM2_ASSIGN_OR_RETURN(file.sha256, Sha256OfFile(entry.path()));
+    files.push_back(std::move(file));
+  }
+  if (error) return Error(Reason::kStorageIoError, absl::StrCat("export: ", error.message()));
+  std::sort(files.begin(), files.end(),
+            [](const ExportedFile& a, const ExportedFile& b) { return a.name < b.name; });
+  return files;
+}
+
+absl::StatusOr<std::vector<ExportedFile>> Export::Run() {
+  std::error_code error;
+  if (std::filesystem::exists(request_.destination, error)) {
+    return Error(Reason::kModelExists,
+                 absl::StrCat("the export's destination \"",
+                              request_.destination.filename().string(), "\" exists already"));
+  }
+  LFM2_RETURN_IF_ERROR(CollectTensors());
+  LFM2_ASSIGN_OR_RETURN(AsideDirectory aside, AsideDirectory::Create(request_.destination));
+  LFM2_RETURN_IF_ERROR(request_.format == ExportFormat::kNpz
+                           ? WriteNpzAndMeta(aside.path())
+                           : WriteSafetensorsFolder(aside.path()));
+  LFM2_RETURN_IF_ERROR(CompareReadBack(aside.path()));
+  LFM2_ASSIGN_OR_RETURN(std::vector<ExportedFile> files, ListFiles(aside.path()));
+  LFM2_RETURN_IF_ERROR(aside.Publish());
+  return files;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<ExportedFile>> ExportModel(
+    const ModelFolder& model, const ExportRequest& request,
+    const std::function<void(int64_t, int64_t)>& progress) {
+  try {
+    return Export(model, request, progress).Run();
+  } catch (const c10::Error& error) {
+    return Error(Reason::kInternal, error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return Error(Reason::kOutOfMemory, "a tensor of the export does not fit in memory");
+  }
+}
+
+}  // namespace lfm2
