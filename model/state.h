@@ -1,20 +1,24 @@
-// What one sequence carries from step to step: KV of every attention layer, the last inputs of every conv, the SSM states.
+// What one sequence carries from step to step: KV of every attention layer, the last inputs of
+// every conv, the SSM states.
 //
-// Thread rule: one thread at a time. Ownership: whoever runs the sequence. Copy with Clone(), never by sharing.
+// Thread rule: one thread at a time. Ownership: whoever runs the sequence. Copy with Clone(), never
+// by sharing. States carry no gradient. When a forward pass throws, the states of its batch are
+// half advanced: drop them.
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include <ATen/ATen.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "model/formats/config.h"
 
 namespace lfm2 {
 
 struct KvCache {
-  at::Tensor k, v;  // [capacity, kv_heads, head_dim]; capacity grows by doubling
-  int64_t length = 0;
+  at::Tensor k, v;  // [capacity, kv_heads, head_dim]; capacity grows by doubling; undefined before
+                    // the first token
 };
 
 class SequenceState {
@@ -22,20 +26,32 @@ class SequenceState {
   SequenceState(const ModelConfig& config, at::Device device, at::ScalarType dtype);
 
   int64_t position() const { return position_; }  // tokens seen so far
-  int64_t bytes() const;
-  std::unique_ptr<SequenceState> Clone() const;
+  int64_t bytes() const;                          // held now, spare KV capacity included
+  std::unique_ptr<SequenceState> Clone() const;   // without the spare capacity
 
-  // Appends [t, kv_heads, head_dim]; returns all k and v so far, [position + t, kv_heads, head_dim].
-  std::pair<at::Tensor, at::Tensor> AppendKv(int64_t layer, const at::Tensor& k, const at::Tensor& v);
-  at::Tensor& conv(int64_t layer) { return conv_[static_cast<size_t>(layer)]; }  // [d, L-1], oldest first
-  at::Tensor& ssm(int64_t layer) { return ssm_[static_cast<size_t>(layer)]; }    // [d, N] float32
+  // Appends [t, kv_heads, head_dim]; returns all k and v so far, [position + t, kv_heads,
+  // head_dim]: views that the next append may overwrite or leave behind.
+  std::pair<at::Tensor, at::Tensor> AppendKv(int64_t layer, const at::Tensor& k,
+                                             const at::Tensor& v);
+  const at::Tensor& conv(int64_t layer) const {
+    return conv_[static_cast<size_t>(layer)];
+  }  // [d, L-1], oldest first
+  const at::Tensor& ssm(int64_t layer) const {
+    return ssm_[static_cast<size_t>(layer)];
+  }  // [d, N] float32
+  // Overwrites in place, so a state never shares storage with another sequence's.
+  void SetConv(int64_t layer, const at::Tensor& value);
+  void SetSsm(int64_t layer, const at::Tensor& value);
   void Advance(int64_t tokens) { position_ += tokens; }
 
  private:
+  SequenceState() = default;
+  void Reserve(KvCache& cache, const at::Tensor& like, int64_t tokens) const;
+
   int64_t position_ = 0;
-  std::vector<KvCache> kv_;
-  std::vector<at::Tensor> conv_;
-  std::vector<at::Tensor> ssm_;
+  std::vector<KvCache> kv_;       // one a layer; used by the layers that have attention
+  std::vector<at::Tensor> conv_;  // one a layer; undefined where there is no conv
+  std::vector<at::Tensor> ssm_;   // one a layer; undefined where there is no SSM
 };
 
 }  // namespace lfm2

@@ -1,0 +1,136 @@
+#include "model/layers/diagonal_ssm.h"
+
+#include <c10/core/DispatchKeySet.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include <algorithm>
+
+namespace lfm2 {
+namespace {
+
+// What a chunk of q tokens needs, from the powers dA^l of every channel and state.
+struct ChunkTables {
+  at::Tensor kernel;     // [d, q, q]: what input j gives output i; zero above the diagonal
+  at::Tensor to_state;   // [d, N, q]: what input j leaves in the state after q tokens
+  at::Tensor to_output;  // [d, q, N]: what the state before the chunk gives output i
+  at::Tensor decay;      // [d, N]: dA^q
+};
+
+ChunkTables MakeTables(const SsmParameters& ssm, int64_t q) {
+  const at::Tensor steps = at::arange(q + 1, ssm.log_decay.options());
+  const at::Tensor powers = at::exp(ssm.log_decay.unsqueeze(-1) * steps);  // [d, N, q + 1]
+  const at::Tensor first = powers.narrow(-1, 0, q);
+  const at::Tensor impulse = at::bmm((ssm.C * ssm.dB).unsqueeze(1), first).squeeze(1);  // [d, q]
+  // Window i of the zero-padded impulse response, turned round, is row i of the Toeplitz matrix.
+  const at::Tensor padded = at::constant_pad_nd(impulse, {q - 1, 0});
+  ChunkTables out;
+  out.kernel = padded.unfold(1, q, 1).flip(2);
+  out.to_state = (ssm.dB.unsqueeze(-1) * first).flip(2);
+  out.to_output = (ssm.C.unsqueeze(-1) * powers.narrow(-1, 1, q)).transpose(1, 2);
+  out.decay = powers.select(-1, q);
+  return out;
+}
+
+// u [n, t, d] with t a multiple of q. Without the D term.
+SsmResult ScanChunks(const SsmParameters& ssm, const at::Tensor& u, const at::Tensor& state,
+                     int64_t q) {
+  const int64_t n = u.size(0), chunks = u.size(1) / q, d = u.size(2), states = state.size(2);
+  const ChunkTables tables = MakeTables(ssm, q);
+  // [d, q, chunks * n]: every channel's chunks side by side, so that a channel is one matrix
+  // product.
+  const at::Tensor columns =
+      u.reshape({n, chunks, q, d}).permute({3, 2, 1, 0}).reshape({d, q, chunks * n});
+  const at::Tensor inputs = at::bmm(tables.to_state, columns).view({d, states, chunks, n});
+  const at::Tensor decay = tables.decay.unsqueeze(-1);  // [d, N, 1]
+  at::Tensor carried = state.permute({1, 2, 0});        // [d, N, n]
+  std::vector<at::Tensor> before;
+  for (int64_t c = 0; c < chunks; ++c) {
+    before.push_back(carried);
+    carried = at::addcmul(inputs.select(2, c), decay, carried);
+  }
+  const at::Tensor starts = at::stack(before, 2).reshape({d, states, chunks * n});
+  const at::Tensor y = at::baddbmm(at::bmm(tables.kernel, columns), tables.to_output, starts);
+  return {y.view({d, q, chunks, n}).permute({3, 2, 1, 0}).reshape({n, chunks * q, d}),
+          carried.permute({2, 0, 1})};
+}
+
+at::Tensor StatesOf(const SpanGroup& group, int64_t layer, const SsmParameters& ssm) {
+  if (group.states.empty()) {
+    return at::zeros({group.count, ssm.dB.size(0), ssm.dB.size(1)}, ssm.dB.options());
+  }
+  std::vector<at::Tensor> states;
+  for (const SequenceState* state : group.states) states.push_back(state->ssm(layer));
+  return at::stack(states);
+}
+
+at::Tensor ScanGroup(const SpanGroup& group, int64_t layer, const SsmParameters& ssm,
+                     const at::Tensor& u) {
+  const at::Tensor rows =
+      u.narrow(0, group.begin, group.rows()).reshape({group.count, group.length, u.size(1)});
+  const at::Tensor state = StatesOf(group, layer, ssm);
+  const SsmResult result =
+      group.length == 1 ? SsmStep(ssm, rows, state) : SsmScan(ssm, rows, state);
+  for (size_t i = 0; i < group.states.size(); ++i) {
+    group.states[i]->SetSsm(layer, result.state[static_cast<int64_t>(i)]);
+  }
+  return result.y.reshape({group.rows(), u.size(1)});
+}
+
+at::Tensor ScanAll(const Scope& scope, const std::vector<SpanGroup>& groups, int64_t layer,
+                   const at::Tensor& u) {
+  const SsmParameters ssm =
+      DiscretizeSsm(scope["A_log"], scope["B"], scope["C"], scope["D"], scope["log_dt"]);
+  std::vector<at::Tensor> parts;
+  for (const SpanGroup& group : groups) parts.push_back(ScanGroup(group, layer, ssm, u));
+  return parts.size() == 1 ? parts[0] : at::cat(parts);
+}
+
+}  // namespace
+
+at::Tensor DiagonalSsm(const Scope& scope, const std::vector<SpanGroup>& groups, int64_t layer,
+                       const at::Tensor& h) {
+  const at::Tensor uz = scope.Linear("in_proj", h);
+  at::Tensor gated;
+  {
+    // Autocast would do the scan's products in 16 bit.
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    const std::vector<at::Tensor> halves = uz.to(at::kFloat).chunk(2, -1);
+    const at::Tensor y = ScanAll(scope, groups, layer, halves[0]);
+    scope.Probe("scan", y);
+    gated = (y * at::silu(halves[1])).to(h.scalar_type());
+  }
+  return scope.Linear("out_proj", gated);
+}
+
+SsmParameters DiscretizeSsm(const at::Tensor& A_log, const at::Tensor& B, const at::Tensor& C,
+                            const at::Tensor& D, const at::Tensor& log_dt) {
+  const at::Tensor A = -at::exp(A_log);
+  const at::Tensor log_decay = at::exp(log_dt).unsqueeze(1) * A;
+  return {log_decay, at::expm1(log_decay) / A * B, C, D};
+}
+
+SsmResult SsmStep(const SsmParameters& ssm, const at::Tensor& u, const at::Tensor& state) {
+  const at::Tensor token = u.select(1, 0);  // [n, d]
+  const at::Tensor next = at::addcmul(at::exp(ssm.log_decay) * state, ssm.dB, token.unsqueeze(-1));
+  const at::Tensor y = (ssm.C * next).sum(-1) + ssm.D * token;
+  return {y.unsqueeze(1), next};
+}
+
+SsmResult SsmScan(const SsmParameters& ssm, const at::Tensor& u, const at::Tensor& state,
+                  int64_t chunk) {
+  const int64_t tail = u.size(1) % chunk;
+  const int64_t whole = u.size(1) - tail;
+  at::Tensor carried = state;
+  std::vector<at::Tensor> parts;
+  for (const auto& [begin, length, q] :
+       {std::tuple{int64_t{0}, whole, chunk}, std::tuple{whole, tail, tail}}) {
+    if (length == 0) continue;
+    const SsmResult part = ScanChunks(ssm, u.narrow(1, begin, length), carried, q);
+    carried = part.state;
+    parts.push_back(part.y);
+  }
+  const at::Tensor y = parts.size() == 1 ? parts[0] : at::cat(parts, 1);
+  return {at::addcmul(y, ssm.D, u), carried};
+}
+
+}  // namespace lfm2

@@ -1,0 +1,13 @@
+// Root-mean-square layer norm: statistics in float32, cast back to the input's type, then times
+// weight. Zhang and Sennrich 2019, with the order of casts that transformers' Lfm2RMSNorm has. Pure
+// function.
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace lfm2 {
+
+// x [.., d], weight [d]; normalises over d.
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+}  // namespace lfm2
