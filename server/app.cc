@@ -1,0 +1,145 @@
+#include "server/app.h"
+
+#include <filesystem>
+
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+#include "model/formats/hf_cache.h"
+#include "server/base/executor.h"
+#include "server/base/log.h"
+#include "server/data_dir.h"
+#include "server/engine/engine.h"
+#include "server/engine/model_pool.h"
+#include "server/engine/torch_runner.h"
+#include "server/jobs/bodies.h"
+#include "server/jobs/job_queue.h"
+#include "server/rpc/rpc_server.h"
+#include "server/store/dataset_store.h"
+#include "server/store/model_store.h"
+
+namespace lfm2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kExecutorThreads = 4;
+constexpr size_t kExecutorQueue = 4096;
+
+fs::path WorkerProgram(const ServerConfig& config) {
+  if (!config.worker.empty()) return config.worker;
+  std::error_code error;
+  return fs::read_symlink("/proc/self/exe", error).parent_path() / "lfm2-worker";
+}
+
+RpcOptions RpcOptionsOf(const ServerConfig& config) {
+  RpcOptions options;
+  options.listen = config.listen;
+  options.tls_cert_file = config.tls_cert;
+  options.tls_key_file = config.tls_key;
+  options.tls_client_ca_file = config.tls_client_ca;
+  options.tokens_file = config.tokens;
+  options.insecure_i_know = config.insecure_i_know;
+  options.reflection = config.reflection;
+  return options;
+}
+
+// Members stand in the order they are made in; destruction is the reverse.
+class RealApp : public App {
+ public:
+  absl::Status Start(const ServerConfig& config) {
+    config_ = config;
+    Clock& clock = Clock::Real();
+    const fs::path data_dir = config.data_dir;
+    LFM2_ASSIGN_OR_RETURN(lock_, DataDirLock::Acquire(data_dir));
+    TorchOptions torch;
+    torch.device = config.device;
+    torch.dtype = config.dtype;
+    torch.threads = static_cast<int>(config.threads);
+    LFM2_ASSIGN_OR_RETURN(ModelLoader loader, MakeTorchModelLoader(torch));
+    const fs::path hf_cache = config.hf_cache.empty() ? DefaultHfCacheRoot() : fs::path(config.hf_cache);
+    LFM2_ASSIGN_OR_RETURN(models_, ModelStore::Open(data_dir / "models", hf_cache));
+    LFM2_ASSIGN_OR_RETURN(datasets_, DatasetStore::Open(data_dir / "datasets", config.limits, clock));
+    pool_ = std::make_unique<ModelPool>(*models_, std::move(loader), config.limits.loaded_models);
+    engine_ = std::make_unique<Engine>(config.limits, clock);
+    LFM2_RETURN_IF_ERROR(OpenJobs(data_dir, clock));
+    executor_ = std::make_unique<Executor>(kExecutorThreads, kExecutorQueue);
+    LFM2_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(RpcOptionsOf(config), Context(hf_cache, clock)));
+    return absl::OkStatus();
+  }
+
+  ~RealApp() override { Drain(); }
+
+  std::string address() const override { return rpc_->address(); }
+
+  void Drain() override {
+    if (drained_ || rpc_ == nullptr) return;
+    drained_ = true;
+    const std::chrono::milliseconds timeout(config_.drain_timeout_ms);
+    rpc_->BeginDrain();
+    engine_->Drain(timeout);
+    if (jobs_ != nullptr) jobs_->Shutdown(timeout);
+    engine_->Stop();
+    rpc_->Shutdown(std::chrono::seconds(2));
+  }
+
+ private:
+  // A store that cannot be read leaves serving up and Training answering kJobStoreCorrupt.
+  absl::Status OpenJobs(const fs::path& data_dir, Clock& clock) {
+    JobQueueOptions options;
+    options.data_dir = data_dir;
+    options.worker_program = WorkerProgram(config_);
+    options.train_slots = static_cast<int>(config_.train_slots);
+    options.short_slots = static_cast<int>(config_.short_slots);
+    auto jobs = JobQueue::Open(options, config_.limits, *models_, *datasets_, clock);
+    if (!jobs.ok()) {
+      if (DetailsOf(jobs.status()).reason != Reason::kJobStoreCorrupt) return jobs.status();
+      Log(LogLevel::kError, "jobs are off", {{"cause", std::string(jobs.status().message())}});
+      return absl::OkStatus();
+    }
+    jobs_ = *std::move(jobs);
+    return absl::OkStatus();
+  }
+
+  ServiceContext Context(const fs::path& hf_cache, Clock& clock) {
+    const std::string dataset_root = (fs::path(config_.data_dir) / "datasets").string();
+    const std::string scratch = (fs::path(config_.data_dir) / "scratch").string();
+    return ServiceContext{
+        .engine = *engine_,
+        .models = *pool_,
+        .model_store = *models_,
+        .datasets = *datasets_,
+        .jobs = jobs_.get(),
+        .executor = *executor_,
+        .plan = [=](const JobSpec& spec, PlanDepth depth) { return PlanTrainJob(spec, depth, dataset_root, scratch); },
+        .probe = [=](const SourceSpec& source, const std::vector<int32_t>& tokens,
+                     bool keep_values) { return ProbeSource(source, tokens, keep_values, dataset_root, scratch); },
+        .clock = clock,
+        .limits = config_.limits,
+        .default_model = config_.default_model,
+        .train_device = config_.device,
+        .default_context = config_.default_context,
+        .hf_cache_root = hf_cache.string(),
+    };
+  }
+
+  ServerConfig config_;
+  bool drained_ = false;
+  std::unique_ptr<DataDirLock> lock_;
+  std::unique_ptr<ModelStore> models_;
+  std::unique_ptr<DatasetStore> datasets_;
+  std::unique_ptr<ModelPool> pool_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<JobQueue> jobs_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<RpcServer> rpc_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
+  auto app = std::make_unique<RealApp>();
+  LFM2_RETURN_IF_ERROR(app->Start(config));
+  return std::unique_ptr<App>(std::move(app));
+}
+
+}  // namespace lfm2

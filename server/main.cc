@@ -1,0 +1,138 @@
+// lfm2d: reads the configuration, starts the app, waits for a signal, drains.
+#include <signal.h>
+
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "model/core/errors.h"
+#include "server/app.h"
+#include "server/base/log.h"
+#include "server/base/sd_notify.h"
+#include "server/config.h"
+
+extern char** environ;
+
+namespace {
+
+constexpr int kExitInternal = 70;
+constexpr int kExitTemporary = 75;  // another daemon has the data_dir
+constexpr int kExitConfig = 78;
+
+struct CommandLine {
+  lfm2::ConfigSources sources;
+  bool show_config = false;
+  bool check_config = false;
+};
+
+// Dashes and underscores in flag names are the same; the part after '=' stays as it is.
+std::vector<std::string> Normalized(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string& argument : arguments) {
+    if (argument.rfind("--", 0) != 0) continue;
+    for (size_t i = 2; i < argument.size() && argument[i] != '='; ++i) {
+      if (argument[i] == '-') argument[i] = '_';
+    }
+  }
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // what CLI11 takes
+  return reversed;
+}
+
+// Returns an exit code when the program is to end at once.
+std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
+  CLI::App app{"lfm2d: serves and trains LFM2-type models over gRPC"};
+  app.set_version_flag("--version", "lfm2d " LFM2_VERSION);
+  app.add_option("--config", line.sources.file, "TOML file; see configs/server.toml");
+  std::map<std::string, std::string> texts;
+  for (const lfm2::ConfigKey& key : lfm2::ConfigKeys()) {
+    CLI::Option* option = key.is_flag ? app.add_flag("--" + key.key, texts[key.key], key.help)
+                                      : app.add_option("--" + key.key, texts[key.key], key.help);
+    option->each([&sources = line.sources, name = key.key](const std::string& text) { sources.flags[name] = text; });
+  }
+  CLI::App* config = app.add_subcommand("config", "show or check the configuration, then end");
+  config->require_subcommand(1);
+  config->fallthrough();
+  config->add_subcommand("show", "print each value and where it came from")->fallthrough()->callback([&] {
+    line.show_config = true;
+  });
+  config->add_subcommand("check", "exit 0 when the configuration is valid")->fallthrough()->callback([&] {
+    line.check_config = true;
+  });
+  try {
+    app.parse(Normalized(argc, argv));
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string text = *variable;
+    const size_t equals = text.find('=');
+    // Variables of lfm2ctl and of tests share the prefix.
+    static const std::vector<std::string> kForOthers = {"LFM2_SERVER", "LFM2_TOKEN_FILE", "LFM2_SPM_LIBRARY"};
+    if (text.rfind("LFM2_", 0) != 0 || equals == std::string::npos) continue;
+    const std::string name = text.substr(0, equals);
+    if (std::find(kForOthers.begin(), kForOthers.end(), name) != kForOthers.end()) continue;
+    line.sources.environment[name] = text.substr(equals + 1);
+  }
+  return std::nullopt;
+}
+
+int Fail(const absl::Status& status) {
+  const lfm2::ErrorDetails details = lfm2::DetailsOf(status);
+  const lfm2::ReasonSpec& spec = lfm2::SpecOf(details.reason);
+  std::cerr << "lfm2d: " << status.message() << " (" << spec.name << ")\n  " << spec.fix << "\n";
+  if (details.reason == lfm2::Reason::kWrongState) return kExitTemporary;
+  return details.reason == lfm2::Reason::kInternal ? kExitInternal : kExitConfig;
+}
+
+int Run(const lfm2::ServerConfig& config) {
+  lfm2::LogOptions log;
+  log.json = config.log_format == "json";
+  if (absl::Status status = lfm2::ParseLogLevel(config.log_level, log.level); !status.ok()) return Fail(status);
+  lfm2::SetUpLog(log);
+
+  // Blocked before any thread exists, so that this thread alone takes them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  auto app = lfm2::App::Start(config);
+  if (!app.ok()) return Fail(app.status());
+  std::cout << "listening on " << (*app)->address() << std::endl;
+  lfm2::Log(lfm2::LogLevel::kInfo, "listening", {{"address", (*app)->address()}});
+  lfm2::SdNotify("READY=1");
+
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  lfm2::SdNotify("STOPPING=1");
+  lfm2::Log(lfm2::LogLevel::kInfo, "draining", {{"signal", std::to_string(signal_number)}});
+  (*app)->Drain();
+  app->reset();
+  lfm2::Log(lfm2::LogLevel::kInfo, "stopped");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CommandLine line;
+  if (auto code = Parse(argc, argv, line)) return *code;
+  const auto loaded = lfm2::LoadConfig(line.sources);
+  if (!loaded.ok()) return Fail(loaded.status());
+  if (line.show_config) {
+    for (const lfm2::ConfigValue& value : loaded->values) {
+      std::printf("%-34s %-28s %s\n", value.key.c_str(), value.value.empty() ? "\"\"" : value.value.c_str(),
+                  value.origin.c_str());
+    }
+    return 0;
+  }
+  if (line.check_config) return 0;
+  return Run(loaded->config);
+}
