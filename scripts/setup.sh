@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=$(grep -v '^#' deps/apt.txt)
+if [ "${DEV:-0}" = 1 ]; then packages="$packages $(grep -v '^#' deps/apt-dev.txt)"; fi
 missing=()
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -1,0 +1,68 @@
+# Short verbs over CMakePresets.json and scripts/. `make demo` and `make test` do everything, on a fresh machine too.
+.DEFAULT_GOAL := help
+PRESET ?= release
+BUILD := build/$(PRESET)
+BIN := $(BUILD)/bin
+MODEL ?= demo
+JOBS ?= $(shell nproc)
+export LFM2_SERVER ?= 127.0.0.1:7070
+
+.PHONY: help setup build test demo train infer export parity serve lint asan tsan fuzz bench
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## install the dependencies (CUDA=1: also LibTorch's CUDA libraries; DEV=1: clang and friends)
+	@scripts/setup.sh
+
+build: setup ## build lfm2d, lfm2-worker and lfm2ctl
+	@cmake --preset $(PRESET) >/dev/null
+	@cmake --build --preset $(PRESET) -j $(JOBS)
+
+test: build ## all tests
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+demo: build ## the whole loop: serve, train on real text, generate, export, check parity
+	@scripts/demo.sh $(BIN)
+
+serve: build ## the daemon on loopback, with data/
+	@$(BIN)/lfm2d --config configs/server.toml
+
+train: build ## train MODEL on the licence texts, through the running daemon
+	@cat /usr/share/common-licenses/GPL-3 > $(BUILD)/text.txt
+	@$(BIN)/lfm2ctl train start --data_path $(BUILD)/text.txt --name $(MODEL) --arch hybrid --attn_every 2 --parallel_residual \
+	  --d_model 128 --n_layers 4 --n_heads 4 --n_kv_heads 2 --steps 200 --batch_size 4 --seq_len 128 --lr 1e-3 --watch
+
+infer: build ## generate from MODEL
+	@$(BIN)/lfm2ctl generate --model $(MODEL) --prompt "The licensor" --max_new_tokens 64
+
+export: build ## export MODEL to NPZ + meta JSON
+	@mkdir -p export
+	@$(BIN)/lfm2ctl export --model $(MODEL) --format npz --out export/$(MODEL).npz --meta export/$(MODEL).json
+
+parity: build ## per-layer checksums of MODEL
+	@$(BIN)/lfm2ctl parity --model $(MODEL) --tokens 1,2,3,4
+
+lint: export DEV = 1
+lint: build ## format, include table, file lengths, deploy files, clang-tidy
+	@git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror
+	@ctest --test-dir $(BUILD) --output-on-failure -L lint
+	@cmake --preset tidy >/dev/null && cmake --build --preset tidy -j $(JOBS)
+
+asan: export DEV = 1
+asan: setup ## unit and rpc tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@cmake --preset asan >/dev/null && cmake --build --preset asan -j $(JOBS)
+	@ctest --test-dir build/asan --output-on-failure -L 'unit|rpc' -j $(JOBS)
+
+tsan: export DEV = 1
+tsan: setup ## engine tests under ThreadSanitizer
+	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS) --target engine_tests server_base_tests
+	@ctest --test-dir build/tsan --output-on-failure -L unit -R 'engine|server_base' -j $(JOBS)
+
+fuzz: export DEV = 1
+fuzz: setup ## every fuzz target, SECONDS=60 each
+	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS)
+	@scripts/fuzz.sh build/fuzz $${SECONDS_EACH:-60}
+
+bench: build ## throughput of this build, written to bench/results/
+	@bench/run.sh $(BIN)
