@@ -16,8 +16,7 @@ function(lfm2_use_torch target)
   target_link_libraries(${target} PUBLIC lfm2_torch)
   target_precompile_headers(${target} REUSE_FROM lfm2_torch_pch)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # A program would be compiled with -fPIE, for which the precompiled header is not valid.
-    target_compile_options(${target} PRIVATE -fpch-preprocess -fPIC)
+    target_compile_options(${target} PRIVATE -fpch-preprocess)
   endif()
 endfunction()
 
