@@ -1,0 +1,171 @@
+"""The service as a stranger meets it: streams, cancels, wrong flags, bad inputs, TLS and tokens, a second daemon."""
+import concurrent.futures
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+
+from harness import Daemon, GOLDENS, HYBRID, hf_cache_with, main, text_file
+
+
+def two_streams_and_a_third_cancelled_midway(bin_dir, work):
+    cache = hf_cache_with(work / "hub", "lfm2-tiny")
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache) as d:
+        args = ["generate", "--model", "hf:test/lfm2-tiny", "--prompt_ids", "1,2,3,4", "--ignore_eos", "--temperature", "1"]
+        alone = d.ctl_json(*args, "--seed", "5", "--max_new_tokens", "64")
+        third = d.popen(*args, "--max_new_tokens", "500", "-o", "jsonl")
+        third.stdout.readline()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            both = list(pool.map(lambda _: d.ctl_json(*args, "--seed", "5", "--max_new_tokens", "64"), range(2)))
+            third.send_signal(signal.SIGINT)
+        third.communicate(timeout=30)
+        assert third.returncode in (0, 130), third.returncode
+        assert [b["token_ids"] for b in both] == [alone["token_ids"]] * 2, "load changed a seeded request's tokens"
+        long = d.popen(*args, "--max_new_tokens", "500", "-o", "jsonl")
+        long.stdout.readline()
+        long.send_signal(signal.SIGINT)
+        long.communicate(timeout=30)
+        assert long.returncode == 130, long.returncode
+
+
+def twenty_bad_inputs(bin_dir, work):
+    cache = hf_cache_with(work / "hub", "lfm2-tiny")
+    text = text_file(work / "t.txt")
+    (work / "empty.txt").write_text("")
+    (work / "bad.jsonl").write_text('{"text": "a"}\n{"text": 1}\n')
+    (work / "torn.npz").write_bytes(b"PK\x03\x04 torn")
+    (work / "evil.pt").write_bytes(b"\x80\x02cos\nsystem\n(S'true'\ntR.")
+    weights = bytearray((GOLDENS / "lfm2-tiny" / "model.safetensors").read_bytes())
+    weights[0:8] = (2 ** 62).to_bytes(8, "little")
+    (work / "huge.safetensors").write_bytes(weights)
+    model = ["--model", "hf:test/lfm2-tiny"]
+    train = ["train", "start", "--name", "out", *HYBRID]
+    cases = [
+        (["generate", "--model", "nobody", "--prompt", "x"], 3, "MODEL_NOT_FOUND"),
+        (["generate", "--model", "../etc/passwd", "--prompt", "x"], 5, "PATH_OUTSIDE_ROOT"),
+        (["generate", "--model", "hf:test/../../x", "--prompt", "x"], 5, "PATH_OUTSIDE_ROOT"),
+        (["generate", *model, "--prompt_ids", "1,99999"], 5, "INVALID_ARGUMENT"),
+        (["generate", *model, "--prompt_ids", "1,-1"], 5, "INVALID_ARGUMENT"),
+        (["generate", *model, "--prompt", "x", "--temperature", "nan"], 5, "INVALID_ARGUMENT"),
+        (["generate", *model, "--prompt", "x", "--top_p", "1.5"], 5, "INVALID_ARGUMENT"),
+        (["generate", *model, "--prompt", "x", "--max_new_tokens", "100000"], 5, "CONTEXT_EXCEEDED"),
+        (["generate", *model, "--prompt", "x " * 2000], 5, "PROMPT_TOO_LONG"),
+        (["generate", *model, "--prompt", "", "--no-special"], 5, "PROMPT_EMPTY"),
+        (["generate", *model, "--prompt", "x", "--stop", "s" * 257], 5, "INVALID_ARGUMENT"),
+        (["generate", *model, "--prompt", "x", "--logprobs", "21"], 5, "INVALID_ARGUMENT"),
+        (["generate", *model, "--prompt", "x", "--no-such-flag"], 2, ""),
+        (["train", "get", "nobody"], 3, "JOB_NOT_FOUND"),
+        ([*train, "--data_path", text, "--steps", "0"], 5, "INVALID_ARGUMENT"),
+        ([*train, "--data_path", text, "--lr", "inf"], 5, "INVALID_ARGUMENT"),
+        ([*train, "--data_path", work / "empty.txt"], 5, "NO_SUPERVISED_TOKENS"),
+        ([*train, "--data_path", work / "bad.jsonl", "--validate-only"], 5, "DATASET_INVALID"),
+        ([*train[:3], "a/b", *HYBRID, "--data_path", text], 5, "PATH_OUTSIDE_ROOT"),
+        ([*train, "--n_heads", "3", "--data_path", text], 5, "CONFIG_INVALID"),
+        (["model", "init", "--from", work / "torn.npz", "--partial", "--name", "x"], 5, "MODEL_FILE_INVALID"),
+        (["model", "init", "--from", work / "evil.pt", "--partial", "--name", "x"], 5, "MODEL_FILE_INVALID"),
+        (["model", "init", "--from", work / "huge.safetensors", "--partial", "--name", "x"], 5, "MODEL_FILE_INVALID"),
+        (["parity", *model, "--tokens", "1,512"], 5, "INVALID_ARGUMENT"),
+        (["export", "--model", "nobody", "--format", "npz", "--out", work / "n.npz"], 3, "MODEL_NOT_FOUND"),
+        (["train", "watch", "nobody"], 3, "JOB_NOT_FOUND"),
+    ]
+    wrong = []
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache) as d:
+        for args, code, reason in cases:
+            if args.count("--n_heads") == 2:  # the later value is the one under test
+                first = args.index("--n_heads")
+                args = args[:first] + args[first + 2:]
+            result = d.try_ctl(*args)
+            print(f"     {result.code:3d} {reason:24s} lfm2ctl {' '.join(map(str, args))[:90]}")
+            if result.code != code or reason not in result.err:
+                wrong.append((args, code, reason, result))
+        assert not (work / "n.npz").exists()
+        assert d.ctl_json("generate", *model, "--prompt", "x", "--max_new_tokens", "1")["token_ids"], "the daemon still serves"
+    assert not wrong, "\n".join(f"{args}: wanted {code} {reason}, got {result}" for args, code, reason, result in wrong)
+
+
+def a_second_daemon_and_an_open_bind_are_refused(bin_dir, work):
+    with Daemon(bin_dir, work / "data") as d:
+        second = subprocess.run([bin_dir / "lfm2d", "--listen", "127.0.0.1:0", "--data_dir", d.data_dir], capture_output=True,
+                                text=True, timeout=60)
+        assert second.returncode == 75 and str(d.process.pid) in second.stderr, second
+    bind = subprocess.run([bin_dir / "lfm2d", "--listen", "0.0.0.0:0", "--data_dir", work / "other"], capture_output=True,
+                          text=True, timeout=60)
+    assert bind.returncode == 78 and "INSECURE_BIND" in bind.stderr, bind
+    unknown = subprocess.run([bin_dir / "lfm2d", "--config", "/dev/null", "config", "show"], capture_output=True, text=True,
+                             env={**os.environ, "LFM2_LISEN": "x"}, timeout=60)
+    assert unknown.returncode == 78 and "nearest" in unknown.stderr, unknown
+
+
+def tls_and_tokens(bin_dir, work):
+    key, cert, tokens, token_file = work / "k.pem", work / "c.pem", work / "tokens", work / "token"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", key, "-out", cert], check=True,
+                   capture_output=True)
+    key.chmod(0o600)
+    token_file.write_text("sesame\n")
+    token_file.chmod(0o600)
+    tokens.write_text(hashlib.sha256(b"sesame").hexdigest() + " alice generate\n")
+    tokens.chmod(0o600)
+    flags = ["--tls_cert", cert, "--tls_key", key, "--tokens", tokens]
+    with Daemon(bin_dir, work / "data", *flags) as d:
+        d.client_flags = ["--tls-ca", str(cert), "--token-file", str(token_file)]
+        d.ctl("health")
+        denied = d.try_ctl("train", "list")
+        assert denied.code == 4 and "SCOPE_REQUIRED" in denied.err, denied
+        unknown = d.try_ctl("generate", "--model", "nobody", "--prompt", "x")
+        assert unknown.code == 3, unknown
+        d.client_flags = ["--tls-ca", str(cert)]
+        missing = d.try_ctl("generate", "--model", "nobody", "--prompt", "x")
+        assert missing.code == 4 and "CREDENTIAL_MISSING" in missing.err, missing
+        token_file.write_text("wrong\n")
+        d.client_flags = ["--tls-ca", str(cert), "--token-file", str(token_file)]
+        wrong = d.try_ctl("generate", "--model", "nobody", "--prompt", "x")
+        assert wrong.code == 4 and "CREDENTIAL_INVALID" in wrong.err, wrong
+        d.client_flags = []
+        assert d.try_ctl("health", timeout=60).code == 6
+    key.chmod(0o644)
+    open_key = subprocess.run([bin_dir / "lfm2d", "--listen", "127.0.0.1:0", "--data_dir", work / "other", *flags],
+                              capture_output=True, text=True, timeout=60)
+    assert open_key.returncode == 78, open_key
+
+
+def sigterm_with_open_streams_ends_cleanly(bin_dir, work):
+    cache = hf_cache_with(work / "hub", "lfm2-tiny")
+    d = Daemon(bin_dir, work / "data", "--hf_cache", cache, "--drain_timeout_ms", "500")
+    d.start()
+    streams = [d.popen("generate", "--model", "hf:test/lfm2-tiny", "--prompt_ids", "1,2,3", "--ignore_eos", "-o", "jsonl",
+                       "--max_new_tokens", "500") for _ in range(4)]
+    for stream in streams:
+        stream.stdout.readline()
+    begin = time.monotonic()
+    assert d.stop() == 0
+    assert time.monotonic() - begin < 20
+    for stream in streams:
+        stream.communicate(timeout=30)
+        assert stream.returncode in (0, 6), stream.returncode
+
+
+def serves_on_a_unix_socket(bin_dir, work):
+    cache = hf_cache_with(work / "hub", "lfm2-tiny")
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache, listen=f"unix:{work}/s.sock") as d:
+        answer = d.ctl_json("generate", "--model", "hf:test/lfm2-tiny", "--prompt", "hi", "--max_new_tokens", "2", "--ignore_eos")
+        assert answer["usage"]["completion_tokens"] == 2, answer
+        score = d.ctl("score", "--model", "hf:test/lfm2-tiny", "--jsonl", stdin='{"ids": [1, 2, 3]}\n')
+        assert len(json.loads(score)["logprobs"]) == 2, score
+
+
+def nothing_of_a_prompt_is_in_the_log(bin_dir, work):
+    cache = hf_cache_with(work / "hub", "lfm2-tiny")
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache, "--log_level", "debug", "--log_format", "json") as d:
+        d.ctl("generate", "--model", "hf:test/lfm2-tiny", "--prompt", "XYZZYPLUGH", "--max_new_tokens", "2")
+    log = (work / "daemon.err").read_text()
+    assert "XYZZYPLUGH" not in log and "request_id" in log, log[-2000:]
+    for line in log.splitlines():
+        json.loads(line)
+
+
+if __name__ == "__main__":
+    main([two_streams_and_a_third_cancelled_midway, twenty_bad_inputs, a_second_daemon_and_an_open_bind_are_refused, tls_and_tokens,
+          sigterm_with_open_streams_ends_cleanly, serves_on_a_unix_socket, nothing_of_a_prompt_is_in_the_log])
