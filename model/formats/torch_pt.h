@@ -12,7 +12,7 @@
 namespace lfm2 {
 
 // Tensors of nested dicts get dotted names ("model.layers.0…"); a single wrapping key ("state_dict", "model_state_dict",
-// "model" holding the whole dict) is stripped when everything lies below it. Non-contiguous tensors are copied to
+// "model" holding the whole dict, told by a "model." below it) is stripped when every tensor lies below it. Non-contiguous tensors are copied to
 // row-major. Scalars that are not tensors (steps, config values) are skipped and named in metadata "skipped".
 absl::StatusOr<TensorArchive> ReadTorchPt(const std::filesystem::path& path);
 absl::StatusOr<TensorArchive> ParseTorchPt(std::string_view file_name, std::span<const std::byte> bytes);
