@@ -1,0 +1,50 @@
+"""The deploy files say what they must: non-root, read-only, health check, GPU, TLS and tokens, hardening."""
+import configparser
+import pathlib
+import re
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(sys.argv[1])
+
+
+def compose():
+    service = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]["lfm2d"]
+    devices = service["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}], devices
+    assert service["user"] == "10001:10001" and service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"] and "no-new-privileges:true" in service["security_opt"]
+    assert service["healthcheck"]["test"][:2] == ["CMD", "lfm2ctl"] and "health" in service["healthcheck"]["test"]
+    mounts = " ".join(service["volumes"])
+    for target in ("/var/lib/lfm2d", "/etc/lfm2d/tls", "/etc/lfm2d/tokens"):
+        assert target in mounts, target
+
+
+def unit():
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(ROOT / "deploy/lfm2d.service")
+    service = parser["Service"]
+    for key, value in {"Type": "notify", "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
+                       "PrivateTmp": "yes", "StateDirectory": "lfm2d", "CapabilityBoundingSet": "", "Restart": "on-failure",
+                       "RestrictNamespaces": "yes", "DynamicUser": "yes"}.items():
+        assert service.get(key) == value, (key, service.get(key))
+    assert service["ExecStart"].startswith("/usr/bin/lfm2d ")
+
+
+def dockerfile():
+    text = (ROOT / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.M)
+    assert len(stages) >= 2, stages
+    assert all(":latest" not in image and (":" in image or image.startswith("${") or image in {s[1] for s in stages})
+               for image, _ in stages), stages
+    for line in (r"^USER 10001", r"^HEALTHCHECK .*\\$|^HEALTHCHECK ", r"^STOPSIGNAL SIGTERM", r"lfm2ctl.*health", r"^ARG CUDA=0"):
+        assert re.search(line, text, re.M), line
+    runtime = set(re.search(r"# runtime packages\n(.*?)# end", text, re.S).group(1).split())
+    assert "libgrpc++1.51" in " ".join(runtime), runtime
+
+
+compose()
+unit()
+dockerfile()
