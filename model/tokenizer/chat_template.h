@@ -1,6 +1,6 @@
-// Chat messages to a prompt. Templates are known by name and chosen by what the tokenizer's file says; an unknown one is
-// refused, never guessed. The text of a message never becomes a special token: the renderer returns segments, of which
-// only its own are parsed for special tokens.
+// Chat messages to a prompt. Templates are known by name and chosen by what the tokenizer's file
+// says; an unknown one is refused, never guessed. The text of a message never becomes a special
+// token: the renderer returns segments, of which only its own are parsed for special tokens.
 #pragma once
 
 #include <string>
@@ -16,11 +16,13 @@ struct ChatMessage {
   std::string content;  // UTF-8
 };
 
-// Token ids of the rendered conversation with the generation prompt appended, one BOS. kUnknownTemplate when the
-// tokenizer has no template or one that is not known (its sha256 is in the metadata); kInvalidArgument for a role that the
-// template has no place for.
-absl::StatusOr<std::vector<int32_t>> EncodeChat(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages);
+// Token ids of the rendered conversation with the generation prompt appended, one BOS.
+// kUnknownTemplate when the tokenizer has no template or one that is not known (its sha256 is in
+// the metadata); kInvalidArgument for a role that the template has no place for.
+absl::StatusOr<std::vector<int32_t>> EncodeChat(const Tokenizer& tokenizer,
+                                                const std::vector<ChatMessage>& messages);
 // The same as text (for goldens and `lfm2ctl chat --show-prompt`).
-absl::StatusOr<std::string> RenderChat(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages);
+absl::StatusOr<std::string> RenderChat(const Tokenizer& tokenizer,
+                                       const std::vector<ChatMessage>& messages);
 
 }  // namespace lfm2

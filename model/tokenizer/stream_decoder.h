@@ -1,5 +1,6 @@
-// Ids to UTF-8 text piece by piece: never splits a character; what is left at the end becomes U+FFFD.
-// The concatenation of all pieces equals Tokenizer::Decode of the whole. Thread rule: one thread.
+// Ids to UTF-8 text piece by piece: never splits a character; what is left at the end becomes
+// U+FFFD. The concatenation of all pieces equals Tokenizer::Decode of the whole. Thread rule: one
+// thread.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,8 @@
-// Text to token ids and back. Ids equal those of the Rust `tokenizers` for tokenizer.json, of sentencepiece for .model.
+// Text to token ids and back. Ids equal those of the Rust `tokenizers` for tokenizer.json, of
+// sentencepiece for .model.
 //
-// Thread rule: const after load; every method may be called from many threads. Ownership: shared_ptr<const Tokenizer>.
+// Thread rule: const after load; every method may be called from many threads. Ownership:
+// shared_ptr<const Tokenizer>.
 #pragma once
 
 #include <cstdint>
@@ -13,34 +15,53 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/tokenizer/utf8.h"
 
 namespace lfm2 {
 
 struct EncodeOptions {
-  bool add_special = true;     // BOS and the like, as the tokenizer's post-processor says
-  bool parse_special = false;  // text such as "<|im_start|>" becomes the special token; off for a user's text
+  bool add_special = true;  // BOS and the like, as the tokenizer's post-processor says
+  bool parse_special =
+      false;  // text such as "<|im_start|>" becomes the special token; off for a user's text
 };
 
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, const EncodeOptions& options) const = 0;
-  // Whole sequence to text; invalid UTF-8 becomes U+FFFD as in the reference. kInvalidArgument for an id out of range.
-  virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids, bool skip_special) const = 0;
-  // The bytes one token stands for in the middle of a text (may be part of a character); empty for special tokens when
-  // skip_special. Concatenation over a sequence, with the first token's leading-space rule of sentencepiece applied by
-  // `first`, equals Decode before the replacement of invalid UTF-8.
+  virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
+                                                      const EncodeOptions& options) const = 0;
+  // Whole sequence to text; invalid UTF-8 becomes U+FFFD as in the reference. kInvalidArgument for
+  // an id out of range.
+  virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids,
+                                             bool skip_special) const = 0;
+  // The bytes one token stands for (may be part of a character); empty where AddsNothing. The
+  // concatenation over a sequence equals Decode before the replacement of invalid UTF-8. `first`:
+  // no earlier token of the sequence adds anything; sentencepiece's leading space goes by it.
   virtual std::string TokenBytes(int32_t id, bool skip_special, bool first) const = 0;
-  virtual std::optional<int32_t> TokenId(std::string_view token) const = 0;  // exact vocabulary entry
+  virtual std::optional<int32_t> TokenId(
+      std::string_view token) const = 0;  // exact vocabulary entry
   virtual bool IsSpecial(int32_t id) const = 0;
+  // The id leaves no trace in a text: special and skipped, or no token of the vocabulary. The next
+  // id is still `first`.
+  virtual bool AddsNothing(int32_t id, bool skip_special) const {
+    return id < 0 || id >= vocab_size_ || (skip_special && IsSpecial(id));
+  }
+  // After `id`, whose TokenBytes as the first were `bytes`, the next id is still `first`.
+  virtual bool StaysFirst(int32_t id, bool skip_special, std::string_view bytes) const {
+    return bytes.empty() && AddsNothing(id, skip_special);
+  }
+  // How Decode replaces invalid UTF-8.
+  virtual Utf8Replacement replacement() const { return Utf8Replacement::kMaximalSubpart; }
 
   int32_t vocab_size() const { return vocab_size_; }  // highest id + 1
   std::optional<int32_t> bos() const { return bos_; }
   std::optional<int32_t> eos() const { return eos_; }
   std::optional<int32_t> pad() const { return pad_; }
-  const std::string& kind() const { return kind_; }              // "bpe", "sentencepiece", "bytes"
-  const std::string& sha256() const { return sha256_; }          // of the tokenizer file (for bytes: of its definition)
+  const std::string& kind() const { return kind_; }  // "bpe", "sentencepiece", "bytes"
+  const std::string& sha256() const {
+    return sha256_;
+  }  // of the tokenizer file (for bytes: of its definition)
   const std::string& chat_template() const { return chat_template_; }  // Jinja source, or empty
 
  protected:
@@ -49,15 +70,18 @@ class Tokenizer {
   std::string kind_, sha256_, chat_template_;
 };
 
-// A folder with tokenizer.json or tokenizer.model (and tokenizer_config.json, chat_template.jinja when there), or one such
-// file. A folder with neither but a bytes marker file "bytes_tokenizer.json" gives the byte tokenizer.
-// kTokenizerInvalid naming the part that is wrong or unknown, kFileNotFound.
+// A folder with tokenizer.json or tokenizer.model (and tokenizer_config.json, chat_template.jinja
+// when there), or one such file. A folder with neither but a bytes marker file
+// "bytes_tokenizer.json" gives the byte tokenizer. kTokenizerInvalid naming the part that is wrong
+// or unknown, kFileNotFound.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& path);
 
 // Ids 0..255 are the bytes, then 256 pad, 257 bos, 258 eos.
 std::shared_ptr<const Tokenizer> MakeByteTokenizer();
 
-// Copies the files LoadTokenizer would read into `directory` (for the byte tokenizer: writes its marker file).
-absl::Status CopyTokenizerFiles(const std::filesystem::path& source, const std::filesystem::path& directory);
+// Copies the files LoadTokenizer would read into `directory` (for the byte tokenizer: writes its
+// marker file).
+absl::Status CopyTokenizerFiles(const std::filesystem::path& source,
+                                const std::filesystem::path& directory);
 
 }  // namespace lfm2

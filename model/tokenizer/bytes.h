@@ -1,0 +1,16 @@
+// The byte tokenizer's definition; MakeByteTokenizer is in tokenizer.h.
+#pragma once
+
+#include <string_view>
+
+#include "model/tokenizer/tokenizer.h"
+
+namespace lfm2 {
+
+inline constexpr std::string_view kByteTokenizerFile = "bytes_tokenizer.json";
+// Its SHA-256 is the tokenizer's. A change of meaning is a change of this text.
+inline constexpr std::string_view kByteTokenizerDefinition =
+    "byte tokenizer 1: ids 0..255 are the bytes, 256 <pad>, 257 <bos>, 258 <eos>; a sequence "
+    "starts with <bos>";
+
+}  // namespace lfm2

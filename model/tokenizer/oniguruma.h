@@ -1,0 +1,17 @@
+// A regular expression in Oniguruma's (Ruby) syntax, as tokenizer.json carries it, to one in
+// PCRE2's that matches the same texts. What differs between the two is rewritten (\s, \w, \v,
+// \uHHHH, scripts, possessive intervals) or refused by name. Source: Oniguruma doc/RE and
+// doc/SYNTAX.md; pcre2pattern(3), for PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE. Thread rule: pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace lfm2 {
+
+// kInvalidArgument naming the construct and its offset.
+absl::StatusOr<std::string> OnigurumaToPcre2(std::string_view pattern);
+
+}  // namespace lfm2

@@ -1,0 +1,22 @@
+// What we read of a sentencepiece ModelProto ourselves, before the library sees it: the two rules
+// of decoding that its interface does not tell, and the checks that it does not make. Source:
+// sentencepiece_model.proto, and the layout of its precompiled character map (a darts-clone double
+// array, then NUL-terminated strings). Thread rule: pure.
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace lfm2 {
+
+struct SpmSpec {
+  bool add_dummy_prefix = true;
+  bool remove_extra_whitespaces = true;
+
+  // kTokenizerInvalid when the bytes are no protobuf message, or the character map points outside
+  // itself: the library would follow it.
+  static absl::StatusOr<SpmSpec> Read(std::string_view model_bytes);
+};
+
+}  // namespace lfm2

@@ -1,0 +1,26 @@
+// What stands beside a tokenizer's own file: tokenizer_config.json, special_tokens_map.json,
+// chat_template.jinja. Thread rule: plain data.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace lfm2 {
+
+struct TokenizerConfig {
+  std::optional<std::string> bos_token, eos_token, pad_token;
+  std::optional<bool> add_bos_token, add_eos_token;
+  std::string chat_template;  // empty: none
+
+  // All files are optional; one that is there must be right. kTokenizerInvalid naming file and key.
+  static absl::StatusOr<TokenizerConfig> Read(const std::filesystem::path& directory);
+  // tokenizer_config.json's text; keys it does not need are passed over, as they are transformers'
+  // own.
+  static absl::StatusOr<TokenizerConfig> Parse(std::string_view json_text);
+};
+
+}  // namespace lfm2
