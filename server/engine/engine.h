@@ -1,13 +1,12 @@
-// The serving engine: one thread owns the device. Requests come in through one bounded queue, token events leave through
-// each request's sink. Loop: take what is new, drop what is cancelled or late, schedule, step, emit.
+// The serving engine: one thread owns the device. Requests come in through one bounded queue, token
+// events leave through each request's sink. Loop: take what is new, drop what is cancelled or late,
+// schedule, step, emit.
 //
 // Thread rule: Submit and stats from any thread. Ownership: shares each sink until its OnEnd.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <memory>
-#include <thread>
 
 #include "absl/status/status.h"
 #include "model/core/limits.h"
@@ -33,9 +32,9 @@ class Engine {
   absl::Status Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
   absl::Status Submit(ModelTask task);
 
-  // Refuses new work from now on; running sequences go on. True when all ended within the time.
+  // Refuses new work from now on; what was accepted goes on. True when all ended within the time.
   bool Drain(std::chrono::milliseconds timeout);
-  // Ends every sequence with kDraining and joins the thread.
+  // Ends every sequence with kDraining and joins the thread. Not from a sink or a task.
   void Stop();
   EngineStats stats() const;
 

@@ -1,5 +1,5 @@
-// A model that is in memory and can be served. Const after load, but for the runner, which the engine's thread alone uses.
-// Ownership: shared; the last request that uses it frees it.
+// A model that is in memory and can be served. Const after load, but for the runner, which the
+// engine's thread alone uses. Ownership: shared; the last request that uses it frees it.
 #pragma once
 
 #include <functional>
@@ -31,6 +31,7 @@ struct LoadedModel {
 };
 
 // Reads a model's folder into memory. Made by torch_runner.cc; a test gives a fake.
-using ModelLoader = std::function<absl::StatusOr<std::shared_ptr<LoadedModel>>(const ModelVersion& version)>;
+using ModelLoader =
+    std::function<absl::StatusOr<std::shared_ptr<LoadedModel>>(const ModelVersion& version)>;
 
 }  // namespace lfm2

@@ -1,5 +1,5 @@
-// Runs batches of one model. The seam between the engine and LibTorch: torch_runner.cc is the real one, tests have a fake.
-// Thread rule: the engine's thread only.
+// Runs batches of one model. The seam between the engine and LibTorch: torch_runner.cc is the real
+// one, tests have a fake. Thread rule: the engine's thread only.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ class RunnerState {
 
 struct StepItem {
   RunnerState* state = nullptr;
-  std::span<const int32_t> tokens;   // the next part of the prompt, or the last sampled token
-  bool sample = false;               // false for every chunk of a prompt but the last
+  std::span<const int32_t> tokens;  // the next part of the prompt, or the last sampled token
+  bool sample = false;              // false for every chunk of a prompt but the last
   const SamplingParams* sampling = nullptr;
   std::span<const int32_t> history;  // prompt and generated tokens, for the repetition penalty
   int64_t index = 0;                 // generated tokens so far

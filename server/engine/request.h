@@ -1,4 +1,5 @@
-// What goes into the engine and what comes out, as plain data. A GenerateRequest is valid: nobody below checks it again.
+// What goes into the engine and what comes out, as plain data. A GenerateRequest is valid: nobody
+// below checks it again.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ struct GenerateRequest {
 struct TokenEvent {
   int64_t index = 0;
   int32_t id = 0;
-  std::string text;  // complete UTF-8; may be empty; text that may become a stop string is held back
+  std::string text;  // complete UTF-8, may be empty; what may become a stop string is held back
   std::optional<float> logprob;
   std::vector<TokenLogprob> top;
 };
@@ -47,11 +48,13 @@ struct GenerateEnd {
   double queue_ms = 0, prefill_ms = 0, decode_ms = 0, time_to_first_token_ms = 0;
 };
 
-// Where one request's events go. Called from the engine's thread only, never under a lock; must not block.
+// Where one request's events go. Called from the engine's thread only, never under a lock; must not
+// block.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
-  // False: the reader is gone or too slow; the sequence is dropped before the next step and OnEnd is still called.
+  // False: the reader is gone or too slow; the sequence is dropped before the next step and OnEnd
+  // is still called.
   virtual bool OnToken(TokenEvent event) = 0;
   // Exactly once, as the last call.
   virtual void OnEnd(GenerateEnd end) = 0;
@@ -59,7 +62,8 @@ class TokenSink {
   virtual bool cancelled() const = 0;
 };
 
-// Work on a model that is one step long and is no generation: Score and Parity. Runs on the engine's thread.
+// Work on a model that is one step long and is no generation: Score and Parity. Runs on the
+// engine's thread.
 struct ModelTask {
   std::shared_ptr<LoadedModel> model;
   std::function<void(ModelRunner&)> run;

@@ -1,4 +1,5 @@
-// The LibTorch form of ModelRunner, and the loader that makes it. Turns c10::Error into Status: the border of exceptions.
+// The LibTorch form of ModelRunner, and the loader that makes it. Turns c10::Error into Status: the
+// border of exceptions.
 #pragma once
 
 #include <string>

@@ -1,5 +1,6 @@
-// Uploaded files by content: data_dir/datasets/<sha256>/{data, meta.json}. The id is "sha256:<hex>".
-// Thread rule: any thread; one DatasetUpload belongs to one thread at a time. An upload that is not committed leaves nothing.
+// Uploaded files by content: data_dir/datasets/<sha256>/{data, meta.json}. The id is
+// "sha256:<hex>". Thread rule: any thread; one DatasetUpload belongs to one thread at a time. An
+// upload that is not committed leaves nothing.
 #pragma once
 
 #include <cstdint>
@@ -31,12 +32,14 @@ class DatasetUpload {
  public:
   ~DatasetUpload();
   absl::Status Append(std::string_view bytes);  // kMessageTooLarge past the limit, kDiskFull
-  // `sha256` may be empty. kDatasetHashMismatch.
+  // Ends the upload. `sha256`: lower-case hexadecimal, with or without "sha256:", or empty.
+  // kDatasetHashMismatch.
   absl::StatusOr<DatasetInfo> Commit(const std::string& sha256);
 
  private:
   friend class DatasetStore;
-  DatasetUpload(DatasetStore& store, std::string name, std::filesystem::path path, std::unique_ptr<FileWriter> writer);
+  DatasetUpload(DatasetStore& store, std::string name, std::filesystem::path path,
+                std::unique_ptr<FileWriter> writer);
   DatasetStore& store_;
   std::string name_;
   std::filesystem::path path_;
@@ -47,20 +50,26 @@ class DatasetUpload {
 
 class DatasetStore {
  public:
-  static absl::StatusOr<std::unique_ptr<DatasetStore>> Open(const std::filesystem::path& root, const Limits& limits,
-                                                            Clock& clock);
+  // `root` is data_dir/datasets. Removes what interrupted uploads left behind.
+  static absl::StatusOr<std::unique_ptr<DatasetStore>> Open(const std::filesystem::path& root,
+                                                            const Limits& limits, Clock& clock);
   absl::StatusOr<std::unique_ptr<DatasetUpload>> Begin(const std::string& file_name);
   absl::StatusOr<DatasetInfo> Get(const std::string& id) const;  // kDatasetNotFound
   absl::StatusOr<std::vector<DatasetInfo>> List() const;         // newest first
   // The file of an id that Get knows.
   std::filesystem::path FileOf(const std::string& id) const;
-  // A folder at `directory` with a hard link for each {plain name, id}: how uploaded files become a model folder.
+  // A folder at `directory` with a hard link for each {plain name, id}: how uploaded files become a
+  // model folder. It is absent or whole; one that holds these links already is left as it is, any
+  // other is kWrongState.
   absl::Status Materialize(const std::vector<std::pair<std::string, std::string>>& files,
                            const std::filesystem::path& directory) const;
 
  private:
   friend class DatasetUpload;
   DatasetStore(std::filesystem::path root, const Limits& limits, Clock& clock);
+  absl::StatusOr<DatasetInfo> Publish(const std::filesystem::path& aside, DatasetInfo info) const;
+  absl::StatusOr<DatasetInfo> Existing(const std::string& id) const;
+
   const std::filesystem::path root_;
   const Limits limits_;
   Clock& clock_;

@@ -1,7 +1,9 @@
-// Models on disk: data_dir/models/<name>/v<N>/ holds a Hugging Face folder and manifest.json; `current` names the served
-// version. A version never changes once it is published. "hf:org/name" resolves in the local Hugging Face cache.
+// Models on disk: data_dir/models/<name>/v<N>/ holds a Hugging Face folder and manifest.json;
+// `current` names the served version. A version never changes once it is published. "hf:org/name"
+// resolves in the local Hugging Face cache.
 //
-// Thread rule: any thread. Every publish is written aside, fsynced and renamed, so a version is absent or whole.
+// Thread rule: any thread. Every publish is written aside, fsynced and renamed, so a version is
+// absent or whole.
 #pragma once
 
 #include <cstdint>
@@ -32,9 +34,10 @@ struct ModelVersion {
 
 class ModelStore {
  public:
-  // Removes what an interrupted publish left behind.
-  static absl::StatusOr<std::unique_ptr<ModelStore>> Open(const std::filesystem::path& root,
-                                                          const std::filesystem::path& hf_cache_root);
+  // `root` is data_dir/models. Removes what an interrupted publish left behind: every
+  // ".<anything>.tmp", so callers may prepare a version at such a path in `root`.
+  static absl::StatusOr<std::unique_ptr<ModelStore>> Open(
+      const std::filesystem::path& root, const std::filesystem::path& hf_cache_root);
 
   // "name", "name@v2", "hf:org/name[@revision]". kModelNotFound, kPathOutsideRoot.
   absl::StatusOr<ModelVersion> Resolve(const std::string& reference) const;
@@ -42,10 +45,11 @@ class ModelStore {
   absl::StatusOr<std::vector<ModelVersion>> List() const;
   absl::StatusOr<std::vector<std::string>> Versions(const std::string& name) const;  // oldest first
 
-  // Moves `directory` (same file system, complete, fsynced) into place as the next version of `name` and makes it the
-  // served one. A version whose manifest has the same job_id is returned instead of a second one. kDiskFull.
-  absl::StatusOr<ModelVersion> Publish(const std::filesystem::path& directory, const std::string& name,
-                                       const ModelManifest& manifest);
+  // Moves `directory` (same file system, complete, fsynced) into place as the next version of
+  // `name` and makes it the served one. A version whose manifest has the same job_id is returned
+  // instead of a second one. kDiskFull.
+  absl::StatusOr<ModelVersion> Publish(const std::filesystem::path& directory,
+                                       const std::string& name, const ModelManifest& manifest);
 
  private:
   ModelStore(std::filesystem::path root, std::filesystem::path hf_cache_root);

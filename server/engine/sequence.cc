@@ -1,0 +1,126 @@
+#include "server/engine/sequence.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+
+namespace lfm2 {
+namespace {
+
+double Milliseconds(SteadyTime from, SteadyTime to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+std::set<int32_t> EosIds(const LoadedModel& model) {
+  std::set<int32_t> ids(model.config.eos_token_ids.begin(), model.config.eos_token_ids.end());
+  if (model.config.eos_token_id.has_value()) ids.insert(*model.config.eos_token_id);
+  if (model.tokenizer->eos().has_value()) ids.insert(*model.tokenizer->eos());
+  return ids;
+}
+
+}  // namespace
+
+Sequence::Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, SteadyTime arrived)
+    : request_(std::move(request)),
+      sink_(std::move(sink)),
+      tokens_(std::move(request_.prompt)),
+      prompt_tokens_(static_cast<int64_t>(tokens_.size())),
+      decoder_(*request_.model->tokenizer),
+      stops_(std::move(request_.stop)),
+      arrived_(arrived) {
+  if (!request_.ignore_eos) eos_ids_ = EosIds(*request_.model);
+  if (request_.max_new_tokens <= 0) finish_reason_ = FinishReason::kLength;
+}
+
+absl::Status Sequence::Check(SteadyTime now) const {
+  if (sink_->cancelled()) return Error(Reason::kCancelled, "the caller cancelled");
+  if (now < request_.deadline) return absl::OkStatus();
+  const Metadata metadata = {{"tokens", std::to_string(completion_tokens_)}};
+  if (!started()) {
+    return Error(Reason::kDeadlineInQueue,
+                 "the deadline passed after " +
+                     std::to_string(static_cast<int64_t>(Milliseconds(arrived_, now))) +
+                     " ms in the queue",
+                 metadata);
+  }
+  return Error(Reason::kDeadlineInDecode,
+               "the deadline passed after " + std::to_string(completion_tokens_) + " of at most " +
+                   std::to_string(request_.max_new_tokens) + " tokens",
+               metadata);
+}
+
+absl::Status Sequence::Start(SteadyTime now) {
+  LFM2_ASSIGN_OR_RETURN(state_, request_.model->runner->NewState());
+  started_at_ = now;
+  tokens_.reserve(static_cast<size_t>(prompt_tokens_ + request_.max_new_tokens));
+  return absl::OkStatus();
+}
+
+StepItem Sequence::NextItem(int64_t tokens) const {
+  const std::span<const int32_t> all = tokens_;
+  StepItem item;
+  item.state = state_.get();
+  item.tokens = all.subspan(static_cast<size_t>(processed_), static_cast<size_t>(tokens));
+  item.sample = tokens == pending();
+  item.sampling = &request_.sampling;
+  item.history = all;
+  item.index = completion_tokens_;
+  return item;
+}
+
+TokenEvent Sequence::Accept(const Sample& sample, SteadyTime now) {
+  processed_ = static_cast<int64_t>(tokens_.size());
+  if (!first_token_at_.has_value()) first_token_at_ = now;
+  TokenEvent event;
+  event.index = completion_tokens_++;
+  event.id = sample.id;
+  if (request_.sampling.logprobs >= 0) {
+    event.logprob = sample.logprob;
+    event.top = sample.top;
+  }
+  tokens_.push_back(sample.id);
+  if (EndsById(sample.id)) return event;
+  event.text = stops_.Push(decoder_.Push(sample.id));
+  if (stops_.matched()) {
+    finish_reason_ = FinishReason::kStop;
+  } else if (completion_tokens_ >= request_.max_new_tokens) {
+    finish_reason_ = FinishReason::kLength;
+  }
+  return event;
+}
+
+bool Sequence::EndsById(int32_t id) {
+  const auto& stop_ids = request_.stop_ids;
+  if (eos_ids_.count(id) > 0) {
+    finish_reason_ = FinishReason::kEos;
+  } else if (std::find(stop_ids.begin(), stop_ids.end(), id) != stop_ids.end()) {
+    finish_reason_ = FinishReason::kStop;
+  }
+  return finished();
+}
+
+GenerateEnd Sequence::End(absl::Status status, SteadyTime now) {
+  GenerateEnd end;
+  end.text = stops_.Push(decoder_.Flush());
+  end.text += stops_.Flush();
+  // Bytes that never became a character are U+FFFD in the end, and a stop string may name that.
+  if (stops_.matched() && status.ok()) finish_reason_ = FinishReason::kStop;
+  end.status = std::move(status);
+  end.finish_reason = finish_reason_.value_or(FinishReason::kLength);
+  end.stop = stops_.match();
+  end.prompt_tokens = prompt_tokens_;
+  end.completion_tokens = completion_tokens_;
+  const SteadyTime started = started_at_.value_or(now);
+  end.queue_ms = Milliseconds(arrived_, started);
+  end.prefill_ms = Milliseconds(started, first_token_at_.value_or(now));
+  if (first_token_at_.has_value()) {
+    end.decode_ms = Milliseconds(*first_token_at_, now);
+    end.time_to_first_token_ms = Milliseconds(arrived_, *first_token_at_);
+  }
+  return end;
+}
+
+}  // namespace lfm2

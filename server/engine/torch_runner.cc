@@ -1,0 +1,279 @@
+#include "server/engine/torch_runner.h"
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <bit>
+#include <new>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+#include "model/decoder.h"
+#include "model/device.h"
+#include "model/formats/model_folder.h"
+#include "model/parity.h"
+#include "model/weights.h"
+#include "server/base/log.h"
+#include "server/engine/model_tokenizer.h"
+
+namespace lfm2 {
+namespace {
+
+// Positions whose logits are in memory at once while a text is scored.
+constexpr int64_t kScoreChunk = 256;
+
+absl::Status OutOfMemoryError(at::Device device) {
+  return device.is_cuda() ? Error(Reason::kGpuOutOfMemory, "the GPU has no memory for this request")
+                          : Error(Reason::kOutOfMemory, "there is no memory for this request");
+}
+
+// The CPU's allocator throws the general c10::Error.
+bool SaysOutOfMemory(std::string_view message) {
+  return message.find("not enough memory") != std::string_view::npos ||
+         message.find("can't allocate memory") != std::string_view::npos;
+}
+
+// The border of exceptions. What LibTorch says goes to the log only: it may name files of this
+// machine.
+template <typename Work>
+absl::Status Guarded(at::Device device, Work&& work) {
+  try {
+    return work();
+  } catch (const c10::OutOfMemoryError&) {
+    return OutOfMemoryError(device);
+  } catch (const std::bad_alloc&) {
+    return OutOfMemoryError(device);
+  } catch (const c10::Error& error) {
+    const std::string detail = error.what_without_backtrace();
+    if (SaysOutOfMemory(detail)) return OutOfMemoryError(device);
+    Log(LogLevel::kError, "model failed", {{"device", device.str()}, {"detail", detail}});
+  } catch (const std::exception& error) {
+    Log(LogLevel::kError, "model failed", {{"device", device.str()}, {"detail", error.what()}});
+  }
+  return Error(Reason::kInternal, "the model failed while it ran; the log has the detail");
+}
+
+// Sign aside, float bit patterns are in order of magnitude and infinity and NaN are the highest.
+bool AllFinite(std::span<const float> values) {
+  uint32_t largest = 0;
+  for (const float value : values) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(value) & 0x7fffffffU);
+  }
+  return largest < 0x7f800000U;
+}
+
+absl::Status NotFiniteError(int64_t position) {
+  return Error(Reason::kInternal,
+               "the model's logits at position " + std::to_string(position) + " are not finite",
+               {{"position", std::to_string(position)}});
+}
+
+class TorchState : public RunnerState {
+ public:
+  explicit TorchState(std::unique_ptr<SequenceState> state) : sequence(std::move(state)) {}
+  std::unique_ptr<SequenceState> sequence;
+};
+
+class TorchRunner : public ModelRunner {
+ public:
+  explicit TorchRunner(Decoder decoder) : decoder_(std::move(decoder)) {}
+
+  absl::StatusOr<std::unique_ptr<RunnerState>> NewState() override;
+  std::vector<StepOutput> Step(std::span<const StepItem> items) override;
+  absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens) override;
+  absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
+
+ private:
+  at::Device device() const { return decoder_.weights().device(); }
+  absl::Status CheckTokens(std::span<const int32_t> tokens) const;
+  at::Tensor ToDevice(const std::vector<int64_t>& values) const;
+  void RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
+                std::vector<StepOutput>& outputs) const;
+  absl::Status ScoreChunk(std::span<const int32_t> tokens, int64_t begin, SequenceState& state,
+                          std::vector<float>& scores) const;
+
+  const Decoder decoder_;
+};
+
+absl::StatusOr<std::unique_ptr<RunnerState>> TorchRunner::NewState() {
+  std::unique_ptr<RunnerState> state;
+  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
+    const c10::InferenceMode inference;
+    state = std::make_unique<TorchState>(decoder_.NewState());
+    return absl::OkStatus();
+  }));
+  return state;
+}
+
+absl::Status TorchRunner::CheckTokens(std::span<const int32_t> tokens) const {
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= decoder_.config().vocab_size) {
+      return Error(Reason::kInvalidArgument, "token id " + std::to_string(token) +
+                                                 " is not below the vocabulary size " +
+                                                 std::to_string(decoder_.config().vocab_size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
+  return torch::tensor(values, at::kLong).to(device());
+}
+
+// When the pass throws, the states of all its sequences are half advanced, so all of them fail.
+// What one request alone can cause is found before (token ids) or after it (logits).
+std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
+  std::vector<StepOutput> outputs(items.size());
+  std::vector<size_t> batch;
+  for (size_t i = 0; i < items.size(); ++i) {
+    outputs[i].status = CheckTokens(items[i].tokens);
+    if (outputs[i].status.ok()) batch.push_back(i);
+  }
+  if (batch.empty()) return outputs;
+  const absl::Status status = Guarded(device(), [&] {
+    const c10::InferenceMode inference;
+    RunBatch(items, batch, outputs);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) {
+    for (const size_t i : batch) outputs[i] = {status, std::nullopt};
+  }
+  return outputs;
+}
+
+StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
+  if (!AllFinite(logits)) {
+    return {NotFiniteError(static_cast<int64_t>(item.history.size()) - 1), std::nullopt};
+  }
+  return {absl::OkStatus(), SampleToken(logits, *item.sampling, item.history, item.index)};
+}
+
+void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
+                           std::vector<StepOutput>& outputs) const {
+  std::vector<int64_t> tokens;
+  std::vector<int64_t> rows;    // of [T]: those that are sampled
+  std::vector<size_t> sampled;  // their items
+  ForwardBatch forward;
+  for (const size_t i : batch) {
+    const auto begin = static_cast<int64_t>(tokens.size());
+    tokens.insert(tokens.end(), items[i].tokens.begin(), items[i].tokens.end());
+    auto* state = static_cast<TorchState*>(items[i].state);
+    forward.spans.push_back(
+        {begin, static_cast<int64_t>(items[i].tokens.size()), state->sequence.get()});
+    if (!items[i].sample) continue;
+    rows.push_back(static_cast<int64_t>(tokens.size()) - 1);
+    sampled.push_back(i);
+  }
+  forward.tokens = ToDevice(tokens);
+  at::Tensor hidden = decoder_.Hidden(forward);
+  if (rows.empty()) return;
+  if (rows.size() != tokens.size()) hidden = hidden.index_select(0, ToDevice(rows));
+  const at::Tensor logits = decoder_.Logits(hidden).to(at::kCPU, at::kFloat).contiguous();
+  const float* data = logits.const_data_ptr<float>();
+  const auto width = static_cast<size_t>(logits.size(1));
+  at::parallel_for(0, logits.size(0), 1, [&](int64_t begin, int64_t end) {
+    for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
+      outputs[sampled[row]] = SampleRow({data + row * width, width}, items[sampled[row]]);
+    }
+  });
+}
+
+absl::StatusOr<std::vector<float>> TorchRunner::Score(std::span<const int32_t> tokens) {
+  std::vector<float> scores;
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
+  const auto predictions = static_cast<int64_t>(tokens.size()) - 1;
+  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
+    const c10::InferenceMode inference;
+    const std::unique_ptr<SequenceState> state = decoder_.NewState();
+    for (int64_t begin = 0; begin < predictions; begin += kScoreChunk) {
+      LFM2_RETURN_IF_ERROR(ScoreChunk(tokens, begin, *state, scores));
+    }
+    return absl::OkStatus();
+  }));
+  return scores;
+}
+
+absl::Status TorchRunner::ScoreChunk(std::span<const int32_t> tokens, int64_t begin,
+                                     SequenceState& state, std::vector<float>& scores) const {
+  const auto end = std::min(begin + kScoreChunk, static_cast<int64_t>(tokens.size()) - 1);
+  const std::vector<int64_t> inputs(tokens.begin() + begin, tokens.begin() + end);
+  const std::vector<int64_t> targets(tokens.begin() + begin + 1, tokens.begin() + end + 1);
+  const at::Tensor hidden =
+      decoder_.Hidden({ToDevice(inputs), {{0, static_cast<int64_t>(inputs.size()), &state}}});
+  const at::Tensor logits = decoder_.Logits(hidden).to(at::kFloat);
+  const at::Tensor chosen = logits.gather(1, ToDevice(targets).unsqueeze(1)).squeeze(1);
+  const at::Tensor result = (chosen - logits.logsumexp(1)).to(at::kCPU).contiguous();
+  const std::span<const float> values(result.const_data_ptr<float>(), inputs.size());
+  for (const float value : values) {
+    if (!AllFinite({&value, 1})) return NotFiniteError(static_cast<int64_t>(scores.size()));
+    scores.push_back(value);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ParityReport> TorchRunner::Probe(std::span<const int32_t> tokens, bool keep_values) {
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
+  absl::StatusOr<ParityReport> report = ParityReport();
+  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
+    const c10::InferenceMode inference;
+    report = RunParity(decoder_, tokens, keep_values);
+    return absl::OkStatus();
+  }));
+  return report;
+}
+
+DType StoredDType(const TensorArchive& archive) {
+  const TensorView* embedding = archive.Find("model.embed_tokens.weight");
+  if (embedding != nullptr) return embedding->dtype;
+  return archive.tensors.empty() ? DType::kF32 : archive.tensors.front().dtype;
+}
+
+absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, at::Device device,
+                                                  const std::string& dtype_name) {
+  LFM2_ASSIGN_OR_RETURN(ModelFolder folder, OpenModelFolder(version.directory));
+  if (!folder.config.has_value()) {
+    return Error(Reason::kConfigInvalid, "model \"" + version.name + "\" has no config.json");
+  }
+  const ModelConfig& config = *folder.config;
+  LFM2_RETURN_IF_ERROR(CheckWeights(config, folder.weights));
+  auto loaded = std::make_shared<LoadedModel>();
+  LFM2_ASSIGN_OR_RETURN(loaded->tokenizer,
+                        TokenizerForModel(folder.tokenizer_dir, config.vocab_size));
+  LFM2_ASSIGN_OR_RETURN(const at::ScalarType dtype,
+                        ChooseDtype(dtype_name, device, StoredDType(folder.weights)));
+  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<const Weights> weights,
+                        Weights::FromArchive(config, folder.weights, device, dtype));
+  loaded->name = version.name;
+  loaded->version = version.version;
+  loaded->config = config;
+  loaded->dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32";
+  loaded->device = device.str();
+  loaded->bytes = weights->bytes();
+  loaded->runner = std::make_unique<TorchRunner>(Decoder(config, weights));
+  return loaded;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelLoader> MakeTorchModelLoader(const TorchOptions& options) {
+  LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options.device));
+  const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  at::set_num_threads(options.threads > 0 ? options.threads : cores);
+  return ModelLoader([device, dtype = options.dtype](const ModelVersion& version) {
+    absl::StatusOr<std::shared_ptr<LoadedModel>> loaded = std::shared_ptr<LoadedModel>();
+    const absl::Status status = Guarded(device, [&] {
+      loaded = Load(version, device, dtype);
+      return loaded.status();
+    });
+    if (!status.ok()) loaded = status;
+    return loaded;
+  });
+}
+
+}  // namespace lfm2
