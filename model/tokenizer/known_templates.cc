@@ -1,0 +1,72 @@
+#include "model/tokenizer/known_templates.h"
+
+#include "model/formats/file.h"
+
+namespace lfm2 {
+namespace {
+
+struct KnownTemplate {
+  std::string_view sha256;  // of the normalized text
+  ChatStyle style;
+};
+
+constexpr ChatStyle kPlainStyle = {false, false, PastThinking::kKept};
+constexpr ChatStyle kLfm25Style = {true, false, PastThinking::kDroppedBeforeLastAnswer};
+constexpr ChatStyle kLfm25PreserveStyle = {true, false, PastThinking::kDroppedBeforeLastQuestion};
+
+constexpr KnownTemplate kKnown[] = {
+    // LFM2, as published with the models.
+    {"f71b0d99539aba87887db394e03b91eb66d222e52f8d974017b9c5705f4e65f3", kLfm2Style},
+    // LFM2 with tool calls, as llama.cpp carries it.
+    {"914b14ef0543dfdcc39120375372a397262cf0bedd3a2b97ab99f7277ee20442", kLfm2Style},
+    // LFM2 with generation marks, as leap-finetune carries it.
+    {"ffe28bb37a6104186b7526fce07a523f13e4730e0d0c204e23fa15579b5ffe39", kLfm2Style},
+    // LFM2.5, first publication (its file's SHA-256 is f05bf4b967dc...).
+    {"1c5aad472f06271b38dc398c58da791d686fc204ec69e7a1df6070099bf27398", kLfm25Style},
+    // LFM2.5 with tool calls and generation marks.
+    {"01dab010a5ac928b49b4bf1b4d54072ac4cc4db90a71a44476fd74a64f93fb2a", kLfm25Style},
+    // LFM2.5, as leap-finetune carries it.
+    {"e4ca27e06c870d3d1845b44ec845f75f11f5b9c2bb3dd8bdfd4022c875589b50", kLfm25Style},
+    // LFM2.5 with preserve_thinking.
+    {"bf4ad0f4aa82e7f410035be003efbf2bdd7109465123ea01d2f75df0d06c1e30", kLfm25PreserveStyle},
+    // Plain ChatML after one BOS.
+    {"1e998b5cc1e184f393458c46e6c1dc9e01fe60516318598b6cbc05d17592534b", kPlainStyle},
+};
+
+bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+bool OpensWithMinus(std::string_view text) {
+  return text.starts_with("{%-") || text.starts_with("{{-") || text.starts_with("{#-");
+}
+
+bool ClosesWithMinus(std::string_view text) {
+  return text.ends_with("-%}") || text.ends_with("-}}") || text.ends_with("-#}");
+}
+
+}  // namespace
+
+std::string NormalizeTemplate(std::string_view jinja) {
+  std::string out;
+  for (size_t at = 0; at < jinja.size();) {
+    if (!IsSpace(jinja[at])) {
+      out += jinja[at++];
+      continue;
+    }
+    size_t end = at;
+    while (end < jinja.size() && IsSpace(jinja[end])) ++end;
+    if (!ClosesWithMinus(out) && !OpensWithMinus(jinja.substr(end)))
+      out.append(jinja.substr(at, end - at));
+    at = end;
+  }
+  return out;
+}
+
+std::optional<ChatStyle> RecognizeTemplate(std::string_view jinja) {
+  const std::string sha256 = Sha256Hex(NormalizeTemplate(jinja));
+  for (const KnownTemplate& known : kKnown) {
+    if (known.sha256 == sha256) return known.style;
+  }
+  return std::nullopt;
+}
+
+}  // namespace lfm2
