@@ -1,0 +1,164 @@
+#include "server/engine/model_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+#include "model/core/errors.h"
+#include "tests/server/fakes/fake_model_runner.h"
+#include "tests/server/fakes/temp_directory.h"
+
+namespace lfm2 {
+namespace {
+
+class ModelPoolTest : public testing::Test {
+ protected:
+  ModelPoolTest() {
+    store_ = ModelStore::Open(directory_.path() / "models", directory_.path() / "hf").value();
+  }
+
+  void Publish(const std::string& name) {
+    const auto made = directory_.path() / ("made-" + name);
+    WriteText(made / "config.json", "{}");
+    ASSERT_TRUE(store_->Publish(made, name, {}).ok());
+  }
+
+  ModelLoader Loader() {
+    return [this](const ModelVersion& version) -> absl::StatusOr<std::shared_ptr<LoadedModel>> {
+      ++loads_;
+      if (before_load_) before_load_();
+      if (fail_) return Error(Reason::kModelFileInvalid, "broken");
+      auto model = MakeFakeModel({}, std::make_shared<FakeModelCounters>(), version.name);
+      model->version = version.version;
+      return model;
+    };
+  }
+
+  TempDirectory directory_;
+  std::unique_ptr<ModelStore> store_;
+  std::atomic<int> loads_{0};
+  std::atomic<bool> fail_{false};
+  std::function<void()> before_load_;
+};
+
+TEST_F(ModelPoolTest, LoadsAtTheFirstUseOnly) {
+  Publish("a");
+  ModelPool pool(*store_, Loader(), 2);
+  EXPECT_EQ(pool.Find("a", "v1"), nullptr);
+  const auto first = pool.Acquire("a").value();
+  EXPECT_EQ(pool.Acquire("a@v1").value(), first);
+  EXPECT_EQ(pool.Find("a", "v1"), first);
+  EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(ModelPoolTest, LoadsANewVersionBesideTheOldOne) {
+  Publish("a");
+  ModelPool pool(*store_, Loader(), 2);
+  const auto first = pool.Acquire("a").value();
+  Publish("a");
+  const auto second = pool.Acquire("a").value();
+  EXPECT_EQ(second->version, "v2");
+  EXPECT_EQ(pool.Acquire("a@v1").value(), first);
+}
+
+TEST_F(ModelPoolTest, ConcurrentCallersWaitForOneLoad) {
+  Publish("a");
+  std::promise<void> go;
+  const std::shared_future<void> gate = go.get_future().share();
+  before_load_ = [gate] { gate.wait(); };
+  ModelPool pool(*store_, Loader(), 2);
+  std::vector<std::future<std::shared_ptr<LoadedModel>>> callers;
+  for (int i = 0; i < 6; ++i) {
+    callers.push_back(std::async(std::launch::async, [&] { return pool.Acquire("a").value(); }));
+  }
+  while (loads_ == 0) std::this_thread::yield();
+  EXPECT_EQ(pool.Find("a", "v1"), nullptr);
+  go.set_value();
+  const auto first = callers[0].get();
+  for (size_t i = 1; i < callers.size(); ++i) EXPECT_EQ(callers[i].get(), first);
+  EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(ModelPoolTest, DropsTheLeastRecentlyUsedIdleModel) {
+  for (const char* name : {"a", "b", "c"}) Publish(name);
+  ModelPool pool(*store_, Loader(), 2);
+  ASSERT_TRUE(pool.Acquire("a").ok());
+  ASSERT_TRUE(pool.Acquire("b").ok());
+  ASSERT_TRUE(pool.Acquire("a").ok());
+  ASSERT_TRUE(pool.Acquire("c").ok());
+  EXPECT_NE(pool.Find("a", "v1"), nullptr);
+  EXPECT_EQ(pool.Find("b", "v1"), nullptr);
+  EXPECT_NE(pool.Find("c", "v1"), nullptr);
+}
+
+TEST_F(ModelPoolTest, KeepsWhatIsInUseAndAsksToRetryWhenEverythingIs) {
+  for (const char* name : {"a", "b", "c"}) Publish(name);
+  ModelPool pool(*store_, Loader(), 2);
+  auto a = pool.Acquire("a").value();
+  auto b = pool.Acquire("b").value();
+  const absl::Status status = pool.Acquire("c").status();
+  EXPECT_EQ(DetailsOf(status).reason, Reason::kModelLoading);
+  EXPECT_TRUE(DetailsOf(status).retry_after_ms.has_value());
+  b.reset();
+  EXPECT_TRUE(pool.Acquire("c").ok());
+  EXPECT_EQ(pool.Find("a", "v1"), a);
+  EXPECT_EQ(pool.Find("b", "v1"), nullptr);
+}
+
+TEST_F(ModelPoolTest, FreesTheDroppedModelBeforeItLoadsTheNext) {
+  for (const char* name : {"a", "b"}) Publish(name);
+  ModelPool pool(*store_, Loader(), 1);
+  const std::weak_ptr<LoadedModel> a = pool.Acquire("a").value();
+  bool freed = false;
+  before_load_ = [&] { freed = a.expired(); };
+  ASSERT_TRUE(pool.Acquire("b").ok());
+  EXPECT_TRUE(freed);
+}
+
+TEST_F(ModelPoolTest, DoesNotRememberALoadThatFailed) {
+  Publish("a");
+  ModelPool pool(*store_, Loader(), 1);
+  fail_ = true;
+  EXPECT_EQ(DetailsOf(pool.Acquire("a").status()).reason, Reason::kModelFileInvalid);
+  fail_ = false;
+  EXPECT_TRUE(pool.Acquire("a").ok());
+  EXPECT_EQ(loads_, 2);
+}
+
+TEST_F(ModelPoolTest, PassesTheStoresErrorsOn) {
+  ModelPool pool(*store_, Loader(), 1);
+  EXPECT_EQ(DetailsOf(pool.Acquire("nothing").status()).reason, Reason::kModelNotFound);
+  EXPECT_EQ(DetailsOf(pool.Acquire("../up").status()).reason, Reason::kPathOutsideRoot);
+}
+
+TEST_F(ModelPoolTest, HoldsToItsCapacityUnderManyCallers) {
+  const std::vector<std::string> names = {"a", "b", "c", "d"};
+  for (const std::string& name : names) Publish(name);
+  ModelPool pool(*store_, Loader(), 2);
+  std::atomic<int> wrong{0}, right{0};
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (unsigned i = 0; i < 100; ++i) {
+        const std::string& name = names[(i * (t + 1)) % names.size()];
+        const auto model = pool.Acquire(name);
+        if (model.ok()) {
+          (*model)->name == name ? ++right : ++wrong;
+        } else if (DetailsOf(model.status()).reason != Reason::kModelLoading) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(right, 0);
+  int loaded = 0;
+  for (const std::string& name : names) loaded += pool.Find(name, "v1") != nullptr;
+  EXPECT_LE(loaded, 2);
+}
+
+}  // namespace
+}  // namespace lfm2

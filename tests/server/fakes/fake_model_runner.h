@@ -1,0 +1,182 @@
+// A model without a network: the next token is a function of the tokens that the state has seen, so
+// a test knows what must come out, and a chunk that is lost, doubled or given to another sequence
+// is an error. The tokenizer is the real byte one.
+//
+// Thread rule: as ModelRunner; FakeModelCounters from any thread. Hooks run on the engine's thread.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/core/errors.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/engine/loaded_model.h"
+
+namespace lfm2 {
+
+// Outlives the runner and its states.
+struct FakeModelCounters {
+  std::atomic<int64_t> live_states{0};
+  std::atomic<int64_t> states_made{0};
+  std::atomic<int64_t> steps{0};
+  std::atomic<int64_t> tokens{0};            // that went through the model
+  std::atomic<int64_t> most_step_tokens{0};  // of one step
+  std::atomic<int64_t> most_step_items{0};
+};
+
+struct FakeModelScript {
+  // `history`: all that the state has seen. Left empty: NextPrintable.
+  std::function<int32_t(std::span<const int32_t> history, const StepItem& item)> next;
+  std::function<absl::Status(const StepItem& item)> fail_item;  // this item's own failure
+  std::function<absl::Status()> fail_new_state;
+  std::function<void(std::span<const StepItem> items)> before_step;  // to wait, or to look
+};
+
+// A printable ASCII character that depends on every token before it and on the seed.
+inline int32_t NextPrintable(std::span<const int32_t> history, const StepItem& item) {
+  uint64_t hash = 1469598103934665603ULL ^ item.sampling->seed;
+  for (const int32_t token : history)
+    hash = (hash ^ static_cast<uint64_t>(token)) * 1099511628211ULL;
+  return 'a' + static_cast<int32_t>((hash >> 20) % 26);
+}
+
+class FakeRunnerState : public RunnerState {
+ public:
+  explicit FakeRunnerState(std::shared_ptr<FakeModelCounters> counters)
+      : counters_(std::move(counters)) {
+    ++counters_->live_states;
+    ++counters_->states_made;
+  }
+  ~FakeRunnerState() override { --counters_->live_states; }
+  std::vector<int32_t> seen;
+
+ private:
+  std::shared_ptr<FakeModelCounters> counters_;
+};
+
+class FakeModelRunner : public ModelRunner {
+ public:
+  explicit FakeModelRunner(
+      FakeModelScript script = {},
+      std::shared_ptr<FakeModelCounters> counters = std::make_shared<FakeModelCounters>())
+      : script_(std::move(script)), counters_(std::move(counters)) {
+    if (!script_.next) script_.next = NextPrintable;
+  }
+
+  absl::StatusOr<std::unique_ptr<RunnerState>> NewState() override {
+    if (script_.fail_new_state) {
+      if (absl::Status status = script_.fail_new_state(); !status.ok()) return status;
+    }
+    return std::unique_ptr<RunnerState>(std::make_unique<FakeRunnerState>(counters_));
+  }
+
+  std::vector<StepOutput> Step(std::span<const StepItem> items) override {
+    if (script_.before_step) script_.before_step(items);
+    int64_t tokens = 0;
+    std::vector<StepOutput> outputs;
+    for (const StepItem& item : items) {
+      tokens += static_cast<int64_t>(item.tokens.size());
+      outputs.push_back(StepOne(item));
+    }
+    ++counters_->steps;
+    counters_->tokens += tokens;
+    Raise(counters_->most_step_tokens, tokens);
+    Raise(counters_->most_step_items, static_cast<int64_t>(items.size()));
+    return outputs;
+  }
+
+  // -1 for each prediction of an even token, -2 of an odd one.
+  absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens) override {
+    std::vector<float> scores;
+    for (size_t i = 1; i < tokens.size(); ++i) scores.push_back(tokens[i] % 2 == 0 ? -1.0F : -2.0F);
+    return scores;
+  }
+
+  // One probe, and logits [T, 4] that count up.
+  absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override {
+    ParityReport report;
+    report.logits_shape = {static_cast<int64_t>(tokens.size()), 4};
+    for (size_t i = 0; i < tokens.size() * 4; ++i) report.logits.push_back(static_cast<float>(i));
+    lfm2::Probe probe;
+    probe.name = "logits";
+    probe.shape = report.logits_shape;
+    for (const float value : report.logits) probe.sum += value;
+    if (keep_values) probe.values = report.logits;
+    report.probes.push_back(std::move(probe));
+    return report;
+  }
+
+ private:
+  static void Raise(std::atomic<int64_t>& most, int64_t value) {
+    if (value > most) most = value;
+  }
+
+  StepOutput StepOne(const StepItem& item) {
+    if (script_.fail_item) {
+      if (absl::Status status = script_.fail_item(item); !status.ok())
+        return {status, std::nullopt};
+    }
+    auto& state = static_cast<FakeRunnerState&>(*item.state);
+    state.seen.insert(state.seen.end(), item.tokens.begin(), item.tokens.end());
+    if (!item.sample) return {absl::OkStatus(), std::nullopt};
+    if (!std::equal(state.seen.begin(), state.seen.end(), item.history.begin(),
+                    item.history.end())) {
+      return {Error(Reason::kInternal, "the state has not seen what the sequence holds"),
+              std::nullopt};
+    }
+    Sample sample;
+    sample.id = script_.next(state.seen, item);
+    sample.logprob = -0.5F;
+    for (int64_t i = 0; i < item.sampling->logprobs; ++i) {
+      sample.top.push_back({static_cast<int32_t>(i), -1.0F - static_cast<float>(i)});
+    }
+    return {absl::OkStatus(), sample};
+  }
+
+  FakeModelScript script_;
+  std::shared_ptr<FakeModelCounters> counters_;
+};
+
+// Served by the fake runner, with the byte tokenizer: eos is 258.
+inline std::shared_ptr<LoadedModel> MakeFakeModel(
+    FakeModelScript script = {},
+    std::shared_ptr<FakeModelCounters> counters = std::make_shared<FakeModelCounters>(),
+    const std::string& name = "fake") {
+  auto model = std::make_shared<LoadedModel>();
+  model->name = name;
+  model->version = "v1";
+  model->tokenizer = MakeByteTokenizer();
+  model->config.vocab_size = model->tokenizer->vocab_size();
+  model->config.hidden_size = 8;
+  model->config.max_position_embeddings = 4096;
+  model->config.eos_token_id = model->tokenizer->eos();
+  model->config.attention_layers = {true};
+  model->runner = std::make_unique<FakeModelRunner>(std::move(script), std::move(counters));
+  model->dtype = "float32";
+  model->device = "cpu";
+  model->bytes = 1024;
+  return model;
+}
+
+// Says `text` from the first generated token on, then eos for ever.
+inline FakeModelScript Saying(std::string text) {
+  FakeModelScript script;
+  script.next = [text = std::move(text)](std::span<const int32_t>, const StepItem& item) {
+    const auto index = static_cast<size_t>(item.index);
+    return index < text.size() ? static_cast<int32_t>(static_cast<unsigned char>(text[index]))
+                               : 258;
+  };
+  return script;
+}
+
+inline std::vector<int32_t> BytesAsTokens(std::string_view text) {
+  std::vector<int32_t> tokens;
+  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+  return tokens;
+}
+
+}  // namespace lfm2
