@@ -54,6 +54,7 @@ struct StateChange {
   int64_t attempt = 1;
   absl::Status status;         // why, when FAILED or QUARANTINED, or why it was queued again
   std::string result_version;  // when SUCCEEDED
+  std::vector<ExportedFile> files;  // of an export, when SUCCEEDED
 };
 
 struct Progress {
