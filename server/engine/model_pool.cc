@@ -20,8 +20,9 @@ struct ModelPool::Entry {
   std::shared_ptr<LoadedModel> model;  // null while it loads, and when that failed
   absl::Status failure;
   bool loading = true;
+  int64_t waiting = 0;  // callers that wait for the load: it must not go before they have it
 
-  bool idle() const { return !loading && model.use_count() == 1; }
+  bool idle() const { return !loading && waiting == 0 && model.use_count() == 1; }
 };
 
 ModelPool::ModelPool(ModelStore& store, ModelLoader loader, int64_t capacity)
@@ -40,7 +41,9 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> ModelPool::Acquire(const std::strin
     if (found != entries_.end()) {
       entries_.splice(entries_.begin(), entries_, found);
       entry = entries_.front();
+      ++entry->waiting;
       while (entry->loading) loaded_.Wait(mutex_);
+      --entry->waiting;
       if (!entry->failure.ok()) return entry->failure;
       return entry->model;
     }
