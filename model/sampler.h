@@ -1,8 +1,9 @@
-// Logits to a token: greedy, or seeded sampling with the usual truncations. Pure host arithmetic on one row.
+// Logits to a token: greedy, or seeded sampling with the usual truncations. Pure host arithmetic on
+// one row.
 //
-// Order: repetition penalty, then temperature, top_k, top_p, min_p (on the tempered distribution, each over what the one
-// before it left), then one draw. The draw of token i depends on (seed, i) alone, so load cannot change it.
-// Thread rule: pure functions.
+// Order: repetition penalty, then temperature, top_k, top_p, min_p (on the tempered distribution,
+// each over what the one before it left), then one draw. The draw of token i depends on (seed, i)
+// alone, so load cannot change it. Thread rule: pure functions.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +13,15 @@
 namespace lfm2 {
 
 struct SamplingParams {
-  double temperature = 0.0;         // 0: greedy
-  int64_t top_k = 0;                // 0: off
-  double top_p = 1.0;               // 1: off
-  double min_p = 0.0;               // 0: off
-  double repetition_penalty = 1.0;  // 1: off; over prompt and generated tokens, as transformers defines it
+  double temperature = 0.0;  // 0: greedy
+  int64_t top_k = 0;         // 0: off
+  double top_p = 1.0;        // 1: off
+  double min_p = 0.0;        // 0: off
+  double repetition_penalty =
+      1.0;  // 1: off; over prompt and generated tokens, as transformers defines it
   uint64_t seed = 0;
-  int64_t logprobs = -1;            // -1: none; n: the chosen token's and the n likeliest ones'; of the raw logits
+  int64_t logprobs =
+      -1;  // -1: none; n: the chosen token's and the n likeliest ones'; of the raw logits
 };
 
 struct TokenLogprob {
@@ -28,13 +31,14 @@ struct TokenLogprob {
 
 struct Sample {
   int32_t id = 0;
-  float logprob = 0;               // of the raw logits' softmax; filled when logprobs >= 0
-  std::vector<TokenLogprob> top;   // likeliest first
+  float logprob = 0;              // of the raw logits' softmax; filled when logprobs >= 0
+  std::vector<TokenLogprob> top;  // likeliest first
 };
 
-// `history`: every token so far, for the repetition penalty. `index`: how many tokens this sequence has generated.
-Sample SampleToken(std::span<const float> logits, const SamplingParams& params, std::span<const int32_t> history,
-                   int64_t index);
+// `history`: every token so far, for the repetition penalty. `index`: how many tokens this sequence
+// has generated.
+Sample SampleToken(std::span<const float> logits, const SamplingParams& params,
+                   std::span<const int32_t> history, int64_t index);
 // log softmax of one entry.
 float LogProbability(std::span<const float> logits, int32_t id);
 

@@ -94,6 +94,13 @@ absl::StatusOr<std::shared_ptr<Weights>> Weights::Random(const ModelConfig& conf
   return out;
 }
 
+std::shared_ptr<Weights> Weights::Cast(at::ScalarType dtype) const {
+  auto out = std::make_shared<Weights>(*this);
+  out->dtype_ = dtype;
+  for (auto& [name, tensor] : out->tensors_) tensor = tensor.to(TypeFor(name, dtype));
+  return out;
+}
+
 const at::Tensor& Weights::operator[](const std::string& name) const {
   const auto found = tensors_.find(name);
   TORCH_CHECK(found != tensors_.end(), "the model has no tensor ", name);

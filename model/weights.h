@@ -31,6 +31,9 @@ class Weights {
   static absl::StatusOr<std::shared_ptr<Weights>> Random(const ModelConfig& config, uint64_t seed,
                                                          at::Device device, at::ScalarType dtype);
 
+  // The same weights in another type on the same device. Throws c10::Error when they do not fit.
+  std::shared_ptr<Weights> Cast(at::ScalarType dtype) const;
+
   // `name` is one of the config's, all of which are there since the load. Throws c10::Error for any
   // other.
   const at::Tensor& operator[](const std::string& name) const;

@@ -1,4 +1,5 @@
-// A parity report as plain data, and how two are compared. No LibTorch: the client, the server and the tests share it.
+// A parity report as plain data, and how two are compared. No LibTorch: the client, the server and
+// the tests share it.
 #pragma once
 
 #include <cstdint>
@@ -10,21 +11,24 @@
 namespace lfm2 {
 
 struct Probe {
-  std::string name;  // llama.cpp's and transformers' module names: "model.layers.0.conv.in_proj", "model.layers.0", "logits"
+  std::string name;  // llama.cpp's and transformers' module names: "model.layers.0.conv.in_proj",
+                     // "model.layers.0", "logits"
   std::vector<int64_t> shape;
-  double sum = 0, abs_mean = 0, max = 0, norm = 0;  // over all elements; max of the absolute value; Euclidean norm
-  std::vector<float> values;                        // row-major; only when asked for
+  double sum = 0, abs_mean = 0, max = 0,
+         norm = 0;            // over all elements; max of the absolute value; Euclidean norm
+  std::vector<float> values;  // row-major; only when asked for
 };
 
 struct ParityReport {
-  std::vector<Probe> probes;  // in the order of the forward pass
+  std::vector<Probe> probes;          // in the order of the forward pass
   std::vector<int64_t> logits_shape;  // [T, vocab]
   std::vector<float> logits;          // row-major, all positions
 };
 
 struct ProbeDifference {
   std::string name;
-  double max_abs_difference = 0;  // element-wise where both have values, else the largest difference of the four figures
+  double max_abs_difference =
+      0;  // element-wise where both have values, else the largest difference of the four figures
   double tolerance = 0;
   bool differs = false;
   std::string note;  // "shape [4, 64] against [4, 32]", "only here", …
@@ -36,7 +40,9 @@ struct ParityComparison {
   double max_logit_difference = 0;
 };
 
-// Elements within `tolerance` absolute (and relative to the magnitude of the probe's max when that is larger than 1).
-ParityComparison CompareReports(const ParityReport& ours, const ParityReport& theirs, double tolerance);
+// Elements within `tolerance` absolute (and relative to the magnitude of the probe's max when that
+// is larger than 1).
+ParityComparison CompareReports(const ParityReport& ours, const ParityReport& theirs,
+                                double tolerance);
 
 }  // namespace lfm2
