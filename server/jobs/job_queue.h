@@ -58,14 +58,16 @@ class JobQueue {
 
   // Up to `max` events from a number on; fewer, or none, when there are not so many yet.
   virtual absl::StatusOr<std::vector<JobEvent>> ReadEvents(const std::string& id, int64_t from_seq, int max) = 0;
-  // Calls `on_change` after each new event of the job, until the handle is destroyed. Read again then.
+  // Calls `on_change` after each new event of the job, until the handle is destroyed. Read again then. The handle's
+  // destructor waits for a call that is running (unless it is made from inside it): hold no lock then that `on_change` takes.
   class Subscription {
    public:
     virtual ~Subscription() = default;
   };
   virtual std::unique_ptr<Subscription> Subscribe(const std::string& id, std::function<void()> on_change) = 0;
 
-  // The files of a finished export; they stay until ReleaseExport, or the next start of the daemon.
+  // The files of a finished export. They stay until each ExportDirectory has had its ReleaseExport, or until the next start
+  // of the daemon. kWrongState when it is no finished export, kFileNotFound when its files are gone.
   virtual absl::StatusOr<std::filesystem::path> ExportDirectory(const std::string& id) = 0;
   virtual void ReleaseExport(const std::string& id) = 0;
 
