@@ -95,6 +95,7 @@ class TorchRunner : public ModelRunner {
   at::Tensor ToDevice(const std::vector<int64_t>& values) const;
   void RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
                 std::vector<StepOutput>& outputs) const;
+  absl::Status ScoreAll(std::span<const int32_t> tokens, std::vector<float>& scores) const;
   absl::Status ScoreChunk(std::span<const int32_t> tokens, int64_t begin, SequenceState& state,
                           std::vector<float>& scores) const;
 
@@ -187,16 +188,19 @@ void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<si
 absl::StatusOr<std::vector<float>> TorchRunner::Score(std::span<const int32_t> tokens) {
   std::vector<float> scores;
   LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
-  const auto predictions = static_cast<int64_t>(tokens.size()) - 1;
-  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
-    const c10::InferenceMode inference;
-    const std::unique_ptr<SequenceState> state = decoder_.NewState();
-    for (int64_t begin = 0; begin < predictions; begin += kScoreChunk) {
-      LFM2_RETURN_IF_ERROR(ScoreChunk(tokens, begin, *state, scores));
-    }
-    return absl::OkStatus();
-  }));
+  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] { return ScoreAll(tokens, scores); }));
   return scores;
+}
+
+absl::Status TorchRunner::ScoreAll(std::span<const int32_t> tokens,
+                                   std::vector<float>& scores) const {
+  const c10::InferenceMode inference;
+  const std::unique_ptr<SequenceState> state = decoder_.NewState();
+  const auto predictions = static_cast<int64_t>(tokens.size()) - 1;
+  for (int64_t begin = 0; begin < predictions; begin += kScoreChunk) {
+    LFM2_RETURN_IF_ERROR(ScoreChunk(tokens, begin, *state, scores));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status TorchRunner::ScoreChunk(std::span<const int32_t> tokens, int64_t begin,

