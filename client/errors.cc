@@ -1,0 +1,54 @@
+// lfm2ctl errors: the table of reasons. docs/errors.md is `lfm2ctl errors --markdown`.
+#include <memory>
+
+#include "client/failure.h"
+#include "client/verbs.h"
+#include "model/core/status_macros.h"
+
+namespace lfm2 {
+namespace {
+
+std::string Markdown() {
+  std::string text = "| reason | code | exit | meaning | what to do |\n|---|---|---|---|---|\n";
+  for (const ReasonSpec& spec : AllReasons()) {
+    text += std::string("| `") + spec.name + "` | " + CodeName(spec.code) + " | " +
+            std::to_string(ExitCodeOf(spec.code)) + " | " + spec.meaning + " | " + spec.fix +
+            " |\n";
+  }
+  return text;
+}
+
+absl::Status Run(Session& session, bool markdown) {
+  if (markdown) return Write(session.console, Markdown());
+  std::vector<Row> rows;
+  Json list = Json::array();
+  for (const ReasonSpec& spec : AllReasons()) {
+    const int exit_code = ExitCodeOf(spec.code);
+    const Json entry = {{"reason", spec.name},
+                        {"code", CodeName(spec.code)},
+                        {"exit_code", exit_code},
+                        {"meaning", spec.meaning},
+                        {"fix", spec.fix}};
+    if (session.jsonl()) LFM2_RETURN_IF_ERROR(WriteJson(session.console, entry));
+    list.push_back(entry);
+    rows.push_back(
+        {spec.name, CodeName(spec.code), std::to_string(exit_code), spec.meaning, spec.fix});
+  }
+  if (session.jsonl()) return absl::OkStatus();
+  if (session.json()) return WriteJson(session.console, {{"errors", std::move(list)}});
+  return Write(session.console, RenderTable({"REASON", "CODE", "EXIT", "MEANING", "FIX"}, rows));
+}
+
+}  // namespace
+
+void AddErrors(CLI::App& app, Session& session) {
+  CLI::App* verb =
+      app.add_subcommand("errors", "Every reason an error can have, with its exit code");
+  const auto markdown = std::make_shared<bool>(false);
+  verb->add_flag("--markdown", *markdown, "As a page of the documentation");
+  verb->callback([&session, markdown] {
+    session.action = [&session, markdown] { return Run(session, *markdown); };
+  });
+}
+
+}  // namespace lfm2

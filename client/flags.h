@@ -1,0 +1,46 @@
+// Flags bound to setters, so that an unset flag stays unset in the request. Dashes and underscores
+// in names are the same: flags are registered with underscores and arguments are brought to that
+// form before parsing. Thread rule: one thread. What a setter captures must outlive the parse.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace lfm2 {
+
+// `names` as CLI11 takes them: "-f,--file". A value that is no number is a usage error; ranges are
+// the server's to judge.
+CLI::Option* TextFlag(CLI::App& app, const std::string& names, const std::string& help,
+                      std::function<void(const std::string&)> set);
+CLI::Option* TextsFlag(CLI::App& app, const std::string& names, const std::string& help,
+                       std::function<void(const std::string&)> add);  // may be repeated
+CLI::Option* IntFlag(CLI::App& app, const std::string& names, const std::string& help,
+                     std::function<void(int64_t)> set);
+CLI::Option* UintFlag(CLI::App& app, const std::string& names, const std::string& help,
+                      std::function<void(uint64_t)> set);
+CLI::Option* NumberFlag(CLI::App& app, const std::string& names, const std::string& help,
+                        std::function<void(double)> set);
+// "--name", "--name=false" and "--no_name".
+CLI::Option* SwitchFlag(CLI::App& app, const std::string& name, const std::string& help,
+                        std::function<void(bool)> set);
+// "1,2,3"; spaces are allowed.
+CLI::Option* IdsFlag(CLI::App& app, const std::string& names, const std::string& help,
+                     std::function<void(std::vector<int32_t>)> set);
+
+std::optional<std::vector<int32_t>> ParseIds(const std::string& text);
+
+// Every name, without dashes in front, of the flags of `app` and below that take a value; with
+// single letters.
+std::set<std::string> FlagsWithValue(const CLI::App& app);
+
+// `--data-path=x` becomes `--data_path=x`. Values and all after `--` stay as they are; `--prompt=`
+// becomes `--prompt ""`.
+std::vector<std::string> NormalizeArguments(const std::vector<std::string>& arguments,
+                                            const std::set<std::string>& flags_with_value);
+
+}  // namespace lfm2
