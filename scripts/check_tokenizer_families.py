@@ -43,14 +43,14 @@ def corpus():
     return texts
 
 
-# Characters of Unicode 13: the libraries compared here have tables of different later versions.
-ASSIGNED = [c for c in range(0x30000) if not 0xD800 <= c < 0xE000 and unicodedata.category(chr(c)) not in ("Cn", "Co")]
+EVERY = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+ASSIGNED = [c for c in EVERY if unicodedata.category(chr(c)) not in ("Cn", "Co")]
 
 
 def every_character():
-    """All of them, spaced and not, 64 to a text."""
-    chunks = [ASSIGNED[i:i + 64] for i in range(0, len(ASSIGNED), 64)]
-    return [sep.join(map(chr, chunk)) for chunk in chunks for sep in ("", " x")]
+    """All code points, each after a letter, before a digit and after a space; 64 to a text."""
+    chunks = [EVERY[i:i + 64] for i in range(0, len(EVERY), 64)]
+    return ["".join(f"a{chr(c)}1 {chr(c)}" for c in chunk) for chunk in chunks]
 
 
 def run_ours(check, path, requests):
@@ -193,9 +193,8 @@ def train(folder, recipe):
     if recipe["decoder"] is not None:
         tokenizer.decoder = recipe["decoder"]
     specials = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"] + ([f"<0x{b:02X}>" for b in range(256)] if recipe.get("bytes") else [])
-    trainer = trainers.BpeTrainer(vocab_size=1500 + len(specials), special_tokens=specials, show_progress=False, initial_alphabet=recipe.get("alphabet", []),
-                                  continuing_subword_prefix=model.get("continuing_subword_prefix"),
-                                  end_of_word_suffix=model.get("end_of_word_suffix"), limit_alphabet=900)
+    trainer = trainers.BpeTrainer(vocab_size=1500 + len(specials), special_tokens=specials, show_progress=False, initial_alphabet=recipe.get("alphabet", []), limit_alphabet=900,
+                                  **{key: model[key] for key in ("continuing_subword_prefix", "end_of_word_suffix") if key in model})
     lines = [line for path in LICENSES for line in pathlib.Path(path).read_text(errors="replace").splitlines()][:6000]
     tokenizer.train_from_iterator(HAND_WRITTEN[:30] + lines, trainer)
     tokenizer.post_processor = recipe.get("post") or processors.TemplateProcessing("<s> $A", "<s> $A $B", [("<s>", 1)])
@@ -243,7 +242,7 @@ def main():
         compare(report, check, name, path, texts + every_character())
     compare(report, check, "lfm2-tiny", root / "tests/goldens/lfm2-tiny/tokenizer.json", texts + every_character())
     for name, recipe in recipes():
-        compare(report, check, f"trained {name}", train(work / "trained" / name, recipe), texts)
+        compare(report, check, f"trained {name}", train(work / "trained" / name, recipe), texts + every_character())
     for path in sentencepiece_models(work, root):
         compare_sentencepiece(report, check, path, texts)
     raise SystemExit(f"{report.failures} families differ" if report.failures else 0)

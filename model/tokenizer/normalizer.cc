@@ -2,7 +2,7 @@
 
 #include <utf8proc.h>
 
-#include <cstdlib>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -12,6 +12,7 @@
 #include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/pattern.h"
 #include "model/tokenizer/unicode.h"
+#include "model/tokenizer/unicode_form.h"
 #include "model/tokenizer/utf8.h"
 
 namespace lfm2 {
@@ -20,23 +21,15 @@ namespace {
 using NormalizerPtr = std::unique_ptr<const Normalizer>;
 constexpr int kDeepest = 8;
 
-class UnicodeForm : public Normalizer {
+class FormNormalizer : public Normalizer {
  public:
-  explicit UnicodeForm(int options) : options_(options) {}
+  explicit FormNormalizer(UnicodeForm form) : form_(form) {}
   absl::StatusOr<std::string> Normalize(std::string text) const override {
-    utf8proc_uint8_t* mapped = nullptr;
-    const utf8proc_ssize_t size =
-        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                     static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                     static_cast<utf8proc_option_t>(options_));
-    const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
-    if (size < 0)
-      return Error(Reason::kInvalidArgument, std::string("normalizing: ") + utf8proc_errmsg(size));
-    return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(size));
+    return ToUnicodeForm(text, form_);
   }
 
  private:
-  int options_;
+  UnicodeForm form_;
 };
 
 class Lowercase : public Normalizer {
@@ -179,16 +172,16 @@ absl::StatusOr<NormalizerPtr> Parse(const Json& json, std::string_view where, in
   LFM2_ASSIGN_OR_RETURN(const JsonFields fields,
                         JsonFields::Of(json, "normalizer." + Shortened(type)));
   if (type == "Sequence") return ParseSequence(fields, depth);
-  static constexpr std::pair<std::string_view, int> kForms[] = {
-      {"NFC", UTF8PROC_STABLE | UTF8PROC_COMPOSE},
-      {"NFD", UTF8PROC_STABLE | UTF8PROC_DECOMPOSE},
-      {"NFKC", UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT},
-      {"NFKD", UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT},
+  static constexpr std::pair<std::string_view, UnicodeForm> kForms[] = {
+      {"NFC", UnicodeForm::kNfc},
+      {"NFD", UnicodeForm::kNfd},
+      {"NFKC", UnicodeForm::kNfkc},
+      {"NFKD", UnicodeForm::kNfkd},
   };
-  for (const auto& [name, options] : kForms) {
+  for (const auto& [name, form] : kForms) {
     if (type != name) continue;
     LFM2_RETURN_IF_ERROR(fields.OnlyKeys({"type"}));
-    return std::make_unique<UnicodeForm>(options);
+    return std::make_unique<FormNormalizer>(form);
   }
   if (type == "Lowercase" || type == "ByteLevel") {
     LFM2_RETURN_IF_ERROR(fields.OnlyKeys({"type"}));

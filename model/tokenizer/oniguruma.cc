@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/tokenizer/unicode_additions.h"
 
 namespace lfm2 {
 namespace {
@@ -21,7 +23,9 @@ constexpr std::string_view kNonSpaces =
     "\\x00-\\x08\\x0E-\\x1F\\x21-\\x{84}\\x{86}-\\x{9F}\\x{A1}-\\x{167F}\\x{1681}-\\x{1FFF}\\x{"
     "200B}-\\x{2027}"
     "\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{10FFFF}";
-constexpr std::string_view kWordCharacters = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Of the numbers that are no digits, Oniguruma takes those of Latin-1 only.
+constexpr std::string_view kWordCharacters =
+    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 
 struct LongName {
   std::string_view name;
@@ -117,7 +121,7 @@ class Translator {
 
   absl::Status Escape(Place place) {
     const char c = Peek(1);
-    if (c == 'p' || c == 'P') return Property();
+    if (c == 'p' || c == 'P') return PropertyEscape(place);
     if (c == 'u' || c == 'x') return CodePoint();
     if (IsAlphanumeric(c)) return LetterEscape(c, place);
     if (c == '\0') return Refused("a backslash at the end");
@@ -138,17 +142,15 @@ class Translator {
         Set(place == Place::kClass ? kNonSpaces : kSpaces, "[^", place);
         break;
       case 'w':
-        Set(kWordCharacters, "[", place);
+        Set(WordCharacters(), "[", place);
         break;
       case 'W':
         if (place == Place::kClass) return Refused("\\W in a class");
-        Set(kWordCharacters, "[^", place);
+        Set(WordCharacters(), "[^", place);
         break;
       case 'd':
-        out_ += "\\p{Nd}";
-        break;
       case 'D':
-        out_ += "\\P{Nd}";
+        Property("Nd", c == 'D', place);
         break;
       case 'v':
         out_ += "\\x0B";
@@ -192,7 +194,7 @@ class Translator {
 
   // \p{L}, \p{^L}, \P{Script}. PCRE2 reads a bare script name as Script_Extensions, Oniguruma as
   // Script.
-  absl::Status Property() {
+  absl::Status PropertyEscape(Place place) {
     const bool outer = Peek(1) == 'P';
     const size_t close = in_.find('}', at_);
     if (Peek(2) != '{' || close == std::string_view::npos)
@@ -206,10 +208,36 @@ class Translator {
     }
     if (caseless_ && (name == "Lu" || name == "Ll" || name == "Lt"))
       return Refused("\\p{" + name + "} without case");
-    out_ += outer != inner ? "\\P{" : "\\p{";
-    out_ += Pcre2Property(name) + "}";
+    Property(name, outer != inner, place);
     at_ = close + 1;
     return absl::OkStatus();
+  }
+
+  // A class that is to hold a complement takes PCRE2's own, without the newer characters: it cannot
+  // say it otherwise.
+  void Property(const std::string& name, bool negated, Place place) {
+    const std::string newer = name.size() <= 2 ? NewerOf(name) : std::string();
+    const std::string in_braces = "{" + Pcre2Property(name) + "}";
+    if (newer.empty() || (negated && place == Place::kClass)) {
+      out_ += (negated ? "\\P" : "\\p") + in_braces;
+    } else {
+      Set("\\p" + in_braces + newer, negated ? "[^" : "[", place);
+    }
+  }
+
+  // Members of a general category that PCRE2 does not know yet, as the inside of a class.
+  static std::string NewerOf(std::string_view category) {
+    std::string members;
+    for (const CategoryRange& range : AddedSinceUnicode14()) {
+      if (!std::string_view(range.category).starts_with(category)) continue;
+      absl::StrAppendFormat(&members, "\\x{%X}", range.first);
+      if (range.last != range.first) absl::StrAppendFormat(&members, "-\\x{%X}", range.last);
+    }
+    return members;
+  }
+
+  static std::string WordCharacters() {
+    return std::string(kWordCharacters) + NewerOf("L") + NewerOf("M") + NewerOf("Nd");
   }
 
   static std::string Pcre2Property(const std::string& name) {
