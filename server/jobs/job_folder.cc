@@ -8,7 +8,7 @@ namespace lfm2 {
 namespace {
 
 bool IsRunFile(const std::string& name) {
-  if (name.size() > 4 && name.substr(name.size() - 4) == ".tmp") return true;
+  if (name.starts_with(".tmp-") || name.ends_with(".tmp")) return true;
   return name == kResultFolder || name == kInitFolder || name == kSourceFolder ||
          name == kTokenizerFolder || name == "tokens.bin";
 }

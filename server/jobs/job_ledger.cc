@@ -352,11 +352,15 @@ void JobLedger::SaveDue() {
   }
 }
 
-std::optional<SteadyTime> JobLedger::NextRetry() {
+std::optional<SteadyTime> JobLedger::NextDue() {
   MutexLock lock(mutex_);
   std::optional<SteadyTime> next;
   for (const auto& [id, due] : not_before_) {
     if (!next || due < *next) next = due;
+  }
+  for (const auto& [id, live] : live_) {
+    const SteadyTime due = live.saved_at + kSaveInterval;
+    if (live.dirty && (!next || due < *next)) next = due;
   }
   return next;
 }

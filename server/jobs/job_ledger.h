@@ -83,8 +83,8 @@ class JobLedger {
       LFM2_EXCLUDES(mutex_);
   // Writes the rows of running jobs, each at most once a second.
   void SaveDue() LFM2_EXCLUDES(mutex_);
-  // When the next queued job that waits may run; nullopt when none waits.
-  std::optional<SteadyTime> NextRetry() LFM2_EXCLUDES(mutex_);
+  // When a job that waits may run, or a row is to be written; nullopt when there is neither.
+  std::optional<SteadyTime> NextDue() LFM2_EXCLUDES(mutex_);
 
   std::filesystem::path JobDirectory(const std::string& id) const { return jobs_dir_ / id; }
 

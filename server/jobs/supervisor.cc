@@ -72,12 +72,13 @@ bool Supervisor::PastStop() {
 void Supervisor::Run() {
   while (true) {
     const bool stopping = Stopping();
-    if (!stopping) ClaimWhileSlots();
     for (auto it = running_.begin(); it != running_.end();) {
       if (stopping) AskToStop(*it);
       Attend(*it);
       it = Settle(*it) ? running_.erase(it) : std::next(it);
     }
+    // After the loop above, which frees slots.
+    if (!stopping) ClaimWhileSlots();
     ledger_.SaveDue();
     if (stopping && running_.empty()) return;
     if (PastStop()) return KillAll();
@@ -98,13 +99,13 @@ void Supervisor::KillAll() {
 }
 
 int Supervisor::TimeoutMs() {
-  const auto retry = ledger_.NextRetry();
-  if (running_.empty() && !retry && !claim_after_ && !Stopping()) return -1;
+  const auto due = ledger_.NextDue();
+  if (running_.empty() && !due && !claim_after_ && !Stopping()) return -1;
   // Deadlines are the clock's, which a test may move: so they are looked at several times a
   // heartbeat.
   const int64_t look = std::clamp<int64_t>(options_.heartbeat.count() / 4, 5, 500);
   if (!running_.empty() || claim_after_ || Stopping()) return static_cast<int>(look);
-  const int64_t left = std::chrono::duration_cast<milliseconds>(*retry - clock_.Now()).count();
+  const int64_t left = std::chrono::duration_cast<milliseconds>(*due - clock_.Now()).count();
   return static_cast<int>(std::clamp<int64_t>(left + 1, 1, look));
 }
 
