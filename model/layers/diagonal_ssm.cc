@@ -1,9 +1,6 @@
 #include "model/layers/diagonal_ssm.h"
 
-#include <c10/core/DispatchKeySet.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
-
-#include <algorithm>
+#include <tuple>
 
 namespace lfm2 {
 namespace {
@@ -89,17 +86,10 @@ at::Tensor ScanAll(const Scope& scope, const std::vector<SpanGroup>& groups, int
 
 at::Tensor DiagonalSsm(const Scope& scope, const std::vector<SpanGroup>& groups, int64_t layer,
                        const at::Tensor& h) {
-  const at::Tensor uz = scope.Linear("in_proj", h);
-  at::Tensor gated;
-  {
-    // Autocast would do the scan's products in 16 bit.
-    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-    const std::vector<at::Tensor> halves = uz.to(at::kFloat).chunk(2, -1);
-    const at::Tensor y = ScanAll(scope, groups, layer, halves[0]);
-    scope.Probe("scan", y);
-    gated = (y * at::silu(halves[1])).to(h.scalar_type());
-  }
-  return scope.Linear("out_proj", gated);
+  const std::vector<at::Tensor> uz = scope.Linear("in_proj", h).to(at::kFloat).chunk(2, -1);
+  const at::Tensor y = ScanAll(scope, groups, layer, uz[0]);
+  scope.Probe("scan", y);
+  return scope.Linear("out_proj", (y * at::silu(uz[1])).to(h.scalar_type()));
 }
 
 SsmParameters DiscretizeSsm(const at::Tensor& A_log, const at::Tensor& B, const at::Tensor& C,
