@@ -14,17 +14,12 @@
 #include "server/engine/engine.h"
 #include "server/engine/model_pool.h"
 #include "server/jobs/job_queue.h"
+#include "server/jobs/training_plan.h"
 #include "server/store/dataset_store.h"
 #include "server/store/model_store.h"
 
 namespace lfm2 {
 
-// What a training run would need, as plain data; made by the job bodies, which see LibTorch.
-struct TrainingPlan {
-  int64_t dataset_tokens = 0, eval_tokens = 0, tokens_per_step = 0, parameters = 0, memory_bytes = 0, checkpoint_bytes = 0;
-  double epochs = 0;
-};
-enum class PlanDepth { kRefusalsOnly, kFull };  // kRefusalsOnly reads no more of the data than a refusal needs
 using TrainingPlanner = std::function<absl::StatusOr<TrainingPlan>(const JobSpec&, PlanDepth)>;
 // Probes of a source that is not a served model (an uploaded export).
 using SourceProber =
