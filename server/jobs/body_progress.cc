@@ -1,0 +1,28 @@
+#include "server/jobs/body_progress.h"
+
+#include <unistd.h>
+
+#include <chrono>
+
+#include "server/jobs/worker_program.h"
+
+namespace lfm2 {
+
+std::function<void(int64_t, int64_t)> TensorProgress(WorkerLink& link) {
+  using std::chrono::steady_clock;
+  constexpr auto kInterval = std::chrono::milliseconds(200);
+  return [&link, told = steady_clock::time_point()](int64_t done, int64_t total) mutable {
+    if (link.StopRequested()) {
+      WorkerResult stopped;
+      stopped.stopped = true;
+      link.Finish(stopped);
+      _exit(kWorkerDone);
+    }
+    const auto now = steady_clock::now();
+    if (done < total && now - told < kInterval) return;
+    told = now;
+    link.Report(Progress{done, total, "tensors"});
+  };
+}
+
+}  // namespace lfm2
