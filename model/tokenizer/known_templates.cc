@@ -10,10 +10,6 @@ struct KnownTemplate {
   ChatStyle style;
 };
 
-constexpr ChatStyle kPlainStyle = {false, false, PastThinking::kKept};
-constexpr ChatStyle kLfm25Style = {true, false, PastThinking::kDroppedBeforeLastAnswer};
-constexpr ChatStyle kLfm25PreserveStyle = {true, false, PastThinking::kDroppedBeforeLastQuestion};
-
 constexpr KnownTemplate kKnown[] = {
     // LFM2, as published with the models.
     {"f71b0d99539aba87887db394e03b91eb66d222e52f8d974017b9c5705f4e65f3", kLfm2Style},

@@ -25,7 +25,11 @@ struct ChatStyle {
   PastThinking past_thinking = PastThinking::kKept;
 };
 
+inline constexpr ChatStyle kPlainStyle = {false, false, PastThinking::kKept};
 inline constexpr ChatStyle kLfm2Style = {true, true, PastThinking::kKept};
+inline constexpr ChatStyle kLfm25Style = {true, false, PastThinking::kDroppedBeforeLastAnswer};
+inline constexpr ChatStyle kLfm25PreserveStyle = {true, false,
+                                                  PastThinking::kDroppedBeforeLastQuestion};
 
 // Jinja drops the white space beside a tag that carries a minus; so does this, so that a template
 // that was only indented otherwise keeps its hash.
