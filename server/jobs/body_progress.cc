@@ -7,10 +7,14 @@
 #include "server/jobs/worker_program.h"
 
 namespace lfm2 {
+namespace {
+
+constexpr std::chrono::milliseconds kInterval{200};
+
+}  // namespace
 
 std::function<void(int64_t, int64_t)> TensorProgress(WorkerLink& link) {
   using std::chrono::steady_clock;
-  constexpr auto kInterval = std::chrono::milliseconds(200);
   return [&link, told = steady_clock::time_point()](int64_t done, int64_t total) mutable {
     if (link.StopRequested()) {
       WorkerResult stopped;

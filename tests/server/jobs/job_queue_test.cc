@@ -480,6 +480,26 @@ TEST_F(KilledDaemonTest, AnAcceptedJobOutlivesKillMinusNineAndSoDoItsEvents) {
   ExpectNumberedWithoutGap(id);
 }
 
+// A stopped process cannot notice that its socket closed: the kernel kills it.
+TEST_F(KilledDaemonTest, AStoppedWorkerDiesWithItsDaemon) {
+  const std::filesystem::path told = directory.path() / "told";
+  const pid_t daemon = Fork([&] {
+    const Job job = queue->Submit("me", "", ScriptedJob("pid hang")).value();
+    WriteText(told.string() + ".part", job.id);
+    std::filesystem::rename(told.string() + ".part", told);
+  });
+  ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(told); }));
+  const std::filesystem::path file = JobDirectory(ReadText(told)) / "pid";
+  ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(file); }));
+  const std::string stat = "/proc/" + ReadText(file) + "/stat";
+  ASSERT_TRUE(Eventually([&] { return ReadText(stat).find(") T") != std::string::npos; }));
+  Kill(daemon);
+  EXPECT_TRUE(Eventually([&] {
+    const std::string now = ReadText(stat);
+    return now.empty() || now.find(") Z") != std::string::npos;
+  }));
+}
+
 TEST_F(KilledDaemonTest, ACancellationOutlivesKillMinusNine) {
   const std::filesystem::path told = directory.path() / "told";
   const pid_t daemon = Fork([&] {
