@@ -9,6 +9,7 @@
 #include "model/core/limits.h"
 #include "model/core/status_macros.h"
 #include "model/formats/file.h"
+#include "model/formats/gguf.h"
 #include "model/formats/json.h"
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
@@ -34,6 +35,7 @@ std::string FormatOf(const fs::path& path) {
   if (extension == ".safetensors" || extension == ".json") return "safetensors";
   if (extension == ".npz") return "npz";
   if (extension == ".pt" || extension == ".pth" || extension == ".bin") return "pt";
+  if (extension == ".gguf") return "gguf";
   return "";
 }
 
@@ -110,7 +112,7 @@ absl::StatusOr<TensorArchive> ReadWeights(const fs::path& path, const std::strin
   if (format == "pt") return ReadTorchPt(path);
   return Error(
       Reason::kModelFileInvalid,
-      "\"" + path.filename().string() + "\" is none of .safetensors, .npz, .pt, .pth, .bin",
+      "\"" + path.filename().string() + "\" is none of .safetensors, .npz, .pt, .pth, .bin, .gguf",
       {{"file", path.filename().string()}});
 }
 
@@ -185,9 +187,21 @@ std::vector<std::string> Mismatches(const ModelConfig& config, const TensorArchi
   return out;
 }
 
+absl::StatusOr<ModelFolder> OpenGguf(const fs::path& path) {
+  LFM2_ASSIGN_OR_RETURN(GgufFile file, ReadGguf(path));
+  LFM2_ASSIGN_OR_RETURN(ModelConfig config, Lfm2FromGguf(path.filename().string(), file));
+  LFM2_RETURN_IF_ERROR(ReconcileWidth(file.weights, config));
+  ModelFolder folder;
+  folder.config = std::move(config);
+  folder.weights = std::move(file.weights);
+  folder.format = "gguf";
+  return folder;
+}
+
 absl::StatusOr<ModelFolder> OpenFile(const fs::path& path) {
   ModelFolder folder;
   folder.format = FormatOf(path);
+  if (folder.format == "gguf") return OpenGguf(path);
   LFM2_ASSIGN_OR_RETURN(folder.weights, ReadWeights(path, folder.format));
   return folder;
 }
@@ -208,6 +222,11 @@ absl::StatusOr<ModelFolder> OpenDirectory(const fs::path& directory) {
 absl::StatusOr<ModelFolder> OpenModelFolder(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return OpenDirectory(path);
+  if (!fs::exists(path, error)) {
+    const std::string name = path.filename().string();
+    return Error(Reason::kFileNotFound, "no file or folder is named \"" + name + "\"",
+                 {{"file", name}});
+  }
   return OpenFile(path);
 }
 

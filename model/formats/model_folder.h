@@ -12,7 +12,7 @@
 namespace lfm2 {
 
 struct ModelFolder {
-  std::optional<ModelConfig> config;  // a bare weights file has none
+  std::optional<ModelConfig> config;  // a bare weights file has none, except GGUF, which carries it
   TensorArchive weights;
   std::filesystem::path tokenizer_dir;  // folder that holds tokenizer files; empty when there are none
   std::string format;                   // "safetensors", "npz", "pt", "gguf"

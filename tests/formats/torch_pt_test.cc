@@ -110,12 +110,12 @@ TEST(TorchPt, CopiesViewsToRowMajor) {
 }
 
 TEST(TorchPt, RefusesEveryOtherGlobal) {
-  for (const std::string& global : {"os\nsystem\n", "posix\nsystem\n", "builtins\neval\n",
-                                    "torch\nfloat32\n", "torch.jit\nload\n", "\n\n"}) {
+  for (const char* global : {"os\nsystem\n", "posix\nsystem\n", "builtins\neval\n",
+                             "torch\nfloat32\n", "torch.jit\nload\n", "\n\n"}) {
     const absl::Status status = Parse(
                                     "\x80\x02"
                                     "c" +
-                                        global + Text("echo pwned") + "\x85R.",
+                                        std::string(global) + Text("echo pwned") + "\x85R.",
                                     "")
                                     .status();
     EXPECT_REASON("MODEL_FILE_INVALID", status);
@@ -176,15 +176,13 @@ TEST(TorchPt, RefusesSelfReferenceAndDeepNesting) {
 }
 
 TEST(TorchPt, RefusesSharedValuesThatMultiply) {
-  std::string pickle("\x80\x02]q\x00", 5);
+  // Each list holds the one before twice: 2^50 values to walk.
+  std::string pickle("\x80\x02(]q\x00", 6);
   for (int level = 0; level < 50; ++level) {
     const std::string before(1, static_cast<char>(level));
-    const std::string after(1, static_cast<char>(level + 1));
-    pickle += "](h" + before + "h" + before + "eq" + after;
+    pickle += "](h" + before + "h" + before + "eq" + static_cast<char>(level + 1);
   }
-  EXPECT_SAYS("too many values", Parse(pickle + ".", "").status().ok()
-                                     ? absl::OkStatus()
-                                     : Parse(pickle.substr(0) + "\x85.", "").status());
+  EXPECT_SAYS("too many values", Parse(pickle + "t.", "").status());
 }
 
 TEST(TorchPt, RefusesBrokenPickles) {

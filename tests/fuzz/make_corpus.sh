@@ -1,0 +1,32 @@
+#!/bin/sh
+# make_corpus.sh TARGET DIR: puts the small goldens that TARGET understands into DIR as seeds.
+set -eu
+goldens=$(cd "$(dirname "$0")/../goldens" && pwd)
+target=$1
+out=$2
+mkdir -p "$out"
+seed() {
+  for file in "$@"; do
+    [ -f "$file" ] || continue
+    # Larger seeds only slow the mutations down.
+    if [ "$(wc -c <"$file")" -le 1048576 ]; then
+      cp "$file" "$out/$(echo "${file#"$goldens"/}" | tr / _)"
+    fi
+  done
+}
+case $target in
+  json_config_fuzz) seed "$goldens"/*/config.json "$goldens"/*/generation_config.json ;;
+  safetensors_fuzz)
+    seed "$goldens"/formats/*.safetensors
+    head -c 4096 "$goldens"/lfm2-tiny/model.safetensors >"$out/tiny_head"
+    ;;
+  npz_fuzz) seed "$goldens"/formats/*.npz ;;
+  torch_pt_fuzz) seed "$goldens"/formats/*.pt ;;
+  dataset_fuzz) seed "$goldens"/*/tokenizer_golden.jsonl ;;
+  gguf_fuzz) seed "$goldens"/formats/*.gguf ;;
+  *) seed "$goldens"/*/tokenizer.json "$goldens"/*/tokenizer_config.json ;;
+esac
+# Inputs that once crashed a target.
+if [ -d "$(dirname "$0")/regressions/$target" ]; then
+  cp "$(dirname "$0")/regressions/$target"/* "$out"/
+fi

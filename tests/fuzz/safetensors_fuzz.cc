@@ -1,0 +1,10 @@
+#include <cstdint>
+
+#include "model/formats/safetensors.h"
+#include "tests/fuzz/archive_check.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  lfm2::CheckArchive(
+      lfm2::ParseSafetensors("f.safetensors", {reinterpret_cast<const std::byte*>(data), size}));
+  return 0;
+}

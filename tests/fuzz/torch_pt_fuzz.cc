@@ -1,0 +1,9 @@
+#include <cstdint>
+
+#include "model/formats/torch_pt.h"
+#include "tests/fuzz/archive_check.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  lfm2::CheckArchive(lfm2::ParseTorchPt("f.pt", {reinterpret_cast<const std::byte*>(data), size}));
+  return 0;
+}
