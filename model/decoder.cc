@@ -40,7 +40,7 @@ std::unique_ptr<SequenceState> Decoder::NewState() const {
 at::Tensor Decoder::Hidden(const ForwardBatch& batch, const ProbeSink* probes) const {
   const Scope model(*weights_, probes, kModel);
   const Pass pass = Prepare(batch, probes);
-  at::Tensor x = at::embedding(model["embed_tokens.weight"], batch.tokens);
+  at::Tensor x = at::index(model["embed_tokens.weight"], {batch.tokens});
   model.Probe("embed_tokens", x);
   for (int64_t i = 0; i < config_.num_layers(); ++i) x = RunLayer(pass, i, std::move(x));
   for (const Span& span : batch.spans) {

@@ -13,16 +13,34 @@ struct ChunkTables {
   at::Tensor decay;      // [d, N]: dA^q
 };
 
+// dA^l for the exponents l: [d, N, count].
+at::Tensor Powers(const SsmParameters& ssm, const at::Tensor& exponents) {
+  return at::exp(ssm.log_decay.unsqueeze(-1) * exponents);
+}
+
+// Lower triangular Toeplitz matrices from their first columns, [d, q] to [d, q, q]. The column and
+// as many zeros, over and over, read in rows that are one shorter than that period: each row starts
+// one element earlier, which is the transpose.
+at::Tensor Toeplitz(const at::Tensor& column) {
+  const int64_t d = column.size(0), q = column.size(1);
+  const at::Tensor period = at::constant_pad_nd(column, {0, q});
+  return period.unsqueeze(1)
+      .expand({d, q, 2 * q})
+      .reshape({d, 2 * q * q})
+      .narrow(1, 0, q * (2 * q - 1))
+      .view({d, q, 2 * q - 1})
+      .narrow(2, 0, q)
+      .transpose(1, 2);
+}
+
 ChunkTables MakeTables(const SsmParameters& ssm, int64_t q) {
-  const at::Tensor steps = at::arange(q + 1, ssm.log_decay.options());
-  const at::Tensor powers = at::exp(ssm.log_decay.unsqueeze(-1) * steps);  // [d, N, q + 1]
-  const at::Tensor first = powers.narrow(-1, 0, q);
-  const at::Tensor impulse = at::bmm((ssm.C * ssm.dB).unsqueeze(1), first).squeeze(1);  // [d, q]
-  // Window i of the zero-padded impulse response, turned round, is row i of the Toeplitz matrix.
-  const at::Tensor padded = at::constant_pad_nd(impulse, {q - 1, 0});
+  const at::TensorOptions options = ssm.log_decay.options();
+  const at::Tensor powers = Powers(ssm, at::arange(q + 1, options));
+  const at::Tensor impulse =
+      at::bmm((ssm.C * ssm.dB).unsqueeze(1), powers.narrow(-1, 0, q)).squeeze(1);  // [d, q]
   ChunkTables out;
-  out.kernel = padded.unfold(1, q, 1).flip(2);
-  out.to_state = (ssm.dB.unsqueeze(-1) * first).flip(2);
+  out.kernel = Toeplitz(impulse);
+  out.to_state = ssm.dB.unsqueeze(-1) * Powers(ssm, at::arange(q - 1, -1, -1, options));
   out.to_output = (ssm.C.unsqueeze(-1) * powers.narrow(-1, 1, q)).transpose(1, 2);
   out.decay = powers.select(-1, q);
   return out;

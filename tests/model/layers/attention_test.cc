@@ -9,7 +9,7 @@ namespace lfm2 {
 namespace {
 
 // The definition, one query at a time.
-at::Tensor PlainAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor AttentionByDefinition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const int64_t length = q.size(1), past = k.size(1) - length, group = q.size(2) / k.size(2);
   at::Tensor out = at::zeros_like(q, at::kDouble);
   for (int64_t n = 0; n < q.size(0); ++n) {
@@ -37,7 +37,10 @@ TEST_P(CausalAttentionShapes, MatchesTheDefinition) {
   at::manual_seed(4);
   const at::Tensor q = at::randn({n, t, heads, 8}), k = at::randn({n, past + t, kv, 8}),
                    v = at::randn({n, past + t, kv, 8});
-  EXPECT_LT(Difference(CausalAttention(q, k, v), PlainAttention(q, k, v)), 1e-5);
+  const at::Tensor expected = AttentionByDefinition(q, k, v);
+  EXPECT_LT(Difference(CausalAttention(q, k, v), expected), 1e-5);
+  EXPECT_LT(Difference(FusedAttention(q, k, v), expected), 1e-5);
+  EXPECT_LT(Difference(PlainAttention(q, k, v), expected), 1e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, CausalAttentionShapes,
