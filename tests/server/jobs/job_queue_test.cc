@@ -23,6 +23,11 @@ using Milliseconds = std::chrono::milliseconds;
 
 class JobQueueTest : public QueueFixture {};
 
+// The process whose number the file holds has had SIGSTOP.
+bool IsStopped(const std::filesystem::path& pid_file) {
+  return ReadText("/proc/" + ReadText(pid_file) + "/stat").find(") T") != std::string::npos;
+}
+
 TEST_F(JobQueueTest, RunsATrainingJobAndPublishesItsModel) {
   Open();
   const std::string id = Submit("steps:3 model");
@@ -114,10 +119,18 @@ TEST_F(JobQueueTest, QuarantinesWhenTheWorkerProgramCannotBeStarted) {
 }
 
 TEST_F(JobQueueTest, KillsAWorkerThatGivesNoSignAndQueuesItsJobAgain) {
-  options.lease = Milliseconds(500);
+  FakeClock fake;
+  clock = &fake;
   Open();
-  const std::string id = Submit("steps:1 hang_once:a steps:1 model");
-  const Job job = AwaitEnd(id);
+  const std::string id = Submit("pid steps:1 hang_once:a steps:1 model");
+  const std::filesystem::path pid = JobDirectory(id) / "pid";
+  ASSERT_TRUE(Eventually([&] { return IsStopped(pid); }));
+  fake.Advance(options.lease);
+  ASSERT_TRUE(Eventually([&] {
+    fake.Advance(Milliseconds(1));  // past the wait for the next attempt
+    return IsTerminal(Get(id).state);
+  }));
+  const Job job = Get(id);
   EXPECT_EQ(job.state, JobState::kSucceeded) << job.error;
   bool hung = false;
   for (const JobEvent& event : Events(id)) {
@@ -490,9 +503,8 @@ TEST_F(KilledDaemonTest, AStoppedWorkerDiesWithItsDaemon) {
   });
   ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(told); }));
   const std::filesystem::path file = JobDirectory(ReadText(told)) / "pid";
-  ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(file); }));
+  ASSERT_TRUE(Eventually([&] { return IsStopped(file); }));
   const std::string stat = "/proc/" + ReadText(file) + "/stat";
-  ASSERT_TRUE(Eventually([&] { return ReadText(stat).find(") T") != std::string::npos; }));
   Kill(daemon);
   EXPECT_TRUE(Eventually([&] {
     const std::string now = ReadText(stat);
