@@ -56,9 +56,11 @@ class RealApp : public App {
     torch.dtype = config.dtype;
     torch.threads = static_cast<int>(config.threads);
     LFM2_ASSIGN_OR_RETURN(ModelLoader loader, MakeTorchModelLoader(torch));
-    const fs::path hf_cache = config.hf_cache.empty() ? DefaultHfCacheRoot() : fs::path(config.hf_cache);
+    const fs::path hf_cache =
+        config.hf_cache.empty() ? DefaultHfCacheRoot() : fs::path(config.hf_cache);
     LFM2_ASSIGN_OR_RETURN(models_, ModelStore::Open(data_dir / "models", hf_cache));
-    LFM2_ASSIGN_OR_RETURN(datasets_, DatasetStore::Open(data_dir / "datasets", config.limits, clock));
+    LFM2_ASSIGN_OR_RETURN(datasets_,
+                          DatasetStore::Open(data_dir / "datasets", config.limits, clock));
     pool_ = std::make_unique<ModelPool>(*models_, std::move(loader), config.limits.loaded_models);
     engine_ = std::make_unique<Engine>(config.limits, clock);
     LFM2_RETURN_IF_ERROR(OpenJobs(data_dir, clock));
@@ -110,9 +112,12 @@ class RealApp : public App {
         .datasets = *datasets_,
         .jobs = jobs_.get(),
         .executor = *executor_,
-        .plan = [=](const JobSpec& spec, PlanDepth depth) { return PlanTrainJob(spec, depth, dataset_root, scratch); },
-        .probe = [=](const SourceSpec& source, const std::vector<int32_t>& tokens,
-                     bool keep_values) { return ProbeSource(source, tokens, keep_values, dataset_root, scratch); },
+        .plan = [=](const JobSpec& spec,
+                    PlanDepth depth) { return PlanTrainJob(spec, depth, dataset_root, scratch); },
+        .probe =
+            [=](const SourceSpec& source, const std::vector<int32_t>& tokens, bool keep_values) {
+              return ProbeSource(source, tokens, keep_values, dataset_root, scratch);
+            },
         .clock = clock,
         .limits = config_.limits,
         .default_model = config_.default_model,

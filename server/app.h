@@ -12,11 +12,13 @@ namespace lfm2 {
 
 class App {
  public:
-  // kConfigInvalid, kInsecureBind, kDeviceUnavailable, kWrongState (another daemon has the data_dir; the message names it).
+  // kConfigInvalid, kInsecureBind, kDeviceUnavailable, kWrongState (another daemon has the
+  // data_dir; the message names it).
   static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config);
   virtual ~App() = default;
   virtual std::string address() const = 0;
-  // Refuses new calls, lets open ones and jobs come to an end within the configured time, then ends them.
+  // Refuses new calls, lets open ones and jobs come to an end within the configured time, then ends
+  // them.
   virtual void Drain() = 0;
 };
 

@@ -1,11 +1,11 @@
 #include "server/config.h"
 
+#include <toml++/toml.h>
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <variant>
-
-#include <toml++/toml.h>
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
@@ -35,20 +35,31 @@ std::vector<Row> ServerRows(ServerConfig& c) {
       {"dtype", "number type of served weights", &c.dtype, 0, 0, {"auto", "float32", "bfloat16"}},
       {"threads", "threads of the engine's arithmetic; 0: one a core", &c.threads, 0, 1024},
       {"default_model", "model of requests that name none; empty: the newest", &c.default_model},
-      {"default_context", "context in tokens of models whose config names none", &c.default_context, 16, 1 << 24},
-      {"hf_cache", "local Hugging Face cache; empty: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub", &c.hf_cache},
+      {"default_context", "context in tokens of models whose config names none", &c.default_context,
+       16, 1 << 24},
+      {"hf_cache",
+       "local Hugging Face cache; empty: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub",
+       &c.hf_cache},
       {"worker", "the lfm2-worker program; empty: beside lfm2d", &c.worker},
       {"train_slots", "training jobs that run at once", &c.train_slots, 1, 64},
       {"short_slots", "init and export jobs that run at once", &c.short_slots, 1, 64},
       {"tls_cert", "PEM file of the server's certificate chain", &c.tls_cert},
       {"tls_key", "PEM file of its key, readable by its owner alone", &c.tls_key},
       {"tls_client_ca", "PEM file: clients must show a certificate signed by it", &c.tls_client_ca},
-      {"tokens", "file of bearer tokens: SHA-256, name, scopes; readable by its owner alone", &c.tokens},
-      {"insecure_i_know", "allow a bind beyond loopback without TLS and tokens", &c.insecure_i_know},
+      {"tokens", "file of bearer tokens: SHA-256, name, scopes; readable by its owner alone",
+       &c.tokens},
+      {"insecure_i_know", "allow a bind beyond loopback without TLS and tokens",
+       &c.insecure_i_know},
       {"reflection", "gRPC server reflection", &c.reflection},
-      {"log_level", "least level that is logged", &c.log_level, 0, 0, {"debug", "info", "warning", "error"}},
+      {"log_level",
+       "least level that is logged",
+       &c.log_level,
+       0,
+       0,
+       {"debug", "info", "warning", "error"}},
       {"log_format", "one line an event, as text or JSON", &c.log_format, 0, 0, {"text", "json"}},
-      {"drain_timeout_ms", "time for open calls and jobs when the daemon stops", &c.drain_timeout_ms, 0, 3'600'000},
+      {"drain_timeout_ms", "time for open calls and jobs when the daemon stops",
+       &c.drain_timeout_ms, 0, 3'600'000},
   };
 }
 
@@ -57,15 +68,21 @@ std::vector<Row> LimitRows(Limits& l) {
   return {
       {"limits.message_bytes", "largest gRPC message", &l.message_bytes, 1 << 16, kGiB},
       {"limits.metadata_bytes", "largest metadata of a call", &l.metadata_bytes, 1 << 10, 1 << 20},
-      {"limits.streams_per_connection", "open calls of one connection", &l.streams_per_connection, 1, 100'000},
+      {"limits.streams_per_connection", "open calls of one connection", &l.streams_per_connection,
+       1, 100'000},
       {"limits.prompt_bytes", "largest prompt as text", &l.prompt_bytes, 1, kGiB},
-      {"limits.waiting_requests", "accepted requests that have not started", &l.waiting_requests, 1, 1'000'000},
+      {"limits.waiting_requests", "accepted requests that have not started", &l.waiting_requests, 1,
+       1'000'000},
       {"limits.running_sequences", "sequences that run at once", &l.running_sequences, 1, 65'536},
       {"limits.step_tokens", "token budget of one engine step", &l.step_tokens, 1, 1 << 20},
-      {"limits.stream_buffer_events", "unsent events before a reader is slow", &l.stream_buffer_events, 1, 1 << 20},
-      {"limits.slow_reader_timeout_ms", "time a slow reader has", &l.slow_reader_timeout_ms, 1, 3'600'000},
-      {"limits.generate_timeout_ms", "deadline of calls that name none", &l.generate_timeout_ms, 1, 86'400'000},
-      {"limits.generate_timeout_max_ms", "longest deadline", &l.generate_timeout_max_ms, 1, 86'400'000},
+      {"limits.stream_buffer_events", "unsent events before a reader is slow",
+       &l.stream_buffer_events, 1, 1 << 20},
+      {"limits.slow_reader_timeout_ms", "time a slow reader has", &l.slow_reader_timeout_ms, 1,
+       3'600'000},
+      {"limits.generate_timeout_ms", "deadline of calls that name none", &l.generate_timeout_ms, 1,
+       86'400'000},
+      {"limits.generate_timeout_max_ms", "longest deadline", &l.generate_timeout_max_ms, 1,
+       86'400'000},
       {"limits.loaded_models", "models in memory at once", &l.loaded_models, 1, 1024},
       {"limits.queued_jobs", "jobs that wait", &l.queued_jobs, 1, 1'000'000},
       {"limits.dataset_bytes", "largest upload", &l.dataset_bytes, 1, int64_t{1} << 50},
@@ -94,26 +111,33 @@ int64_t EditDistance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
-absl::Status UnknownKey(const std::vector<Row>& rows, const std::string& key, const std::string& origin) {
+absl::Status UnknownKey(const std::vector<Row>& rows, const std::string& key,
+                        const std::string& origin) {
   const auto nearest = std::min_element(rows.begin(), rows.end(), [&](const Row& a, const Row& b) {
     return EditDistance(a.key, key) < EditDistance(b.key, key);
   });
-  return Error(Reason::kConfigInvalid,
-               origin + ": no key is named \"" + key + "\"; the nearest is \"" + nearest->key + "\"",
-               {{"key", key}, {"nearest", nearest->key}});
+  return Error(
+      Reason::kConfigInvalid,
+      origin + ": no key is named \"" + key + "\"; the nearest is \"" + nearest->key + "\"",
+      {{"key", key}, {"nearest", nearest->key}});
 }
 
-absl::Status BadValue(const Row& row, const std::string& text, const std::string& origin, const std::string& rule) {
-  return Error(Reason::kConfigInvalid, origin + ": " + row.key + " is \"" + text + "\", must be " + rule,
+absl::Status BadValue(const Row& row, const std::string& text, const std::string& origin,
+                      const std::string& rule) {
+  return Error(Reason::kConfigInvalid,
+               origin + ": " + row.key + " is \"" + text + "\", must be " + rule,
                {{"key", row.key}, {"value", text}});
 }
 
-absl::Status SetInteger(const Row& row, const std::string& text, const std::string& origin, int64_t& target) {
+absl::Status SetInteger(const Row& row, const std::string& text, const std::string& origin,
+                        int64_t& target) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < row.min || value > row.max) {
-    return BadValue(row, text, origin,
-                    "a whole number from " + std::to_string(row.min) + " to " + std::to_string(row.max));
+  if (error != std::errc() || end != text.data() + text.size() || value < row.min ||
+      value > row.max) {
+    return BadValue(
+        row, text, origin,
+        "a whole number from " + std::to_string(row.min) + " to " + std::to_string(row.max));
   }
   target = value;
   return absl::OkStatus();
@@ -128,7 +152,8 @@ absl::Status Set(const Row& row, const std::string& text, const std::string& ori
     **boolean = text == "true";
     return absl::OkStatus();
   }
-  if (!row.choices.empty() && std::find(row.choices.begin(), row.choices.end(), text) == row.choices.end()) {
+  if (!row.choices.empty() &&
+      std::find(row.choices.begin(), row.choices.end(), text) == row.choices.end()) {
     std::string rule = "one of";
     for (const std::string& choice : row.choices) rule += " " + choice;
     return BadValue(row, text, origin, rule);
@@ -157,25 +182,29 @@ absl::Status Flatten(const toml::table& table, const std::string& prefix, const 
     const std::string name = prefix + std::string(key.str());
     if (const toml::table* inner = node.as_table()) {
       if (!prefix.empty()) {
-        return Error(Reason::kConfigInvalid, origin + ": table \"" + name + "\" is nested too deep");
+        return Error(Reason::kConfigInvalid,
+                     origin + ": table \"" + name + "\" is nested too deep");
       }
       LFM2_RETURN_IF_ERROR(Flatten(*inner, name + ".", origin, out));
     } else if (auto text = TomlText(node)) {
       out[name] = *text;
     } else {
-      return Error(Reason::kConfigInvalid, origin + ": " + name + " must be a string, a whole number or a boolean");
+      return Error(Reason::kConfigInvalid,
+                   origin + ": " + name + " must be a string, a whole number or a boolean");
     }
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::map<std::string, std::string>> ReadToml(const std::string& path, const std::string& origin) {
+absl::StatusOr<std::map<std::string, std::string>> ReadToml(const std::string& path,
+                                                            const std::string& origin) {
   LFM2_ASSIGN_OR_RETURN(std::string text, ReadFile(path, kConfigFileBytesMax));
   std::map<std::string, std::string> values;
   try {
     LFM2_RETURN_IF_ERROR(Flatten(toml::parse(text), "", origin, values));
   } catch (const toml::parse_error& error) {
-    return Error(Reason::kConfigInvalid, origin + ": line " + std::to_string(error.source().begin.line) + ": " +
+    return Error(Reason::kConfigInvalid, origin + ": line " +
+                                             std::to_string(error.source().begin.line) + ": " +
                                              std::string(error.description()));
   }
   return values;
@@ -183,7 +212,8 @@ absl::StatusOr<std::map<std::string, std::string>> ReadToml(const std::string& p
 
 std::string EnvironmentKey(const std::string& variable) {
   std::string key = variable.substr(5);
-  std::transform(key.begin(), key.end(), key.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(key.begin(), key.end(), key.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   if (key.rfind("limits_", 0) == 0) key[6] = '.';
   return key;
 }
@@ -203,10 +233,12 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources) {
   LoadedConfig loaded;
   const std::vector<Row> rows = AllRows(loaded.config);
   std::map<std::string, std::string> origins;
-  const auto apply = [&](const std::map<std::string, std::string>& values, auto origin_of) -> absl::Status {
+  const auto apply = [&](const std::map<std::string, std::string>& values,
+                         auto origin_of) -> absl::Status {
     for (const auto& [key, text] : values) {
       const std::string origin = origin_of(key);
-      const auto row = std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.key == key; });
+      const auto row =
+          std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.key == key; });
       if (row == rows.end()) return UnknownKey(rows, key, origin);
       LFM2_RETURN_IF_ERROR(Set(*row, text, origin));
       origins[key] = origin;
@@ -225,12 +257,14 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources) {
     environment[key] = text;
     variable_of[key] = "environment " + variable;
   }
-  LFM2_RETURN_IF_ERROR(apply(environment, [&](const std::string& key) { return variable_of[key]; }));
-  LFM2_RETURN_IF_ERROR(apply(sources.flags, [](const std::string& key) { return "flag --" + key; }));
+  LFM2_RETURN_IF_ERROR(
+      apply(environment, [&](const std::string& key) { return variable_of[key]; }));
+  LFM2_RETURN_IF_ERROR(
+      apply(sources.flags, [](const std::string& key) { return "flag --" + key; }));
   for (const Row& row : rows) {
     const auto origin = origins.find(row.key);
-    loaded.values.push_back(
-        {row.key, TextOf(row.target), origin == origins.end() ? "default" : origin->second, row.help});
+    loaded.values.push_back({row.key, TextOf(row.target),
+                             origin == origins.end() ? "default" : origin->second, row.help});
   }
   return loaded;
 }

@@ -1,6 +1,6 @@
-// The daemon's configuration: flags over environment (LFM2_*) over file over defaults, and where each value came from.
-// One table (config.cc) names every key once; the file, the environment, the flags and `config show` are made from it.
-// Thread rule: plain data after Load.
+// The daemon's configuration: flags over environment (LFM2_*) over file over defaults, and where
+// each value came from. One table (config.cc) names every key once; the file, the environment, the
+// flags and `config show` are made from it. Thread rule: plain data after Load.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +18,15 @@ struct ServerConfig {
   std::string data_dir = "data";
   std::string device = "auto";
   std::string dtype = "auto";
-  int64_t threads = 0;            // of the engine's arithmetic; 0: as many as there are cores
-  std::string default_model;      // for requests that name none; empty: the newest
+  int64_t threads = 0;             // of the engine's arithmetic; 0: as many as there are cores
+  std::string default_model;       // for requests that name none; empty: the newest
   int64_t default_context = 4096;  // tokens, of models whose config names no limit
-  std::string hf_cache;           // empty: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub
-  std::string worker;             // lfm2-worker; empty: beside lfm2d
+  std::string hf_cache;            // empty: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub
+  std::string worker;              // lfm2-worker; empty: beside lfm2d
   int64_t train_slots = 1;
   int64_t short_slots = 2;
   std::string tls_cert, tls_key, tls_client_ca;
-  std::string tokens;             // file of bearer tokens' hashes
+  std::string tokens;  // file of bearer tokens' hashes
   bool insecure_i_know = false;
   bool reflection = true;
   std::string log_level = "info";
@@ -36,7 +36,7 @@ struct ServerConfig {
 };
 
 struct ConfigValue {
-  std::string key;     // "listen", "limits.waiting_requests"
+  std::string key;  // "listen", "limits.waiting_requests"
   std::string value;
   std::string origin;  // "default", "file server.toml", "environment LFM2_LISTEN", "flag --listen"
   std::string help;
@@ -48,12 +48,13 @@ struct LoadedConfig {
 };
 
 struct ConfigSources {
-  std::string file;                          // path; empty: none
+  std::string file;                                // path; empty: none
   std::map<std::string, std::string> environment;  // LFM2_* variables
-  std::map<std::string, std::string> flags;  // key -> text, as given on the command line
+  std::map<std::string, std::string> flags;        // key -> text, as given on the command line
 };
 
-// kConfigInvalid: an unknown key with the nearest known one, a value of the wrong type or out of range.
+// kConfigInvalid: an unknown key with the nearest known one, a value of the wrong type or out of
+// range.
 absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources);
 
 // Every key with its help, for the command line.

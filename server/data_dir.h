@@ -11,7 +11,8 @@ namespace lfm2 {
 class DataDirLock {
  public:
   // Makes the folder when needed. kWrongState naming the process that holds it.
-  static absl::StatusOr<std::unique_ptr<DataDirLock>> Acquire(const std::filesystem::path& data_dir);
+  static absl::StatusOr<std::unique_ptr<DataDirLock>> Acquire(
+      const std::filesystem::path& data_dir);
   ~DataDirLock();
 
  private:

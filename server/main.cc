@@ -1,13 +1,12 @@
 // lfm2d: reads the configuration, starts the app, waits for a signal, drains.
 #include <signal.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <iostream>
 #include <map>
 #include <string>
 #include <vector>
-
-#include <CLI/CLI.hpp>
 
 #include "model/core/errors.h"
 #include "server/app.h"
@@ -51,17 +50,19 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
   for (const lfm2::ConfigKey& key : lfm2::ConfigKeys()) {
     CLI::Option* option = key.is_flag ? app.add_flag("--" + key.key, texts[key.key], key.help)
                                       : app.add_option("--" + key.key, texts[key.key], key.help);
-    option->each([&sources = line.sources, name = key.key](const std::string& text) { sources.flags[name] = text; });
+    option->each([&sources = line.sources, name = key.key](const std::string& text) {
+      sources.flags[name] = text;
+    });
   }
   CLI::App* config = app.add_subcommand("config", "show or check the configuration, then end");
   config->require_subcommand(1);
   config->fallthrough();
-  config->add_subcommand("show", "print each value and where it came from")->fallthrough()->callback([&] {
-    line.show_config = true;
-  });
-  config->add_subcommand("check", "exit 0 when the configuration is valid")->fallthrough()->callback([&] {
-    line.check_config = true;
-  });
+  config->add_subcommand("show", "print each value and where it came from")
+      ->fallthrough()
+      ->callback([&] { line.show_config = true; });
+  config->add_subcommand("check", "exit 0 when the configuration is valid")
+      ->fallthrough()
+      ->callback([&] { line.check_config = true; });
   try {
     app.parse(Normalized(argc, argv));
   } catch (const CLI::ParseError& error) {
@@ -72,7 +73,8 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
     const std::string text = *variable;
     const size_t equals = text.find('=');
     // Variables of lfm2ctl and of tests share the prefix.
-    static const std::vector<std::string> kForOthers = {"LFM2_SERVER", "LFM2_TOKEN_FILE", "LFM2_SPM_LIBRARY"};
+    static const std::vector<std::string> kForOthers = {"LFM2_SERVER", "LFM2_TOKEN_FILE",
+                                                        "LFM2_SPM_LIBRARY"};
     if (text.rfind("LFM2_", 0) != 0 || equals == std::string::npos) continue;
     const std::string name = text.substr(0, equals);
     if (std::find(kForOthers.begin(), kForOthers.end(), name) != kForOthers.end()) continue;
@@ -92,7 +94,8 @@ int Fail(const absl::Status& status) {
 int Run(const lfm2::ServerConfig& config) {
   lfm2::LogOptions log;
   log.json = config.log_format == "json";
-  if (absl::Status status = lfm2::ParseLogLevel(config.log_level, log.level); !status.ok()) return Fail(status);
+  if (absl::Status status = lfm2::ParseLogLevel(config.log_level, log.level); !status.ok())
+    return Fail(status);
   lfm2::SetUpLog(log);
 
   // Blocked before any thread exists, so that this thread alone takes them.
@@ -128,8 +131,8 @@ int main(int argc, char** argv) {
   if (!loaded.ok()) return Fail(loaded.status());
   if (line.show_config) {
     for (const lfm2::ConfigValue& value : loaded->values) {
-      std::printf("%-34s %-28s %s\n", value.key.c_str(), value.value.empty() ? "\"\"" : value.value.c_str(),
-                  value.origin.c_str());
+      std::printf("%-34s %-28s %s\n", value.key.c_str(),
+                  value.value.empty() ? "\"\"" : value.value.c_str(), value.origin.c_str());
     }
     return 0;
   }

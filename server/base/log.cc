@@ -12,10 +12,14 @@ bool json_lines = false;
 
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return spdlog::level::debug;
-    case LogLevel::kInfo: return spdlog::level::info;
-    case LogLevel::kWarning: return spdlog::level::warn;
-    case LogLevel::kError: return spdlog::level::err;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
@@ -44,7 +48,8 @@ std::string Quoted(std::string_view text) {
 
 void SetUpLog(const LogOptions& options) {
   json_lines = options.json;
-  auto logger = std::make_shared<spdlog::logger>("lfm2", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>(
+      "lfm2", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
   logger->set_pattern(options.json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})"
                                    : "%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v",
                       spdlog::pattern_time_type::utc);
@@ -54,10 +59,14 @@ void SetUpLog(const LogOptions& options) {
 }
 
 absl::Status ParseLogLevel(std::string_view name, LogLevel& level) {
-  if (name == "debug") level = LogLevel::kDebug;
-  else if (name == "info") level = LogLevel::kInfo;
-  else if (name == "warning") level = LogLevel::kWarning;
-  else if (name == "error") level = LogLevel::kError;
+  if (name == "debug")
+    level = LogLevel::kDebug;
+  else if (name == "info")
+    level = LogLevel::kInfo;
+  else if (name == "warning")
+    level = LogLevel::kWarning;
+  else if (name == "error")
+    level = LogLevel::kError;
   else
     return Error(Reason::kInvalidArgument,
                  "log level \"" + std::string(name) + "\" is none of debug, info, warning, error");

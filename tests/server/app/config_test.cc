@@ -1,10 +1,10 @@
 #include "server/config.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "model/core/errors.h"
 
@@ -15,7 +15,8 @@ using ::testing::HasSubstr;
 
 std::string WriteToml(const std::string& text) {
   const std::string path = ::testing::TempDir() + "/" +
-                           ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".toml";
+                           ::testing::UnitTest::GetInstance()->current_test_info()->name() +
+                           ".toml";
   std::ofstream(path) << text;
   return path;
 }
@@ -51,8 +52,9 @@ TEST(Config, NamesTheNearestKeyOfAnUnknownOne) {
 }
 
 TEST(Config, RefusesValuesOutOfRangeAndOfTheWrongType) {
-  for (const char* text : {"threads = -1", "threads = \"many\"", "reflection = 1", "log_format = \"xml\"", "listen = 1.5",
-                           "threads = [1]", "[limits]\nwaiting_requests = 0", "[a.b]\nc = 1", "listen ="}) {
+  for (const char* text : {"threads = -1", "threads = \"many\"", "reflection = 1",
+                           "log_format = \"xml\"", "listen = 1.5", "threads = [1]",
+                           "[limits]\nwaiting_requests = 0", "[a.b]\nc = 1", "listen ="}) {
     EXPECT_FALSE(LoadConfig({WriteToml(text), {}, {}}).ok()) << text;
   }
 }
