@@ -1,5 +1,6 @@
 // The gRPC server: binds, authenticates, translates. Everything behind it is plain C++.
-// Ownership: borrows everything in ServiceContext, which must outlive it. Thread rule: Start and Shutdown from one thread.
+// Ownership: borrows everything in ServiceContext, which must outlive it. Thread rule: Start and
+// Shutdown from one thread.
 #pragma once
 
 #include <chrono>
@@ -22,22 +23,23 @@ namespace lfm2 {
 
 using TrainingPlanner = std::function<absl::StatusOr<TrainingPlan>(const JobSpec&, PlanDepth)>;
 // Probes of a source that is not a served model (an uploaded export).
-using SourceProber =
-    std::function<absl::StatusOr<ParityReport>(const SourceSpec&, const std::vector<int32_t>& tokens, bool keep_values)>;
+using SourceProber = std::function<absl::StatusOr<ParityReport>(
+    const SourceSpec&, const std::vector<int32_t>& tokens, bool keep_values)>;
 
 struct ServiceContext {
   Engine& engine;
   ModelPool& models;
   ModelStore& model_store;
   DatasetStore& datasets;
-  JobQueue* jobs;  // null: the job store could not be opened; Training answers kJobStoreCorrupt, serving goes on
+  JobQueue* jobs;  // null: the job store could not be opened; Training answers kJobStoreCorrupt,
+                   // serving goes on
   Executor& executor;
   TrainingPlanner plan;
   SourceProber probe;
   Clock& clock;
   Limits limits;
-  std::string default_model;   // reference used when a request names none; may be empty
-  std::string train_device;    // of jobs that name none
+  std::string default_model;    // reference used when a request names none; may be empty
+  std::string train_device;     // of jobs that name none
   int64_t default_context = 0;  // of models whose config names none
   std::string hf_cache_root;
 };
@@ -53,12 +55,15 @@ struct RpcOptions {
 
 class RpcServer {
  public:
-  // kInsecureBind; kConfigInvalid for unreadable or mismatched TLS files and token files (a key or token file that others
-  // may read is refused); kInvalidArgument for an address that cannot be bound.
-  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcOptions& options, const ServiceContext& context);
+  // kInsecureBind; kConfigInvalid for unreadable or mismatched TLS files and token files (a key or
+  // token file that others may read is refused); kInvalidArgument for an address that cannot be
+  // bound.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcOptions& options,
+                                                          const ServiceContext& context);
   virtual ~RpcServer() = default;
   virtual std::string address() const = 0;  // as a client would name it
-  // Health of Generation and Training to NOT_SERVING at once, new calls are refused with kDraining; open ones go on.
+  // Health of Generation and Training to NOT_SERVING at once, new calls are refused with kDraining;
+  // open ones go on.
   virtual void BeginDrain() = 0;
   // Waits for open calls up to the time, then ends them.
   virtual void Shutdown(std::chrono::milliseconds timeout) = 0;

@@ -1,0 +1,168 @@
+#include "server/rpc/rpc_call.h"
+
+#include <grpc/grpc.h>
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "model/core/errors.h"
+#include "server/base/log.h"
+#include "server/rpc/status.h"
+
+namespace lfm2 {
+namespace {
+
+constexpr int64_t kDrainRetryMs = 1000;
+constexpr char kRequestIdHeader[] = "x-request-id";
+
+std::string NewRequestId() {
+  std::random_device device;
+  std::string id = "req-";
+  for (int i = 0; i < 4; ++i) id += absl::StrFormat("%08x", device());
+  return id;
+}
+
+}  // namespace
+
+bool IsRequestId(std::string_view text, int64_t max_bytes) {
+  return !text.empty() && static_cast<int64_t>(text.size()) <= max_bytes &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+absl::Status Caught(const std::string& request_id, const std::function<void()>& work) {
+  try {
+    work();
+    return absl::OkStatus();
+  } catch (const std::bad_alloc&) {
+    Log(LogLevel::kError, "out of memory in a call", {{"request_id", request_id}});
+    return Error(Reason::kOutOfMemory, "there is not enough memory for this request");
+  } catch (const std::exception& exception) {
+    Log(LogLevel::kError, "exception in a call",
+        {{"request_id", request_id}, {"what", exception.what()}});
+  } catch (...) {
+    Log(LogLevel::kError, "exception in a call", {{"request_id", request_id}});
+  }
+  return Error(Reason::kInternal, "a fault of the server; its log names this request id");
+}
+
+RpcCall::RpcCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
+                 std::string_view method)
+    : core_(std::move(core)),
+      context_(context),
+      method_(method),
+      arrived_(core_->context.clock.Now()) {
+  core_->calls.Enter();
+}
+
+std::string_view RpcCall::HeaderOf(std::string_view key, int& count) const {
+  const auto range =
+      context_->client_metadata().equal_range(grpc::string_ref(key.data(), key.size()));
+  count = static_cast<int>(std::distance(range.first, range.second));
+  if (count == 0) return {};
+  return {range.first->second.data(), range.first->second.size()};
+}
+
+absl::Status RpcCall::Admit() {
+  int count = 0;
+  const std::string_view header = HeaderOf("authorization", count);
+  if (count > 1) {
+    return Error(Reason::kCredentialInvalid, "the call has more than one authorization header");
+  }
+  absl::StatusOr<Principal> principal = core_->auth.Check(
+      method_, count == 0 ? std::nullopt : std::optional<std::string_view>(header));
+  if (!principal.ok()) return principal.status();
+  principal_ = *std::move(principal);
+  if (core_->draining)
+    return RetryLater(Reason::kDraining, "the server is stopping", kDrainRetryMs);
+  return absl::OkStatus();
+}
+
+void RpcCall::Identify(std::string_view wanted) {
+  const int64_t limit = core_->context.limits.request_id_bytes;
+  int count = 0;
+  const std::string_view header = HeaderOf(kRequestIdHeader, count);
+  if (IsRequestId(wanted, limit)) {
+    request_id_ = std::string(wanted);
+  } else if (IsRequestId(header, limit)) {
+    request_id_ = std::string(header);
+  } else {
+    request_id_ = NewRequestId();
+  }
+  context_->AddInitialMetadata(kRequestIdHeader, request_id_);
+}
+
+grpc::Status RpcCall::Conclude(const absl::Status& status) {
+  status_ = status;
+  if (!status.ok()) {
+    if (const auto retry = DetailsOf(status).retry_after_ms) {
+      context_->AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(*retry));
+    }
+  }
+  return ToGrpcStatus(status, request_id_);
+}
+
+void RpcCall::Close() {
+  const auto elapsed = core_->context.clock.Now() - arrived_;
+  const std::string ms =
+      absl::StrFormat("%.1f", std::chrono::duration<double, std::milli>(elapsed).count());
+  const grpc::Status sent = ToGrpcStatus(status_, request_id_);
+  const std::string reason = status_.ok() ? "OK" : SpecOf(DetailsOf(status_).reason).name;
+  const LogLevel level =
+      status_.code() == absl::StatusCode::kInternal ? LogLevel::kError : LogLevel::kInfo;
+  const std::string code =
+      absl::StatusCodeToString(static_cast<absl::StatusCode>(static_cast<int>(sent.error_code())));
+  if (prompt_tokens < 0) {
+    Log(level, "call",
+        {{"method", method_},
+         {"request_id", request_id_},
+         {"principal", principal_.name},
+         {"code", code},
+         {"reason", reason},
+         {"ms", ms}});
+  } else {
+    Log(level, "call",
+        {{"method", method_},
+         {"request_id", request_id_},
+         {"principal", principal_.name},
+         {"code", code},
+         {"reason", reason},
+         {"ms", ms},
+         {"prompt_tokens", std::to_string(prompt_tokens)},
+         {"completion_tokens", std::to_string(std::max<int64_t>(completion_tokens, 0))}});
+  }
+  core_->calls.Leave();
+}
+
+SteadyTime RpcCall::ClientDeadline() const {
+  const gpr_timespec raw = context_->raw_deadline();
+  if (gpr_time_cmp(raw, gpr_inf_future(raw.clock_type)) == 0) return SteadyTime::max();
+  const auto left = context_->deadline() - std::chrono::system_clock::now();
+  // A client may name the year 292277: later than a day is later than any limit of ours.
+  const auto bounded = std::min<std::chrono::system_clock::duration>(left, std::chrono::hours(24));
+  return core_->context.clock.Now() + std::chrono::duration_cast<SteadyTime::duration>(bounded);
+}
+
+bool RpcCall::ClientDeadlinePassed() const {
+  return ClientDeadline() <= core_->context.clock.Now();
+}
+
+void RpcCall::Sever(const absl::Status& status) {
+  const std::string text =
+      absl::StrCat(SpecOf(DetailsOf(status).reason).name, ": ", status.message());
+  grpc_call_cancel_with_status(context_->c_call(), static_cast<grpc_status_code>(status.code()),
+                               text.c_str(), nullptr);
+}
+
+void RpcCall::OnWorker(std::function<void()> work, std::function<void(absl::Status)> failed) {
+  const absl::Status queued =
+      core_->context.executor.Run([id = request_id_, work = std::move(work), failed] {
+        if (absl::Status status = Caught(id, work); !status.ok()) failed(std::move(status));
+      });
+  if (!queued.ok()) failed(queued);
+}
+
+}  // namespace lfm2

@@ -1,0 +1,91 @@
+// What every call has, whatever its shape: who called, its request id, its status on the wire, its
+// one line in the log. Thread rule: Receive from the handler; Conclude once, before Finish; the
+// rest as said. Ownership: part of a reactor, which ends it in OnDone.
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/status.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "server/rpc/request_parse.h"
+#include "server/rpc/service_core.h"
+
+namespace lfm2 {
+
+// 1 to max_bytes of printable ASCII without spaces: it goes into headers and logs.
+bool IsRequestId(std::string_view text, int64_t max_bytes);
+
+class RpcCall {
+ public:
+  RpcCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
+          std::string_view method);
+
+  // Credentials, scope, draining. Nothing of the request is looked at before this.
+  absl::Status Admit();
+  // Admit, parse, take over the request's id.
+  template <typename Request>
+  absl::StatusOr<Request> Receive(const grpc::ByteBuffer& bytes);
+  // The request's own id when it is one, else the x-request-id of the client's metadata, else a new
+  // one; into the initial metadata. Before anything is sent.
+  void Identify(std::string_view wanted);
+
+  // The status as it is sent; adds grpc-retry-pushback-ms where there is a retry delay.
+  grpc::Status Conclude(const absl::Status& status);
+  // In OnDone: the log line, and the call is closed.
+  void Close();
+
+  // When the client will no longer wait; SteadyTime::max() when it named no deadline.
+  SteadyTime ClientDeadline() const;
+  bool ClientDeadlinePassed() const;
+  // Ends the call over the head of an unfinished write. Between Receive and Finish only.
+  void Sever(const absl::Status& status);
+
+  // Runs `work` on the executor; what it throws, and a full queue, comes to `failed`.
+  void OnWorker(std::function<void()> work, std::function<void(absl::Status)> failed);
+
+  ServiceCore& core() const { return *core_; }
+  const std::shared_ptr<ServiceCore>& shared_core() const { return core_; }
+  const ServiceContext& services() const { return core_->context; }
+  const std::string& request_id() const { return request_id_; }
+  const std::string& principal() const { return principal_.name; }
+  bool cancelled_by_client() const { return context_->IsCancelled(); }
+
+  std::atomic<int64_t> prompt_tokens{-1}, completion_tokens{-1};  // for the log; -1: does not apply
+
+ private:
+  std::string_view HeaderOf(std::string_view key, int& count) const;
+
+  const std::shared_ptr<ServiceCore> core_;
+  grpc::CallbackServerContext* const context_;
+  const std::string method_;
+  const SteadyTime arrived_;
+  Principal principal_;
+  std::string request_id_;
+  absl::Status status_;
+};
+
+// Calls `work`; an exception becomes kInternal (kOutOfMemory for bad_alloc) and a log line.
+absl::Status Caught(const std::string& request_id, const std::function<void()>& work);
+
+template <typename Request>
+absl::StatusOr<Request> RpcCall::Receive(const grpc::ByteBuffer& bytes) {
+  absl::Status status = Admit();
+  Request request;
+  if (status.ok()) status = ParseRequest(bytes, request);
+  if constexpr (requires { request.request_id(); }) {
+    Identify(request.request_id());
+  } else {
+    Identify("");
+  }
+  if (!status.ok()) return status;
+  return request;
+}
+
+}  // namespace lfm2

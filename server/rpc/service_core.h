@@ -1,0 +1,56 @@
+// What all calls of one server share. Shared ownership: the server and every call that is still
+// open hold it. Thread rule: any thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "server/base/mutex.h"
+#include "server/rpc/auth.h"
+#include "server/rpc/rpc_server.h"
+#include "server/rpc/tokenizer_cache.h"
+
+namespace lfm2 {
+
+class EventStream;
+
+// The open calls: counted, so that a shutdown can wait, and the streams by name, so that it can end
+// them.
+class OpenCalls {
+ public:
+  void Enter() LFM2_EXCLUDES(mutex_);
+  void Leave() LFM2_EXCLUDES(mutex_);
+  void Add(const std::shared_ptr<EventStream>& stream) LFM2_EXCLUDES(mutex_);
+  void Remove(const EventStream* stream) LFM2_EXCLUDES(mutex_);
+  // Calls `visit` without the lock.
+  void ForEachStream(const std::function<void(EventStream&)>& visit) LFM2_EXCLUDES(mutex_);
+  // True when no call is open any more; waits at most so long.
+  bool WaitUntilNone(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_);
+  int64_t count() const LFM2_EXCLUDES(mutex_);
+
+ private:
+  mutable Mutex mutex_;
+  CondVar changed_;
+  int64_t count_ LFM2_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<const EventStream*, std::weak_ptr<EventStream>> streams_
+      LFM2_GUARDED_BY(mutex_);
+};
+
+struct ServiceCore {
+  ServiceCore(const ServiceContext& service_context, Authenticator authenticator)
+      : context(service_context), auth(std::move(authenticator)), tokenizers(context.models) {}
+
+  const ServiceContext context;
+  const Authenticator auth;
+  TokenizerCache tokenizers;
+  OpenCalls calls;
+  std::atomic<bool> draining{false};
+};
+
+}  // namespace lfm2
