@@ -11,7 +11,7 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kMaxPieceBytes = int64_t{1} << 30;
-constexpr int64_t kReadBytes = 1 << 20;
+constexpr int64_t kReadBytes = 256 << 10;
 
 // Buffered bytes of one file; errors of the disk are told apart from the end.
 class ByteSource {

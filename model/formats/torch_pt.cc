@@ -24,7 +24,7 @@ using Buffer = ZipReader::Buffer;
 constexpr int64_t kMaxPickleBytes = 64 << 20;
 constexpr int64_t kMaxNoteBytes = 4096;
 constexpr int kMaxDepth = 64;
-constexpr size_t kMaxVisits = 4'000'000;
+constexpr size_t kMaxVisits = 1'000'000;
 constexpr size_t kMaxDimensions = 16;
 
 struct StorageSpec {

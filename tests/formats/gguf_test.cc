@@ -51,6 +51,12 @@ TEST(Gguf, OpensTheTinyModelThatAnotherWriterMade) {
   EXPECT_EQ(folder->weights.Find("model.layers.0.feed_forward.w1.weight")->dtype, DType::kF16);
 }
 
+TEST(Gguf, OpensTheSmallModelThatSeedsTheFuzzer) {
+  const auto folder = OpenModelFolder(Golden("formats/lfm2-small.gguf"));
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  EXPECT_TRUE(CheckWeights(*folder->config, folder->weights).ok());
+}
+
 TEST(Gguf, ReadsEveryKindOfValue) {
   const auto file = ParseGguf(
       "f.gguf",

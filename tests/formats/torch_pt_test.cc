@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "model/formats/crc32.h"
 #include "tests/formats/test_files.h"
+#include "tests/formats/zip_builder.h"
 
 namespace lfm2 {
 namespace {
@@ -12,25 +12,6 @@ using Shape = std::vector<int64_t>;
 
 absl::StatusOr<TensorArchive> ReadGolden(const std::string& name) {
   return ReadTorchPt(Golden("formats/" + name));
-}
-
-// A zip of stored members, as torch.save writes them.
-std::string Zip(const std::vector<std::pair<std::string, std::string>>& members) {
-  std::string out, central;
-  for (const auto& [name, data] : members) {
-    const uint32_t size = static_cast<uint32_t>(data.size());
-    std::string common = Raw<uint16_t>(20) + Raw<uint16_t>(0) + Raw<uint16_t>(0) +
-                         Raw<uint16_t>(0) + Raw<uint16_t>(33) + Raw<uint32_t>(Crc32(0, data)) +
-                         Raw(size) + Raw(size) + Raw<uint16_t>(static_cast<uint16_t>(name.size())) +
-                         Raw<uint16_t>(0);
-    central += Raw<uint32_t>(0x02014b50) + Raw<uint16_t>(20) + common + std::string(6, '\0') +
-               Raw<uint32_t>(0) + Raw(static_cast<uint32_t>(out.size())) + name;
-    out += Raw<uint32_t>(0x04034b50) + common + name + data;
-  }
-  const uint16_t count = static_cast<uint16_t>(members.size());
-  const uint32_t offset = static_cast<uint32_t>(out.size());
-  return out + central + Raw<uint32_t>(0x06054b50) + Raw<uint32_t>(0) + Raw(count) + Raw(count) +
-         Raw(static_cast<uint32_t>(central.size())) + Raw(offset) + Raw<uint16_t>(0);
 }
 
 absl::StatusOr<TensorArchive> Parse(const std::string& pickle, const std::string& storage) {

@@ -14,16 +14,37 @@ seed() {
     fi
   done
 }
+# members SUFFIX ZIP...: the members of zips whose names end with SUFFIX.
+members() {
+  suffix=$1
+  shift
+  python3 - "$out" "$suffix" "$@" <<'PYTHON'
+import pathlib, sys, zipfile
+out, suffix, *files = sys.argv[1:]
+for file in filter(zipfile.is_zipfile, files):
+    with zipfile.ZipFile(file) as zip:
+        for name in zip.namelist():
+            if name.endswith(suffix) and zip.getinfo(name).file_size < 65536:
+                stem = pathlib.Path(file).stem + "_" + name.replace("/", "_")
+                (pathlib.Path(out) / stem).write_bytes(zip.read(name))
+PYTHON
+}
 case $target in
   json_config_fuzz) seed "$goldens"/*/config.json "$goldens"/*/generation_config.json ;;
   safetensors_fuzz)
     seed "$goldens"/formats/*.safetensors
     head -c 4096 "$goldens"/lfm2-tiny/model.safetensors >"$out/tiny_head"
     ;;
-  npz_fuzz) seed "$goldens"/formats/*.npz ;;
-  torch_pt_fuzz) seed "$goldens"/formats/*.pt ;;
+  npz_fuzz)
+    seed "$goldens"/formats/*.npz
+    members .npy "$goldens"/formats/*.npz
+    ;;
+  torch_pt_fuzz)
+    seed "$goldens"/formats/*.pt
+    members data.pkl "$goldens"/formats/*.pt
+    ;;
   dataset_fuzz) seed "$goldens"/*/tokenizer_golden.jsonl ;;
-  gguf_fuzz) seed "$goldens"/formats/*.gguf ;;
+  gguf_fuzz) seed "$goldens"/formats/lfm2-small.gguf ;;
   *) seed "$goldens"/*/tokenizer.json "$goldens"/*/tokenizer_config.json ;;
 esac
 # Inputs that once crashed a target.

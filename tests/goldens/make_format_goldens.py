@@ -62,20 +62,20 @@ def numpy_files():
     np.savez_compressed(OUT / "bomb.npz", w=np.zeros(4_000_000, np.float32))
 
 
-def gguf_files():
-    """The tiny LFM2 of the fixtures as llama.cpp's converter writes it."""
-    weights = load_file(ROOT / "lfm2-tiny" / "model.safetensors")
-    config = json.loads((ROOT / "lfm2-tiny" / "config.json").read_text())
-    names = {"model.embed_tokens": "token_embd", "model.embedding_norm": "token_embd_norm"}
-    per_layer = {
-        "operator_norm": "attn_norm", "ffn_norm": "ffn_norm",
-        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-        "self_attn.out_proj": "attn_output", "self_attn.q_layernorm": "attn_q_norm",
-        "self_attn.k_layernorm": "attn_k_norm", "conv.in_proj": "shortconv.in_proj",
-        "conv.conv": "shortconv.conv", "conv.out_proj": "shortconv.out_proj",
-        "feed_forward.w1": "ffn_gate", "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down",
-    }
-    writer = gguf.GGUFWriter(OUT / "lfm2-tiny.gguf", "lfm2")
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd", "model.embedding_norm": "token_embd_norm",
+    "operator_norm": "attn_norm", "ffn_norm": "ffn_norm",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.out_proj": "attn_output", "self_attn.q_layernorm": "attn_q_norm",
+    "self_attn.k_layernorm": "attn_k_norm", "conv.in_proj": "shortconv.in_proj",
+    "conv.conv": "shortconv.conv", "conv.out_proj": "shortconv.out_proj",
+    "feed_forward.w1": "ffn_gate", "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down",
+}
+
+
+def write_gguf(path, config, weights):
+    """A model as llama.cpp's converter writes it: matrices in float16, the rest in float32."""
+    writer = gguf.GGUFWriter(path, "lfm2")
     writer.add_vocab_size(config["vocab_size"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -90,24 +90,40 @@ def gguf_files():
     writer.add_bos_token_id(config["bos_token_id"])
     writer.add_eos_token_id(config["eos_token_id"])
     writer.add_pad_token_id(config["pad_token_id"])
-    for name, tensor in weights.items():
+    for name, array in weights.items():
         stem = name.removesuffix(".weight")
-        if stem in names:
-            target = names[stem]
-        else:
+        target = GGUF_NAMES.get(stem)
+        if target is None:
             _, _, layer, rest = stem.split(".", 3)
-            target = f"blk.{layer}.{per_layer[rest]}"
-        array = tensor.numpy()
+            target = f"blk.{layer}.{GGUF_NAMES[rest]}"
         if "shortconv.conv" in target:
             array = array.squeeze(1)
-        if target == "token_embd" or "norm" in target or "shortconv.conv" in target:
-            writer.add_tensor(target + ".weight", array)
-        else:
-            writer.add_tensor(target + ".weight", array.astype(np.float16))
+        float32 = target == "token_embd" or "norm" in target or "shortconv.conv" in target
+        writer.add_tensor(target + ".weight", array if float32 else array.astype(np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def gguf_files():
+    weights = load_file(ROOT / "lfm2-tiny" / "model.safetensors")
+    config = json.loads((ROOT / "lfm2-tiny" / "config.json").read_text())
+    write_gguf(OUT / "lfm2-tiny.gguf", config, {k: v.numpy() for k, v in weights.items()})
+    # The same in 4 kB, a seed for the fuzz target.
+    config |= dict(vocab_size=8, hidden_size=4, num_hidden_layers=2, intermediate_size=4,
+                   num_attention_heads=2, num_key_value_heads=1, layer_types=["conv", "full_attention"])
+    shapes = {"model.embed_tokens.weight": (8, 4), "model.embedding_norm.weight": (4,)}
+    mixers = [{"conv.in_proj": (12, 4), "conv.conv": (4, 1, 3), "conv.out_proj": (4, 4)},
+              {"self_attn.q_proj": (4, 4), "self_attn.k_proj": (2, 4), "self_attn.v_proj": (2, 4),
+               "self_attn.out_proj": (4, 4), "self_attn.q_layernorm": (2,),
+               "self_attn.k_layernorm": (2,)}]
+    for i, mixer in enumerate(mixers):
+        parts = mixer | {"operator_norm": (4,), "ffn_norm": (4,), "feed_forward.w1": (4, 4),
+                         "feed_forward.w3": (4, 4), "feed_forward.w2": (4, 4)}
+        shapes |= {f"model.layers.{i}.{name}.weight": shape for name, shape in parts.items()}
+    small = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    write_gguf(OUT / "lfm2-small.gguf", config, small)
 
 
 def main():
