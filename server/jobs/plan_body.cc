@@ -163,7 +163,7 @@ absl::Status CheckTokens(const std::vector<int32_t>& tokens, const ModelConfig& 
   return absl::OkStatus();
 }
 
-absl::StatusOr<ParityReport> Probe(const ModelFolder& folder, const std::vector<int32_t>& tokens,
+absl::StatusOr<ParityReport> ProbeFolder(const ModelFolder& folder, const std::vector<int32_t>& tokens,
                                    bool keep_values) {
   LFM2_ASSIGN_OR_RETURN(const ModelConfig config, folder.config
                                                       ? absl::StatusOr<ModelConfig>(*folder.config)
@@ -201,7 +201,7 @@ absl::StatusOr<ParityReport> ProbeSource(const SourceSpec& source,
     LFM2_ASSIGN_OR_RETURN(const std::optional<ModelFolder> model,
                           OpenSource(source, paths, folder->path() / "source"));
     if (!model) return Error(Reason::kInvalidArgument, "a model to compare with is needed");
-    return Probe(*model, tokens, keep_values);
+    return ProbeFolder(*model, tokens, keep_values);
   });
 }
 
