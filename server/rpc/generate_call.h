@@ -1,0 +1,31 @@
+// One Generate: checked, bound to a model and submitted on the executor; from then on the engine
+// pushes tokens into the stream. A reader that is gone or too slow makes cancelled() true at once,
+// so the engine frees the sequence before its next step. Ownership: the engine shares it until
+// OnEnd, the stream holds itself until OnDone.
+#pragma once
+
+#include <memory>
+
+#include "lfm2/v1/generation.pb.h"
+#include "server/engine/request.h"
+#include "server/rpc/event_stream.h"
+
+namespace lfm2 {
+
+class GenerateCall final : public EventStream, public TokenSink {
+ public:
+  using EventStream::EventStream;
+  void Start(const v1::GenerateRequest& request);  // on the executor
+
+  bool OnToken(TokenEvent event) override;
+  void OnEnd(GenerateEnd end) override;
+  bool cancelled() const override { return stopped(); }
+
+ private:
+  absl::StatusOr<GenerateRequest> Prepare(const v1::GenerateRequest& request);
+  SteadyTime Deadline();
+
+  std::shared_ptr<const Tokenizer> tokenizer_;  // set before Submit
+};
+
+}  // namespace lfm2

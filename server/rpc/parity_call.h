@@ -1,0 +1,46 @@
+// One Parity: a pass over given tokens on the engine's thread, with `against` another one, then the
+// report event by event as the reader takes it (all logits of a long prompt are far larger than any
+// buffer).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "lfm2/v1/models.pb.h"
+#include "model/core/probe.h"
+#include "server/rpc/convert_models.h"
+#include "server/rpc/event_stream.h"
+
+namespace lfm2 {
+
+class ParityCall final : public EventStream {
+ public:
+  using EventStream::EventStream;
+  void Start(const v1::ParityRequest& request);
+
+ protected:
+  void OnRoom() override { SendNext(); }
+
+ private:
+  using Then = std::function<void(absl::StatusOr<ParityReport>)>;
+  absl::StatusOr<std::shared_ptr<LoadedModel>> Prepare();
+  // `then` is called once: on the engine's thread, or at once when the engine refuses.
+  void RunOn(const std::shared_ptr<LoadedModel>& model, Then then);
+  void CompareWith();  // on the executor
+  void CompareWithModel(const std::string& reference);
+  void Compare(const absl::StatusOr<ParityReport>& theirs);
+  void SendNext();
+  std::optional<v1::ParityResponse> NextProbe();
+  std::optional<v1::ParityResponse> NextLogits();
+
+  v1::ParityRequest request_;
+  ParityAsk ask_;
+  ParityReport report_;  // const once the first event is sent
+  std::optional<ParityComparison> comparison_;
+  size_t probe_ = 0;  // where the sending is
+  int64_t position_ = 0;
+  size_t offset_ = 0;
+};
+
+}  // namespace lfm2

@@ -1,0 +1,218 @@
+#include "server/rpc/rpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_builder.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+#include "server/base/log.h"
+#include "server/rpc/bind.h"
+#include "server/rpc/event_stream.h"
+#include "server/rpc/foreign_methods.h"
+#include "server/rpc/services.h"
+#include "server/rpc/tls.h"
+
+namespace lfm2 {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kKeepaliveMs = 30'000;         // a peer that says nothing is asked …
+constexpr int kKeepaliveTimeoutMs = 10'000;  // … and is gone when it does not answer
+constexpr int kMinClientPingMs = 10'000;
+constexpr size_t kTransportMemory = size_t{512} << 20;
+constexpr char kGeneration[] = "lfm2.v1.Generation";
+constexpr char kTraining[] = "lfm2.v1.Training";
+constexpr char kModels[] = "lfm2.v1.Models";
+constexpr milliseconds kLastWait{500};  // from ending the calls to ending the connections
+
+// Once a process, before the first server: what the library serves beside our services.
+void EnablePlugins(bool reflection) {
+  static const bool health = [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    return true;
+  }();
+  (void)health;
+  if (!reflection) return;
+  static const bool reflected = [] {
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    return true;
+  }();
+  (void)reflected;
+}
+
+void SetChannelArguments(const Limits& limits, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(static_cast<int>(limits.message_bytes));
+  builder.SetMaxSendMessageSize(static_cast<int>(limits.message_bytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(limits.metadata_bytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             static_cast<int>(limits.streams_per_connection));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinClientPingMs);
+  // Otherwise a second daemon would share the port, and each would get half of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  grpc::ResourceQuota quota("lfm2d");
+  quota.Resize(kTransportMemory);
+  builder.SetResourceQuota(quota);
+}
+
+// Makes the socket file 0660 from its first moment.
+class SocketMode {
+ public:
+  explicit SocketMode(const ListenAddress& address) : unix_(address.is_unix()) {
+    if (unix_) before_ = umask(0117);
+  }
+  ~SocketMode() {
+    if (unix_) umask(before_);
+  }
+  SocketMode(const SocketMode&) = delete;
+  SocketMode& operator=(const SocketMode&) = delete;
+
+ private:
+  const bool unix_;
+  mode_t before_ = 0;
+};
+
+class RealRpcServer final : public RpcServer {
+ public:
+  RealRpcServer(std::shared_ptr<ServiceCore> core, ListenAddress address)
+      : core_(std::move(core)), address_(std::move(address)) {
+    services_.push_back(MakeGenerationService(core_));
+    services_.push_back(MakeTrainingService(core_));
+    services_.push_back(MakeModelsService(core_));
+  }
+  ~RealRpcServer() override { Shutdown(milliseconds(0)); }
+
+  absl::Status Bind(const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+    if (address_.is_unix()) LFM2_RETURN_IF_ERROR(ClaimSocketPath(address_.unix_path));
+    grpc::ServerBuilder builder;
+    SetChannelArguments(core_->context.limits, builder);
+    int port = 0;
+    builder.AddListeningPort(address_.WithPort(address_.port), credentials, &port);
+    for (const auto& service : services_) builder.RegisterService(service.get());
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> guards;
+    guards.push_back(GuardForeignMethods(core_));
+    builder.experimental().SetInterceptorCreators(std::move(guards));
+    {
+      const SocketMode mode(address_);
+      server_ = builder.BuildAndStart();
+    }
+    if (!server_ || (port <= 0 && !address_.is_unix())) {
+      return Error(Reason::kInvalidArgument,
+                   "cannot listen on " + address_.WithPort(address_.port) +
+                       ": it is in use, not this host's, or not permitted");
+    }
+    actual_port_ = port;
+    SetServing(true);
+    sweeper_ = std::thread([this] { SweepUntilStopped(); });
+    return absl::OkStatus();
+  }
+
+  std::string address() const override { return address_.WithPort(actual_port_); }
+
+  void BeginDrain() override {
+    SetServing(false);
+    core_->draining = true;
+  }
+
+  void Shutdown(milliseconds timeout) override {
+    if (!server_) return;
+    BeginDrain();
+    const absl::Status draining = RetryLater(Reason::kDraining, "the server is stopping", 1000);
+    core_->calls.ForEachStream([&](EventStream& stream) {
+      if (stream.resumable()) stream.Cut(draining);
+    });
+    if (!core_->calls.WaitUntilNone(timeout)) {
+      Log(LogLevel::kWarning, "calls are ended before they are done",
+          {{"open", std::to_string(core_->calls.count())}});
+      core_->calls.ForEachStream([&](EventStream& stream) { stream.Cut(draining); });
+      core_->calls.WaitUntilNone(kLastWait);
+    }
+    server_->Shutdown(std::chrono::system_clock::now() + kLastWait);
+    StopSweeper();
+    server_.reset();
+    if (address_.is_unix()) unlink(address_.unix_path.c_str());
+  }
+
+ private:
+  void SetServing(bool serving) {
+    grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+    if (health == nullptr) return;
+    health->SetServingStatus(kGeneration, serving);
+    health->SetServingStatus(kModels, serving);
+    health->SetServingStatus(kTraining, serving && core_->context.jobs != nullptr);
+  }
+
+  // Looks for readers that take nothing.
+  void SweepUntilStopped() {
+    const int64_t timeout_ms = core_->context.limits.slow_reader_timeout_ms;
+    const milliseconds period(std::clamp<int64_t>(timeout_ms / 4, 10, 1000));
+    MutexLock lock(mutex_);
+    while (!stop_sweeping_) {
+      stopped_.WaitFor(mutex_, period);
+      mutex_.Unlock();
+      const SteadyTime now = core_->context.clock.Now();
+      core_->calls.ForEachStream([&](EventStream& stream) { stream.EndIfStuck(now); });
+      mutex_.Lock();
+    }
+  }
+
+  void StopSweeper() {
+    {
+      MutexLock lock(mutex_);
+      stop_sweeping_ = true;
+    }
+    stopped_.NotifyAll();
+    if (sweeper_.joinable()) sweeper_.join();
+  }
+
+  const std::shared_ptr<ServiceCore> core_;
+  const ListenAddress address_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  std::unique_ptr<grpc::Server> server_;
+  int actual_port_ = 0;
+  std::thread sweeper_;
+  Mutex mutex_;
+  CondVar stopped_;
+  bool stop_sweeping_ LFM2_GUARDED_BY(mutex_) = false;
+};
+
+void WarnOfExposure(const ListenAddress& address, const RpcOptions& options) {
+  if (address.IsLocal() || !options.insecure_i_know) return;
+  if (!options.tls_cert_file.empty() && !options.tokens_file.empty()) return;
+  Log(LogLevel::kWarning,
+      "listening beyond this host without TLS and tokens: insecure_i_know is on",
+      {{"address", address.WithPort(address.port)}});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcOptions& options,
+                                                            const ServiceContext& context) {
+  LFM2_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(options.listen));
+  LFM2_RETURN_IF_ERROR(CheckExposure(address, options));
+  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                        MakeServerCredentials(options));
+  Authenticator auth = Authenticator::Local();
+  if (!options.tokens_file.empty()) {
+    LFM2_ASSIGN_OR_RETURN(auth, Authenticator::FromFile(options.tokens_file));
+  }
+  WarnOfExposure(address, options);
+  EnablePlugins(options.reflection);
+  auto core = std::make_shared<ServiceCore>(context, std::move(auth));
+  auto server = std::make_unique<RealRpcServer>(std::move(core), std::move(address));
+  LFM2_RETURN_IF_ERROR(server->Bind(credentials));
+  return std::unique_ptr<RpcServer>(std::move(server));
+}
+
+}  // namespace lfm2
