@@ -22,11 +22,14 @@ class CrossEntropySum : public torch::autograd::Function<CrossEntropySum> {
       const at::Tensor rows = hidden.narrow(0, begin, length);
       const at::Tensor index = targets.narrow(0, begin, length).unsqueeze(1);
       at::Tensor scores = at::matmul(rows, head.t()).to(at::kFloat);  // [length, vocab]
-      const at::Tensor log_norm = scores.logsumexp(1, /*keepdim=*/true);
-      loss.add_((log_norm - scores.gather(1, index)).sum());
+      scores.sub_(scores.amax(1, /*keepdim=*/true));
+      const at::Tensor target_scores = scores.gather(1, index);
+      scores.exp_();
+      const at::Tensor total = scores.sum(1, /*keepdim=*/true);
+      loss.add_((total.log() - target_scores).sum());
       if (!hidden_needs && !head_needs) continue;
-      scores.sub_(log_norm).exp_();
-      scores.scatter_add_(1, index, at::full_like(log_norm, -1.0));
+      scores.div_(total);
+      scores.scatter_add_(1, index, at::full_like(total, -1.0));
       const at::Tensor grad = scores.to(hidden.scalar_type());
       if (hidden_needs) {
         at::Tensor out = hidden_grad.narrow(0, begin, length);
@@ -65,6 +68,10 @@ class CrossEntropySum : public torch::autograd::Function<CrossEntropySum> {
 at::Tensor ChunkedCrossEntropySum(const at::Tensor& hidden, const at::Tensor& head,
                                   const at::Tensor& targets, int64_t chunk_elements) {
   const int64_t chunk_rows = std::max<int64_t>(1, chunk_elements / head.size(0));
+  if (!at::GradMode::is_enabled()) {
+    // Detached, so that nobody pays for gradients that nobody asked for.
+    return CrossEntropySum::apply(hidden.detach(), head.detach(), targets, chunk_rows);
+  }
   return CrossEntropySum::apply(hidden, head, targets, chunk_rows);
 }
 
