@@ -1,5 +1,6 @@
 #include "model/tokenizer/bpe_tokenizer.h"
 
+#include <algorithm>
 #include <unordered_set>
 #include <utility>
 
@@ -159,6 +160,24 @@ absl::Status CheckVersion(const JsonFields& fields) {
                           "pre_tokenizer", "post_processor", "decoder", "model"});
 }
 
+// The reference numbers added tokens itself: an entry of the model's vocabulary keeps its id, a new
+// one takes the next. A file that says otherwise would give other ids there than here, so it is
+// refused.
+absl::Status AddToVocabulary(const AddedTokens& added, Vocabulary& vocabulary) {
+  auto next = static_cast<int32_t>(vocabulary.size());
+  for (const AddedToken& token : added.tokens()) {
+    const int32_t expected = vocabulary.Find(token.content).value_or(next);
+    if (token.id != expected) {
+      return TokenizerError("added_tokens",
+                            absl::StrCat("\"", Shortened(token.content), "\" has id ", token.id,
+                                         ", its place in the vocabulary is ", expected));
+    }
+    LFM2_RETURN_IF_ERROR(vocabulary.Add(token.content, token.id));
+    next = std::max(next, token.id + 1);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Parts> ReadParts(const JsonFields& fields) {
   LFM2_ASSIGN_OR_RETURN(const Json* model_json, fields.RequiredObject("model"));
   LFM2_ASSIGN_OR_RETURN(BpeModel model, BpeModel::FromJson(*model_json));
@@ -169,8 +188,7 @@ absl::StatusOr<Parts> ReadParts(const JsonFields& fields) {
   LFM2_ASSIGN_OR_RETURN(PostProcessor post_processor,
                         PostProcessor::FromJson(fields.Find("post_processor")));
   LFM2_ASSIGN_OR_RETURN(TokenDecoder decoder, TokenDecoder::FromJson(fields.Find("decoder")));
-  for (const AddedToken& token : added.tokens())
-    LFM2_RETURN_IF_ERROR(model.vocabulary().Add(token.content, token.id));
+  LFM2_RETURN_IF_ERROR(AddToVocabulary(added, model.vocabulary()));
   return Parts{std::move(model), std::move(normalizer),     std::move(pre_tokenizer),
                std::move(added), std::move(post_processor), std::move(decoder)};
 }

@@ -27,6 +27,7 @@ class Vocabulary {
   std::optional<int32_t> Find(std::string_view token) const;
   // nullptr for a hole or an id out of range.
   const std::string* TokenOf(int32_t id) const;
+  size_t size() const { return ids_.size(); }
   int32_t end() const { return static_cast<int32_t>(tokens_.size()); }  // highest id + 1
 
  private:

@@ -81,12 +81,26 @@ TEST(BpeTokenizer, TheConfigAddsBosOnlyWhereTheFileDoesNotSay) {
 }
 
 TEST(BpeTokenizer, IdsWithoutATokenLeaveNoTrace) {
-  Json json = TinyWithAdded(R"({"id": 600, "content": "<far>", "special": true})");
-  const auto tokenizer = FromJson(json);
+  const auto tokenizer =
+      FromJson(testing_support::PlainBpe(Json{{"a", 0}, {"b", 600}}, Json::array()));
   EXPECT_EQ(tokenizer->vocab_size(), 601);
-  EXPECT_EQ(*tokenizer->Decode(std::vector<int32_t>{72, 555, 72}, true), "aa");
+  EXPECT_EQ(*tokenizer->Decode(std::vector<int32_t>{0, 555, 600}, true), "ab");
   EXPECT_FALSE(tokenizer->Decode(std::vector<int32_t>{601}, true).ok());
   EXPECT_EQ(tokenizer->TokenBytes(555, true, true), "");
+}
+
+// The Rust library gives the next id, 512, to each of these, and only warns.
+TEST(BpeTokenizer, RefusesAddedTokensThatTheReferenceWouldNumberOtherwise) {
+  for (const char* token :
+       {R"({"id": 600, "content": "<far>"})", R"({"id": 9, "content": "<taken>"})",
+        R"({"id": 512, "content": "<|pad|>2"})"}) {
+    const std::string refusal = RefusalOf(TinyWithAdded(token));
+    EXPECT_EQ(refusal == "(accepted)", std::string(token).find("512") != std::string::npos)
+        << refusal;
+  }
+  Json json = TinyWithAdded(R"({"id": 513, "content": "<b>"})");
+  json["added_tokens"].push_back(*ParseJson(R"({"id": 512, "content": "<a>"})"));
+  EXPECT_NE(RefusalOf(json).find("513"), std::string::npos);
 }
 
 TEST(BpeTokenizer, RefusesTextThatIsNotUtf8) {
@@ -125,7 +139,8 @@ TEST(BpeTokenizer, RefusesUnknownPartsByName) {
       std::string::npos);
   EXPECT_NE(with("version", R"("2.0")").find("2.0"), std::string::npos);
   EXPECT_NE(with("surprise", "1").find("surprise"), std::string::npos);
-  EXPECT_NE(with("added_tokens", R"([{"id": 0, "content": "x"}])").find("id 0"), std::string::npos);
+  EXPECT_NE(with("added_tokens", R"([{"id": 0, "content": "~~"}])").find("id 0"),
+            std::string::npos);
   EXPECT_NE(with("added_tokens", R"([{"id": 9, "content": ""}])").find("content"),
             std::string::npos);
   EXPECT_NE(with("model", "null").find("model"), std::string::npos);

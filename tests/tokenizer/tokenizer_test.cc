@@ -95,6 +95,12 @@ TEST(CopyTokenizerFiles, GivesAFolderThatLoadsTheSameTokenizer) {
   EXPECT_EQ(tokenizer->eos(), 7);
 }
 
+TEST(CopyTokenizerFiles, CopiesASentencepieceModel) {
+  const fs::path copy = FreshFolder("copy_model");
+  ASSERT_TRUE(CopyTokenizerFiles(Goldens() / "sentencepiece" / "bpe.model", copy).ok());
+  EXPECT_EQ(Load(copy)->kind(), "sentencepiece");
+}
+
 TEST(CopyTokenizerFiles, WritesTheByteTokenizersMarker) {
   const fs::path first = FreshFolder("bytes_first");
   const fs::path second = FreshFolder("bytes_second");
