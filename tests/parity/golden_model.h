@@ -4,9 +4,12 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "model/decoder.h"
@@ -49,8 +52,11 @@ inline GoldenModel LoadGolden(const std::string& name, at::ScalarType dtype = at
   return out;
 }
 
+// Infinite when a value is not a number, which std::max would drop.
 inline double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
-  return (a.detach().to(at::kDouble) - b.detach().to(at::kDouble)).abs().max().item<double>();
+  const double difference =
+      (a.detach().to(at::kDouble) - b.detach().to(at::kDouble)).abs().max().item<double>();
+  return std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference;
 }
 
 // All logits of one sequence from an empty state, in one span without a state.
