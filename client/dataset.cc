@@ -64,7 +64,8 @@ void AddDataset(CLI::App& app, Session& session) {
   TextsFlag(*upload, "FILE", "Files, or folders of .txt and .jsonl",
             [paths](const std::string& v) { paths->push_back(v); })
       ->required()
-      ->expected(1, 1 << 20);
+      ->expected(1, 1 << 20)
+      ->allow_extra_args();
   upload->callback([&session, paths] {
     session.action = [&session, paths] { return RunUpload(session, *paths); };
   });

@@ -307,6 +307,7 @@ class FakeServer final : public v1::Generation::Service,
     for (int i = request->all_logits() ? 0 : request->tokens_size() - 1; i < request->tokens_size();
          ++i) {
       v1::Logits* logits = event.mutable_logits();
+      logits->clear_values();
       logits->set_position(i);
       logits->add_values(static_cast<float>(i));
       logits->add_values(0.25F);

@@ -92,6 +92,7 @@ TEST_F(Watch, GivesUpAfterTheLastAttempt) {
 }
 
 TEST_F(Watch, AServerThatIsNotThereFailsAtOnceUnlessTheJobWasJustStarted) {
+  AddEvents(server_, 1);
   server_.watch_breaks = {0, 0};
   EXPECT_EQ(Run().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(server_.captured.watch.size(), 1u);
