@@ -161,16 +161,16 @@ TEST_F(JobBodiesTest, MakesAModelOfAStoredOneAndExportsItBack) {
   const Job exported = Run(out);
   ASSERT_EQ(exported.state, JobState::kSucceeded) << exported.error;
   ASSERT_EQ(exported.files.size(), 2u);
-  const std::filesystem::path directory = queue->ExportDirectory(exported.id).value();
-  EXPECT_THAT(ReadText(directory / "model.json"), HasSubstr("\"version\": \"v1\""));
-  EXPECT_THAT(ReadText(directory / "model.json"), HasSubstr(copy.manifest.tokenizer_sha256));
+  const std::filesystem::path files_dir = queue->ExportDirectory(exported.id).value();
+  EXPECT_THAT(ReadText(files_dir / "model.json"), HasSubstr("\"version\": \"v1\""));
+  EXPECT_THAT(ReadText(files_dir / "model.json"), HasSubstr(copy.manifest.tokenizer_sha256));
   // The export as an upload gives the same probes as the model.
   const std::vector<int32_t> tokens = {1, 2, 3};
   SourceSpec files{SourceSpec::Kind::kFiles,
                    "model.npz",
                    "",
-                   {{"model.npz", Upload("model.npz", ReadText(directory / "model.npz"))},
-                    {"model.json", Upload("model.json", ReadText(directory / "model.json"))}}};
+                   {{"model.npz", Upload("model.npz", ReadText(files_dir / "model.npz"))},
+                    {"model.json", Upload("model.json", ReadText(files_dir / "model.json"))}}};
   const std::string root = (options.data_dir / "datasets").string();
   const std::string scratch = (options.data_dir / "scratch").string();
   const ParityReport a = ProbeSource(files, tokens, false, root, scratch).value();
