@@ -22,9 +22,9 @@ build: setup ## build lfm2d, lfm2-worker and lfm2ctl
 test: build ## all tests
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
-e2e: build ## the tests that start the real programs
-	@cmake --preset $(PRESET) -DLFM2_E2E=ON >/dev/null
-	@ctest --test-dir $(BUILD) --output-on-failure -L e2e
+e2e: build ## the RPC tests, and those that start the real programs
+	@cmake --preset $(PRESET) -DLFM2_E2E=ON >/dev/null && cmake --build --preset $(PRESET) -j $(JOBS)
+	@ctest --test-dir $(BUILD) --output-on-failure -L 'rpc|e2e'
 
 demo: build ## the whole loop: serve, train on real text, generate, export, check parity
 	@scripts/demo.sh $(BIN)

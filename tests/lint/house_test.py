@@ -18,7 +18,7 @@ def main():
             bad.append(f"{name} has {text.count(chr(10))} lines, limit {LINES_MAX}")
         if path.suffix == ".h" and "#pragma once" not in text:
             bad.append(f"{name} has no #pragma once")
-        if path.suffix != ".py" and (found := BANNED.search(text)):
+        if path.suffix != ".py" and name.parts[0] != "tests" and (found := BANNED.search(text)):
             bad.append(f"{name} calls {found.group(1)}")
     readme = (ROOT / "README.md").read_text()
     for verb in ("make demo", "make test"):
