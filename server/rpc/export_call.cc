@@ -96,25 +96,19 @@ void ExportCall::OnJobOver(const Job& job) {
   directory_ = *std::move(directory);
   files_ = job.files;
   if (!Enter(Phase::kFiles)) return jobs.ReleaseExport(job.id);
-  // With a backlog the last write's OnRoom goes on from here; it comes after the phase is set.
-  if (!HasBacklog()) OnRoom();
 }
 
-void ExportCall::OnRoom() {
-  if (phase() == Phase::kFiles) {
-    OnWorker([this] { SendNext(); });
-  } else {
-    JobFollower::OnRoom();
+bool ExportCall::MakeNext() {
+  if (phase() != Phase::kFiles) return false;
+  if (file_ < files_.size()) {
+    open_ ? SendChunk() : SendHeader();
+    return true;
   }
-}
-
-void ExportCall::SendNext() {
-  if (stopped()) return;
-  if (file_ < files_.size()) return open_ ? SendChunk() : SendHeader();
   v1::ExportResponse out;
   for (const ExportedFile& file : files_) *out.mutable_done()->add_files() = ToProto(file);
   EndWith(out);
   CleanUp();
+  return false;
 }
 
 void ExportCall::SendHeader() {

@@ -21,7 +21,7 @@ class ExportCall final : public JobFollower {
  protected:
   void OnJobEvent(const JobEvent& event) override;
   void OnJobOver(const Job& job) override;
-  void OnRoom() override;
+  bool MakeNext() override;
   void OnStopped() override;
 
  private:
@@ -32,7 +32,6 @@ class ExportCall final : public JobFollower {
   Phase phase() LFM2_EXCLUDES(phase_mutex_);
   // Gives back what the phase holds, once.
   void CleanUp() LFM2_EXCLUDES(phase_mutex_);
-  void SendNext();  // on the executor, one at a time: each event is sent before the next is made
   void SendHeader();
   void SendChunk();
 

@@ -62,10 +62,9 @@ void JobFollower::Schedule() {
 }
 
 void JobFollower::Read() {
-  while (!over_ && !stopped()) {
-    if (HasBacklog() || !ReadBatch()) {
-      if (Rest()) return;
-    }
+  while (!stopped()) {
+    const bool busy = !HasBacklog() && (over_ ? MakeNext() : ReadBatch());
+    if (!busy && Rest()) return;
   }
 }
 

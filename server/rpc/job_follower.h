@@ -1,7 +1,7 @@
 // A stream fed by the numbered events of one job: those already there, then those to come, none
 // twice and none missed. Events are read on the executor in batches, and only while the reader
-// keeps up. Thread rule: as EventStream; OnJobEvent and OnJobOver run on the executor, one at a
-// time.
+// keeps up. Thread rule: as EventStream; OnJobEvent, OnJobOver and MakeNext run on the executor,
+// one at a time.
 #pragma once
 
 #include <memory>
@@ -20,8 +20,10 @@ class JobFollower : public EventStream {
   void Follow(JobQueue& jobs, const std::string& id, int64_t from_seq) LFM2_EXCLUDES(mutex_);
   // Every event once, in order.
   virtual void OnJobEvent(const JobEvent& event) = 0;
-  // The job has ended and its last event was given: the last call. `job` is as it ended.
+  // The job has ended and its last event was given. `job` is as it ended.
   virtual void OnJobOver(const Job& job) = 0;
+  // After OnJobOver, whenever there is room: makes the next event. False: there is none.
+  virtual bool MakeNext() { return false; }
 
   void OnRoom() override { Schedule(); }
   void OnClosed() override LFM2_EXCLUDES(mutex_);

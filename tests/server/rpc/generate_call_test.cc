@@ -77,6 +77,7 @@ TEST_F(GenerateCallTest, GivesLogprobsAsManyAsAsked) {
 }
 
 TEST_F(GenerateCallTest, DefaultsToTheRestOfTheContextAtMost256) {
+  StepTakes(1);  // the reader must keep up
   Start();
   v1::GenerateRequest request = Ask("x");
   request.clear_max_new_tokens();
@@ -241,7 +242,8 @@ TEST_F(SlowReaderTest, IsEndedWhenItTakesNothingForTooLong) {
 }
 
 TEST_F(SlowReaderTest, DoesNotHoldUpAFastOne) {
-  limits_.stream_buffer_events = 16;
+  limits_.stream_buffer_events = 64;
+  StepTakes(1);
   StartWithSmallWindows();
   grpc::ClientContext context;
   const auto slow = generation_->Generate(&context, Much());

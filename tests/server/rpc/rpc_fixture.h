@@ -17,6 +17,7 @@
 #include "lfm2/v1/generation.grpc.pb.h"
 #include "lfm2/v1/models.grpc.pb.h"
 #include "lfm2/v1/training.grpc.pb.h"
+#include "server/base/log.h"
 #include "server/rpc/rpc_server.h"
 #include "server/rpc/status.h"
 #include "tests/server/fakes/fake_model_runner.h"
@@ -74,6 +75,7 @@ inline grpc::Status CallRaw(const std::shared_ptr<grpc::Channel>& channel,
 class RpcTest : public testing::Test {
  protected:
   RpcTest() {
+    SetUpLog({LogLevel::kError, false});
     const auto root = directory_.path();
     models_ = ModelStore::Open(root / "models", root / "hf").value();
     datasets_ = DatasetStore::Open(root / "datasets", limits_, Clock::Real()).value();
