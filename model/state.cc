@@ -1,5 +1,6 @@
 #include "model/state.h"
 
+#include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
