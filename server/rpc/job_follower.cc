@@ -35,6 +35,7 @@ void JobFollower::Follow(JobQueue& jobs, const std::string& id, int64_t from_seq
   {
     MutexLock lock(mutex_);
     if (!closed_) subscription_ = std::move(subscription);
+    following_ = true;
   }
   Schedule();
 }
@@ -51,7 +52,7 @@ void JobFollower::OnClosed() {
 void JobFollower::Schedule() {
   {
     MutexLock lock(mutex_);
-    if (closed_) return;
+    if (closed_ || !following_) return;
     if (reading_) {
       again_ = true;
       return;

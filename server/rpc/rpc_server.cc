@@ -1,5 +1,6 @@
 #include "server/rpc/rpc_server.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -36,6 +37,8 @@ constexpr milliseconds kLastWait{500};  // from ending the calls to ending the c
 // Once a process, before the first server: what the library serves beside our services.
 void EnablePlugins(bool reflection) {
   static const bool health = [] {
+    google::protobuf::SetLogHandler(
+        nullptr);  // it prints about a peer's bytes; ParseRequest answers
     grpc::EnableDefaultHealthCheckService(true);
     return true;
   }();
