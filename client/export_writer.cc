@@ -190,7 +190,7 @@ absl::Status ExportWriter::OnDone(const v1::ExportDone& done) {
     const bool listed = &file < expected.data() + done.files_size();
     const bool same_hash = it->sha256 == file.sha256() || (!listed && file.sha256().empty());
     const bool same_size = it->bytes == file.bytes() || (!listed && file.sha256().empty());
-    if (!same_size && !same_hash) {
+    if (!same_hash || !same_size) {
       return Error(Reason::kExportMismatch,
                    file.name() + " came with " + std::to_string(it->bytes) + " bytes, sha256 " +
                        it->sha256 + "; the server has " + std::to_string(file.bytes()) + ", " +

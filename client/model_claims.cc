@@ -42,7 +42,7 @@ class Comparison {
   void Number(bool given, const char* flag, double value, std::initializer_list<const char*> keys) {
     if (!given) return;
     const std::optional<Json> found = Find(config_, keys);
-    if (!found || !found->is_number() || found->get<double>() == -1) {
+    if (!found || !found->is_number() || found->get<double>() != value) {
       Add(flag, absl::StrFormat("%.9g", value), found);
     }
   }

@@ -24,7 +24,7 @@ absl::Status RunPass(Session& session, const WatchOptions& options, Pass& pass,
   return client->Stream<v1::Training::Stub, v1::WatchJobRequest, v1::JobEvent>(
       client->training(), &v1::Training::Stub::WatchJob, request,
       [&](const v1::JobEvent& event) -> absl::Status {
-        if (pass.next_seq < 0) return absl::OkStatus();
+        if (event.seq() < pass.next_seq) return absl::OkStatus();
         if (event.seq() > pass.next_seq) {
           pass.gap = true;
           return absl::UnavailableError("event " + std::to_string(pass.next_seq) + " of job " +
