@@ -1,5 +1,6 @@
 #include "server/rpc/job_follower.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -8,7 +9,7 @@
 namespace lfm2 {
 namespace {
 
-constexpr int kBatch = 64;
+constexpr int64_t kBatch = 64;
 
 }  // namespace
 
@@ -77,7 +78,10 @@ bool JobFollower::Rest() {
 }
 
 bool JobFollower::ReadBatch() {
-  const absl::StatusOr<std::vector<JobEvent>> events = jobs_->ReadEvents(id_, next_seq_, kBatch);
+  // The buffer is empty now, and must hold the whole batch.
+  const int batch =
+      static_cast<int>(std::min(kBatch, call().services().limits.stream_buffer_events));
+  const absl::StatusOr<std::vector<JobEvent>> events = jobs_->ReadEvents(id_, next_seq_, batch);
   if (!events.ok()) {
     End(events.status());
     over_ = true;

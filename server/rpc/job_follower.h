@@ -41,8 +41,8 @@ class JobFollower : public EventStream {
   bool over_ = false;  // of the reading task
 
   Mutex mutex_;
-  bool reading_ LFM2_GUARDED_BY(mutex_) = false;  // a task reads or is about to
-  bool again_ LFM2_GUARDED_BY(mutex_) = false;    // something changed since it began
+  bool reading_ LFM2_GUARDED_BY(mutex_) = false;    // a task reads or is about to
+  bool again_ LFM2_GUARDED_BY(mutex_) = false;      // something changed since it began
   bool following_ LFM2_GUARDED_BY(mutex_) = false;  // Follow was called: there is a job to read
   bool closed_ LFM2_GUARDED_BY(mutex_) = false;
   std::unique_ptr<JobQueue::Subscription> subscription_ LFM2_GUARDED_BY(mutex_);

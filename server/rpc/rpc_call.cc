@@ -109,12 +109,12 @@ void RpcCall::Close() {
   const auto elapsed = core_->context.clock.Now() - arrived_;
   const std::string ms =
       absl::StrFormat("%.1f", std::chrono::duration<double, std::milli>(elapsed).count());
-  const grpc::Status sent = ToGrpcStatus(status_, request_id_);
   const std::string reason = status_.ok() ? "OK" : SpecOf(DetailsOf(status_).reason).name;
-  const LogLevel level =
-      status_.code() == absl::StatusCode::kInternal ? LogLevel::kError : LogLevel::kInfo;
+  const bool fault =
+      status_.code() == absl::StatusCode::kInternal || status_.code() == absl::StatusCode::kUnknown;
+  const LogLevel level = fault ? LogLevel::kError : LogLevel::kInfo;
   const std::string code =
-      absl::StatusCodeToString(static_cast<absl::StatusCode>(static_cast<int>(sent.error_code())));
+      absl::StatusCodeToString(fault ? absl::StatusCode::kInternal : status_.code());
   if (prompt_tokens < 0) {
     Log(level, "call",
         {{"method", method_},

@@ -9,8 +9,10 @@ namespace lfm2 {
 namespace {
 
 constexpr char kDomain[] = "lfm2.v1";
-constexpr size_t kMessageBytes = 1024;
-constexpr size_t kDetailBytes = 4096;
+// A peer takes 8 KiB of metadata; the message may triple by percent-encoding, the details grow by a
+// third as base64.
+constexpr size_t kMessageBytes = 512;
+constexpr size_t kDetailBytes = 2048;
 constexpr size_t kMetadataValueBytes = 256;
 
 // Valid UTF-8 of at most `max_bytes`: proto3 strings and the percent-encoded grpc-message need it.

@@ -13,7 +13,7 @@ namespace lfm2 {
 
 // ErrorInfo (domain "lfm2.v1"), RequestInfo, and where they fit BadRequest, RetryInfo,
 // ResourceInfo, PreconditionFailure. UNKNOWN becomes INTERNAL. A peer accepts about 8 KiB of
-// metadata, so a long message is cut (ending in "…") and violations past 4 KiB are counted in
+// metadata, so a long message is cut (ending in "…") and violations past 2 KiB are counted in
 // ErrorInfo's metadata as violations_left_out.
 grpc::Status ToGrpcStatus(const absl::Status& status, const std::string& request_id);
 

@@ -49,7 +49,7 @@ TEST(Status, FitsTheMetadataOfAPeerHoweverMuchIsWrong) {
     violations.Add("field[" + std::to_string(i) + "]", std::string(100, 'x'));
   }
   const grpc::Status wire = ToGrpcStatus(violations.ToStatus(), "id");
-  EXPECT_LT(wire.error_details().size() + wire.error_message().size(), 8000U);
+  EXPECT_LT(wire.error_details().size() * 4 / 3 + wire.error_message().size() * 3, 7500U);
   const ErrorDetails back = DetailsOf(FromGrpcStatus(wire));
   EXPECT_EQ(std::to_string(2000 - back.violations.size()), back.metadata.at("violations_left_out"));
 }

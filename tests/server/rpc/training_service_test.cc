@@ -293,6 +293,18 @@ TEST_F(TrainingServiceTest, ReplaysEventsAndFollowsThemWithoutAGap) {
   EXPECT_EQ(events.back().state().result_version(), "v1");
 }
 
+TEST_F(TrainingServiceTest, ReplaysALongHistoryThroughASmallBuffer) {
+  limits_.stream_buffer_events = 3;
+  Start();
+  v1::StartTrainingResponse started;
+  ASSERT_TRUE(StartJob(Ask(), &started).ok());
+  for (int i = 1; i <= 500; ++i) jobs_.Append(started.job().id(), Step(i));
+  jobs_.Append(started.job().id(), Ended(JobState::kSucceeded));
+  grpc::Status status;
+  EXPECT_EQ(Watch(started.job().id(), 1, &status).size(), 502U);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
 TEST_F(TrainingServiceTest, WatchesFromANumberOn) {
   Start();
   v1::StartTrainingResponse started;
