@@ -154,6 +154,13 @@ class RpcTest : public testing::Test {
     models_stub_ = v1::Models::NewStub(channel_);
   }
 
+  // Before Start: each step of the engine takes so long.
+  void StepTakes(int ms) {
+    script_.before_step = [ms](std::span<const StepItem>) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+    };
+  }
+
   virtual absl::StatusOr<TrainingPlan> Plan(const JobSpec&, PlanDepth depth) {
     TrainingPlan plan;
     plan.parameters = 7;

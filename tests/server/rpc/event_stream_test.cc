@@ -1,0 +1,74 @@
+#include "server/rpc/event_stream.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/server/rpc/rpc_fixture.h"
+
+namespace lfm2 {
+namespace {
+
+class SlowReaderTest : public RpcTest {
+ protected:
+  // Small windows, so that a reader that does not read is felt soon.
+  void StartWithSmallWindows() {
+    Start();
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    Connect(grpc::InsecureChannelCredentials(), arguments);
+  }
+  static v1::GenerateRequest Much() {
+    v1::GenerateRequest request = Ask("x", 4000);
+    request.set_ignore_eos(true);
+    request.set_logprobs(20);
+    return request;
+  }
+};
+
+TEST_F(SlowReaderTest, IsEndedWhenItsBufferIsFull) {
+  limits_.stream_buffer_events = 16;
+  StartWithSmallWindows();
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, Much());
+  ASSERT_TRUE(
+      Eventually([&] { return counters_->states_made == 1 && counters_->live_states == 0; }));
+  EXPECT_LT(counters_->steps, 4000);
+  v1::GenerateResponse event;
+  while (reader->Read(&event)) {
+  }
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ReasonOf(status), "SLOW_READER") << status.error_message();
+}
+
+TEST_F(SlowReaderTest, IsEndedWhenItTakesNothingForTooLong) {
+  limits_.stream_buffer_events = 100'000;
+  limits_.slow_reader_timeout_ms = 200;
+  StepTakes(1);
+  StartWithSmallWindows();
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, Much());
+  ASSERT_TRUE(
+      Eventually([&] { return counters_->states_made == 1 && counters_->live_states == 0; }));
+  EXPECT_LT(counters_->steps, 4000);
+  v1::GenerateResponse event;
+  while (reader->Read(&event)) {
+  }
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(status.error_message().find("SLOW_READER"), std::string::npos)
+      << status.error_message();
+}
+
+TEST_F(SlowReaderTest, DoesNotHoldUpAFastOne) {
+  limits_.stream_buffer_events = 64;
+  StepTakes(1);
+  StartWithSmallWindows();
+  grpc::ClientContext context;
+  const auto slow = generation_->Generate(&context, Much());
+  EXPECT_EQ(Generate(Ask("fast", 200)).tokens, 200);
+  context.TryCancel();
+}
+
+}  // namespace
+}  // namespace lfm2
