@@ -76,13 +76,16 @@ class FakeJobQueue : public JobQueue {
   }
   absl::StatusOr<std::vector<JobEvent>> ReadEvents(const std::string& id, int64_t from_seq,
                                                    int max) override {
-    MutexLock lock(mutex_);
-    const auto it = jobs_.find(id);
-    if (it == jobs_.end()) return NotFound(Reason::kJobNotFound, "job", id);
     std::vector<JobEvent> out;
-    for (const JobEvent& event : it->second.events) {
-      if (event.seq >= from_seq && static_cast<int>(out.size()) < max) out.push_back(event);
+    {
+      MutexLock lock(mutex_);
+      const auto it = jobs_.find(id);
+      if (it == jobs_.end()) return NotFound(Reason::kJobNotFound, "job", id);
+      for (const JobEvent& event : it->second.events) {
+        if (event.seq >= from_seq && static_cast<int>(out.size()) < max) out.push_back(event);
+      }
     }
+    if (out.empty() && after_empty_read) std::exchange(after_empty_read, nullptr)(id);
     return out;
   }
   std::unique_ptr<Subscription> Subscribe(const std::string& id,
@@ -133,6 +136,8 @@ class FakeJobQueue : public JobQueue {
   }
 
   std::function<void(const std::string& id)> on_submit;  // set before the server starts
+  std::function<void(const std::string& id)>
+      after_empty_read;  // once; set before the server starts
   std::filesystem::path export_directory;
 
  private:

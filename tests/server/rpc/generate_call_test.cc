@@ -126,6 +126,25 @@ TEST_F(GenerateCallTest, FreesTheSequenceWhenTheClientDisconnects) {
   EXPECT_TRUE(Eventually([&] { return counters_->live_states == 0; }));
 }
 
+TEST_F(GenerateCallTest, ForgetsAWaitingRequestWhoseClientCancels) {
+  limits_.running_sequences = 1;
+  StepTakes(3);
+  Start();
+  v1::GenerateRequest request = Ask("x", 4000);
+  request.set_ignore_eos(true);
+  grpc::ClientContext first, second;
+  const auto running = generation_->Generate(&first, request);
+  ASSERT_TRUE(Eventually([&] { return counters_->live_states == 1; }));
+  const auto waiting = generation_->Generate(&second, request);
+  ASSERT_TRUE(Eventually([&] { return engine_->stats().waiting == 1; }));
+  second.TryCancel();
+  EXPECT_TRUE(Eventually([&] { return engine_->stats().waiting == 0; }));
+  EXPECT_EQ(engine_->stats().running, 1);
+  EXPECT_EQ(counters_->states_made, 1);
+  (void)waiting->Finish();
+  first.TryCancel();
+}
+
 TEST_F(GenerateCallTest, EndsAtTheClientsDeadline) {
   StepTakes(3);
   Start();

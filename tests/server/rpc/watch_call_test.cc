@@ -62,6 +62,25 @@ TEST_F(WatchCallTest, WatchesFromANumberOn) {
   EXPECT_EQ(ReasonOf(status), "JOB_NOT_FOUND");
 }
 
+TEST_F(WatchCallTest, MissesNothingThatComesWhileItReads) {
+  jobs_.after_empty_read = [this](const std::string& id) {
+    jobs_.Append(id, Ended(JobState::kSucceeded));
+  };
+  Start();
+  v1::StartTrainingResponse started;
+  ASSERT_TRUE(StartJob(Ask(), &started).ok());
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  v1::WatchJobRequest request;
+  request.set_id(started.job().id());
+  const auto reader = training_->WatchJob(&context, request);
+  v1::JobEvent event;
+  int64_t last = 0;
+  while (reader->Read(&event)) last = event.seq();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(last, 2);
+}
+
 TEST_F(WatchCallTest, ManyWatchersComeAndGo) {
   Start();
   v1::StartTrainingResponse started;
