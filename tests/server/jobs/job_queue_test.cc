@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -441,6 +442,51 @@ TEST_F(JobQueueTest, ATerminalJobKeepsItsCheckpointsAndLosesItsLeftovers) {
   EXPECT_FALSE(std::filesystem::exists(JobDirectory(id) / "export"));
   EXPECT_FALSE(std::filesystem::exists(JobDirectory(id) / ".tmp-export"));
   EXPECT_TRUE(std::filesystem::exists(JobDirectory(id) / "ckpt-1-1"));
+}
+
+// Every write of this process that makes a file longer fails while the object lives; children
+// started before are free.
+class RefusedWrites {
+ public:
+  RefusedWrites() {
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{0, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~RefusedWrites() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_;
+};
+
+TEST_F(JobQueueTest, ADiskThatRefusesRefusesTheJobAndNothingIsLeftOfIt) {
+  options.train_slots = 0;
+  Open();
+  {
+    const RefusedWrites refused;
+    const absl::StatusOr<Job> job = queue->Submit("me", "once", ScriptedJob("x"));
+    EXPECT_EQ(DetailsOf(job.status()).reason, Reason::kStorageIoError) << job.status();
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(options.data_dir / "jobs"));
+  EXPECT_TRUE(queue->List(std::nullopt, 10, "")->jobs.empty());
+  EXPECT_TRUE(queue->Submit("me", "once", ScriptedJob("x")).ok());
+}
+
+TEST_F(JobQueueTest, AJobWhoseEventsTheDiskRefusesFailsOnceItsEndCanBeWritten) {
+  Open();
+  const std::string id = Submit("pid hold");
+  AwaitStep(id, 1);
+  const pid_t pid = std::stoi(ReadText(JobDirectory(id) / "pid"));
+  {
+    const RefusedWrites refused;
+    EXPECT_TRUE(Eventually([&] { return kill(pid, 0) != 0; }));
+    EXPECT_EQ(Get(id).state, JobState::kRunning) << "an end that is not written is none";
+  }
+  const Job job = AwaitEnd(id);
+  EXPECT_EQ(job.state, JobState::kFailed);
+  EXPECT_EQ(DetailsOf(job.error).reason, Reason::kStorageIoError) << job.error;
+  ExpectNumberedWithoutGap(id);
 }
 
 // The daemon as a process of its own, so that it can be killed.
