@@ -1,19 +1,23 @@
-// A model out of another one, with a report of what became of every tensor: copied, converted, left fresh, unexpected,
-// wrong shape. Nothing is skipped silently. Rules: model.md section 6.
+// A model out of another one, with a report of what became of every tensor: copied, converted, left
+// fresh, unexpected, wrong shape. Nothing is skipped silently. Rules: model.md section 6.
 //
-// Same architecture: every tensor 1:1. LFM2 to hybrid: embeddings, final norm, head, every norm (operator_norm feeds both
-// attention_norm and ssm_norm) and feed-forward, attention where both have it; kv heads averaged in groups when fewer are
-// asked for; the SSM starts fresh. Partial: every tensor whose name and shape match.
+// Same architecture: every tensor 1:1. LFM2 to hybrid: embeddings, final norm, head, every norm
+// (operator_norm feeds both attention_norm and ssm_norm) and feed-forward, attention where both
+// have it; kv heads averaged in groups when fewer are asked for; the SSM starts fresh. Partial:
+// every tensor whose name and shape match.
 //
-// A source without a config (a bare weights file) gets one inferred from its tensors: hybrid when a layer has ssm.A_log, else
-// LFM2; vocab_size and d_model from embed_tokens; widths, kernel and state size from the first layer that has them; layers
-// that have q_proj attend; head_dim from q_layernorm, else from n_heads when given, else 64; parallel_residual when there is
-// no ffn_norm; tied when there is no lm_head; rope_theta and norm_eps as given, else the architecture's default.
+// A source without a config (a bare weights file) gets one inferred from its tensors: hybrid when a
+// layer has ssm.A_log, else LFM2; vocab_size and d_model from embed_tokens; widths, kernel and
+// state size from the first layer that has them; layers that have q_proj attend; head_dim from
+// q_layernorm, else from n_heads when given, else 64; parallel_residual when there is no ffn_norm;
+// tied when there is no lm_head; rope_theta and norm_eps as given, else the architecture's default.
 //
-// A fresh model is, unless told otherwise: hybrid, vocab_size 259 (bytes), d_model 256, 4 layers, attention in every second,
-// d_model / 64 heads, half as many kv heads, feed-forward 3 d_model, 16 SSM states, sequential, tied, rope_theta 10000.
+// A fresh model is, unless told otherwise: hybrid, vocab_size 259 (bytes), d_model 256, 4 layers,
+// attention in every second, d_model / 64 heads, half as many kv heads, feed-forward 3 d_model, 16
+// SSM states, sequential, tied, rope_theta 10000.
 //
-// Writes a Hugging Face folder (config.json, model.safetensors, tokenizer files). Thread rule: synchronous, one thread.
+// Writes a Hugging Face folder (config.json, model.safetensors, tokenizer files). Thread rule:
+// synchronous, one thread.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +33,12 @@
 
 namespace lfm2 {
 
-// What the caller wants the new model to be. Unset: inferred from the source, else the class default of fresh models.
+// What the caller wants the new model to be. Unset: inferred from the source, else the class
+// default of fresh models.
 struct ModelShape {
   std::optional<Architecture> architecture;
-  std::optional<int64_t> vocab_size, hidden_size, num_layers, num_heads, num_kv_heads, intermediate_size, ssm_state_size,
-      attn_every, conv_kernel;
+  std::optional<int64_t> vocab_size, hidden_size, num_layers, num_heads, num_kv_heads,
+      intermediate_size, ssm_state_size, attn_every, conv_kernel;
   std::optional<bool> parallel_residual, tie_word_embeddings;
   std::optional<double> rope_theta, norm_eps;
 };
@@ -41,9 +46,9 @@ struct ModelShape {
 enum class TensorFate { kCopied, kConverted, kFresh, kUnexpected, kWrongShape };
 
 struct TensorReport {
-  std::string name;        // in the new model (in the source for kUnexpected)
+  std::string name;  // in the new model (in the source for kUnexpected)
   TensorFate fate;
-  std::string note;        // "kv heads 8 averaged to 4", "[512, 64] against [256, 64]", …
+  std::string note;  // "kv heads 8 averaged to 4", "[512, 64] against [256, 64]", …
 };
 
 struct ConversionReport {
@@ -53,24 +58,28 @@ struct ConversionReport {
 
 struct ConversionSpec {
   ModelShape shape;
-  // partial: every tensor whose name and shape match is copied, all others are fresh or unexpected; otherwise the rules of
-  // the two architectures apply and a tensor they cannot place is reported.
+  // partial: every tensor whose name and shape match is copied, all others are fresh or unexpected;
+  // otherwise the rules of the two architectures apply and a tensor they cannot place is reported.
   bool partial = false;
   uint64_t seed = 0;
 };
 
-// OpenModelFolder, and for a bare NPZ the config in the meta JSON "<stem>.json" that an export writes beside it.
+// OpenModelFolder, and for a bare NPZ the config in the meta JSON "<stem>.json" that an export
+// writes beside it.
 absl::StatusOr<ModelFolder> OpenConversionSource(const std::filesystem::path& path);
 
-// The config the new model will have: from the source's config, or inferred from its tensors (vocab_size and d_model), or
-// fresh, with `shape` laid over it. kFlagContradictsModel where the source's architecture fixes a value and `shape` says
-// another, every such flag with both values; kConfigInvalid otherwise. A partial load makes a hybrid unless told otherwise.
+// The config the new model will have: from the source's config, or inferred from its tensors
+// (vocab_size and d_model), or fresh, with `shape` laid over it. kFlagContradictsModel where the
+// source's architecture fixes a value and `shape` says another, every such flag with both values;
+// kConfigInvalid otherwise. A partial load makes a hybrid unless told otherwise.
 absl::StatusOr<ModelConfig> PlanConfig(const ModelFolder* source, const ConversionSpec& spec);
 
-// `source` may be null: a fresh model. Tensors are written one at a time in float32 unless the source's type is 16 bit and
-// the tensor is copied. kModelExists when the directory is there. `progress` is called with tensors done and total.
-absl::StatusOr<ConversionReport> ConvertModel(const ModelFolder* source, const ModelConfig& target,
-                                              const ConversionSpec& spec, const std::filesystem::path& out_directory,
-                                              const std::function<void(int64_t, int64_t)>& progress);
+// `source` may be null: a fresh model. Tensors are written one at a time in float32 unless the
+// source's type is 16 bit and the tensor is copied. kModelExists when the directory is there.
+// `progress` is called with tensors done and total.
+absl::StatusOr<ConversionReport> ConvertModel(
+    const ModelFolder* source, const ModelConfig& target, const ConversionSpec& spec,
+    const std::filesystem::path& out_directory,
+    const std::function<void(int64_t, int64_t)>& progress);
 
 }  // namespace lfm2

@@ -1,6 +1,6 @@
-// A model folder to files for other programs: NPZ + meta JSON, or safetensors as a Hugging Face folder. Written aside, read
-// back, compared tensor by tensor, then renamed: the destination is absent or complete and right.
-// Thread rule: synchronous. Memory: one tensor at a time.
+// A model folder to files for other programs: NPZ + meta JSON, or safetensors as a Hugging Face
+// folder. Written aside, read back, compared tensor by tensor, then renamed: the destination is
+// absent or complete and right. Thread rule: synchronous. Memory: one tensor at a time.
 #pragma once
 
 #include <filesystem>
@@ -30,16 +30,18 @@ struct ExportRequest {
   std::filesystem::path tokenizer_dir;  // copied beside safetensors; may be empty
 };
 
-// NPZ: "model.npz" and "model.json" (config, model name and version, tokenizer hash, SHA-256 of the NPZ, and for each tensor
-// its shape, dtype and llama.cpp name); bfloat16 becomes float32, since numpy has no such type, and the meta says so.
-// safetensors: "config.json", "model.safetensors" and the tokenizer's files.
-// Returns the files by name. `progress` counts each tensor twice: written, compared. kExportMismatch naming the tensor when
-// the read-back differs; kModelExists, kConfigInvalid, kWeightsMismatch, kDiskFull.
-absl::StatusOr<std::vector<ExportedFile>> ExportModel(const ModelFolder& model, const ExportRequest& request,
-                                                      const std::function<void(int64_t, int64_t)>& progress);
+// NPZ: "model.npz" and "model.json" (config, model name and version, tokenizer hash, SHA-256 of the
+// NPZ, and for each tensor its shape, dtype and llama.cpp name); bfloat16 becomes float32, since
+// numpy has no such type, and the meta says so. safetensors: "config.json", "model.safetensors" and
+// the tokenizer's files. Returns the files by name. `progress` counts each tensor twice: written,
+// compared. kExportMismatch naming the tensor when the read-back differs; kModelExists,
+// kConfigInvalid, kWeightsMismatch, kDiskFull.
+absl::StatusOr<std::vector<ExportedFile>> ExportModel(
+    const ModelFolder& model, const ExportRequest& request,
+    const std::function<void(int64_t, int64_t)>& progress);
 
-// llama.cpp's name of a state-dict name, e.g. "blk.0.shortconv.in_proj.weight"; empty for a name that is not the model's.
-// The table and its inverse: llama_cpp_names.
+// llama.cpp's name of a state-dict name, e.g. "blk.0.shortconv.in_proj.weight"; empty for a name
+// that is not the model's. The table and its inverse: llama_cpp_names.
 std::string LlamaCppName(const ModelConfig& config, const std::string& name);
 
 }  // namespace lfm2

@@ -1,5 +1,7 @@
 #include "model/train/optimizer.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <cmath>
 
 #include "model/weights.h"

@@ -1,7 +1,8 @@
 // The training loop: next batch, forward, backward, clip, step, report. One visible file.
 //
-// Exactness: a checkpoint is everything (weights, moments, step, data cursor, RNG), and resuming is bit-equal to never
-// having stopped (CPU, fixed threads). Thread rule: synchronous; one thread drives it.
+// Exactness: a checkpoint is everything (weights, moments, step, data cursor, RNG), and resuming is
+// bit-equal to never having stopped (CPU, fixed threads). Thread rule: synchronous; one thread
+// drives it.
 #pragma once
 
 #include <filesystem>
@@ -17,26 +18,28 @@ namespace lfm2 {
 
 struct TrainRun {
   TrainSpec spec;
-  std::filesystem::path model_dir;                  // where the run starts: a folder that OpenModelFolder reads
+  std::filesystem::path model_dir;  // where the run starts: a folder that OpenModelFolder reads
   std::vector<std::filesystem::path> dataset_files;
-  std::vector<std::string> dataset_names;           // file names as uploaded, for the format and for messages
+  std::vector<std::string>
+      dataset_names;  // file names as uploaded, for the format and for messages
   std::shared_ptr<const Tokenizer> tokenizer;
-  std::filesystem::path tokenizer_dir;              // its files, copied into the result
-  std::filesystem::path job_dir;                    // checkpoints, metrics.jsonl, tokens.bin
-  int64_t fencing_token = 1;                        // in every checkpoint's name
+  std::filesystem::path tokenizer_dir;  // its files, copied into the result
+  std::filesystem::path job_dir;        // checkpoints, metrics.jsonl, tokens.bin
+  int64_t fencing_token = 1;            // in every checkpoint's name
 };
 
 struct TrainResult {
   int64_t steps = 0;
-  bool stopped = false;                    // StopRequested() ended it; the last checkpoint is kept
+  bool stopped = false;  // StopRequested() ended it; the last checkpoint is kept
   double final_loss = 0;
-  std::string last_checkpoint;             // directory name inside job_dir
-  std::filesystem::path model_dir;         // finished model as a Hugging Face folder inside job_dir ("result"); empty when stopped
+  std::string last_checkpoint;      // directory name inside job_dir
+  std::filesystem::path model_dir;  // finished model as a Hugging Face folder inside job_dir
+                                    // ("result"); empty when stopped
 };
 
-// Runs to the end, to a stop request, or to an error: kTrainingDiverged, kCheckpointDiskFull, kNoSupervisedTokens,
-// kTokenizerMismatch (vocabulary larger than the model's), kOutOfMemory. Resumes from the newest valid checkpoint in
-// job_dir when there is one.
+// Runs to the end, to a stop request, or to an error: kTrainingDiverged, kCheckpointDiskFull,
+// kNoSupervisedTokens, kTokenizerMismatch (vocabulary larger than the model's), kOutOfMemory.
+// Resumes from the newest valid checkpoint in job_dir when there is one.
 absl::StatusOr<TrainResult> Train(const TrainRun& run, TrainReporter& reporter);
 
 // What a run would need, without running it.
@@ -46,7 +49,7 @@ struct TrainPlan {
   int64_t tokens_per_step = 0;
   double epochs = 0;
   int64_t parameters = 0;
-  int64_t memory_bytes = 0;      // weights, moments, gradients, activations of one micro-batch
+  int64_t memory_bytes = 0;  // weights, moments, gradients, activations of one micro-batch
   int64_t checkpoint_bytes = 0;
 };
 absl::StatusOr<TrainPlan> PlanTraining(const TrainRun& run);
