@@ -78,7 +78,7 @@ absl::Status AsideDirectory::Replace() {
   return absl::OkStatus();
 }
 
-absl::Status RemoveLeftovers(const std::filesystem::path& parent) {
+absl::Status RemoveAsideDirectories(const std::filesystem::path& parent) {
   std::error_code error;
   std::vector<std::filesystem::path> leftovers;
   for (const auto& entry : std::filesystem::directory_iterator(parent, error)) {

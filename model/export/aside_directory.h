@@ -35,6 +35,6 @@ class AsideDirectory {
 };
 
 // Removes directories that AsideDirectory left in `parent` when its process died.
-absl::Status RemoveLeftovers(const std::filesystem::path& parent);
+absl::Status RemoveAsideDirectories(const std::filesystem::path& parent);
 
 }  // namespace lfm2

@@ -97,7 +97,7 @@ absl::StatusOr<fs::path> WeightsOf(const fs::path& directory) {
 }
 
 fs::path TokenizerDirectory(const fs::path& directory) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "bytes_tokenizer.json"}) {
     if (IsFile(directory / name)) return directory;
   }
   return FirstFile(directory, [](const fs::path& path) { return path.extension() == ".model"; })

@@ -109,7 +109,7 @@ absl::Status Trainer::Open() {
   if (tokens.empty_documents > 0) {
     reporter_.OnNote(absl::StrCat(tokens.empty_documents, " empty documents are left out"));
   }
-  LFM2_RETURN_IF_ERROR(RemoveLeftovers(run_.job_dir));
+  LFM2_RETURN_IF_ERROR(RemoveAsideDirectories(run_.job_dir));
   LFM2_ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(run_.job_dir / "metrics.jsonl"));
   return Resume();
 }

@@ -131,7 +131,7 @@ TEST_F(CheckpointTest, RemovingOldOnesKeepsTheOneJustWrittenEvenBesideNewerNames
 TEST_F(CheckpointTest, LeftoversOfACrashAreCleared) {
   ASSERT_TRUE(Write(1, 1).ok());
   std::filesystem::create_directories(dir() / ".tmp-ckpt-2-1" / "deep");
-  ASSERT_TRUE(RemoveLeftovers(dir()).ok());
+  ASSERT_TRUE(RemoveAsideDirectories(dir()).ok());
   EXPECT_FALSE(std::filesystem::exists(dir() / ".tmp-ckpt-2-1"));
   EXPECT_EQ(Names().size(), 1u);
 }
