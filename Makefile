@@ -7,7 +7,7 @@ MODEL ?= demo
 JOBS ?= $(shell nproc)
 export LFM2_SERVER ?= 127.0.0.1:7070
 
-.PHONY: help setup build test e2e demo train infer export parity serve lint asan tsan fuzz bench
+.PHONY: help setup build test demo train infer export parity serve lint asan tsan fuzz bench
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,10 +21,6 @@ build: setup ## build lfm2d, lfm2-worker and lfm2ctl
 
 test: build ## all tests
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
-
-e2e: build ## the RPC tests, and those that start the real programs
-	@cmake --preset $(PRESET) -DLFM2_E2E=ON >/dev/null && cmake --build --preset $(PRESET) -j $(JOBS)
-	@ctest --test-dir $(BUILD) --output-on-failure -L 'rpc|e2e'
 
 demo: build ## the whole loop: serve, train on real text, generate, export, check parity
 	@scripts/demo.sh $(BIN)

@@ -39,9 +39,10 @@ ctl generate --model fresh --prompt "GNU GENERAL" --max_new_tokens 64 --temperat
 a=$!
 ctl generate --model fresh --prompt "This License" --max_new_tokens 64 --temperature 1 --seed 2 >"$work/b" &
 b=$!
-ctl generate --model fresh --prompt "Copyright" --max_new_tokens 2000 --ignore_eos --temperature 1 --seed 3 >"$work/c" &
+# A script's background jobs ignore SIGINT unless told otherwise.
+env --default-signal=INT "$bin/lfm2ctl" generate --model fresh --prompt "Copyright" --max_new_tokens 4000 --ignore_eos --temperature 1 --seed 3 >"$work/c" &
 c=$!
-sleep 1
+for _ in $(seq 1000); do [ -s "$work/c" ] && break; sleep 0.01; done
 kill -INT "$c"
 wait "$a"
 wait "$b"
