@@ -120,7 +120,6 @@ TEST_F(JobQueueTest, QuarantinesWhenTheWorkerProgramCannotBeStarted) {
 }
 
 TEST_F(JobQueueTest, KillsAWorkerThatGivesNoSignAndQueuesItsJobAgain) {
-  FakeClock fake;
   clock = &fake;
   Open();
   const std::string id = Submit("pid steps:1 hang_once:a steps:1 model");
@@ -207,7 +206,6 @@ TEST_F(JobQueueTest, CancelsAJobThatWaitsForItsNextAttempt) {
 }
 
 TEST_F(JobQueueTest, WaitsLongerWithEachCrash) {
-  FakeClock fake;
   clock = &fake;
   options.retry_base = std::chrono::seconds(4);
   Open();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/core/errors.h"
+#include "server/base/clock.h"
 #include "server/jobs/job_queue.h"
 #include "tests/server/fakes/temp_directory.h"
 
@@ -109,6 +110,7 @@ class QueueFixture : public ::testing::Test {
   TempDirectory directory;
   JobQueueOptions options;
   Limits limits;
+  FakeClock fake;  // outlives the queue, whose thread reads it to the end
   Clock* clock = &Clock::Real();
   std::unique_ptr<ModelStore> models;
   std::unique_ptr<DatasetStore> datasets;
