@@ -147,7 +147,7 @@ absl::Status ExportWriter::OnFile(const v1::ExportedFile& file) {
 absl::Status ExportWriter::OnChunk(const std::string& bytes) {
   if (!hash_)
     return Error(Reason::kExportMismatch, "the server sent bytes before it named their file");
-  hash_->Add(bytes);
+  hash_->Update(bytes);
   files_.back().bytes += static_cast<int64_t>(bytes.size());
   size_t done = 0;
   while (fd_ >= 0 && done < bytes.size()) {
@@ -161,7 +161,7 @@ absl::Status ExportWriter::OnChunk(const std::string& bytes) {
 
 absl::Status ExportWriter::CloseCurrent() {
   if (!hash_) return absl::OkStatus();
-  files_.back().sha256 = hash_->Finish();
+  files_.back().sha256 = hash_->Hex();
   hash_.reset();
   if (fd_ < 0) return absl::OkStatus();
   const bool synced = fsync(fd_) == 0;

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "client/sha256.h"
 #include "lfm2/v1/models.pb.h"
+#include "model/core/sha256.h"
 
 namespace lfm2 {
 

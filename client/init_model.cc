@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_format.h"
 #include "client/proto_json.h"
-#include "client/sha256.h"
 #include "client/upload.h"
+#include "model/core/sha256.h"
 #include "model/core/status_macros.h"
 
 namespace lfm2 {
@@ -87,7 +87,7 @@ absl::StatusOr<std::string> FindOrInitModel(Session& session, const ImpliedInit&
   }
   *request.mutable_shape() = implied.shape;
   identity += '\n' + implied.shape.SerializeAsString();
-  request.set_name("init-" + Sha256Of(identity).substr(0, 12));
+  request.set_name("init-" + Sha256Hex(identity).substr(0, 12));
   request.set_request_id(request.name());
   request.set_partial(true);
   const absl::StatusOr<v1::Model> existing = GetModel(*client, request.name());

@@ -4,35 +4,9 @@
 #include <vector>
 
 #include "model/core/errors.h"
+#include "model/core/sha256.h"
 
 namespace lfm2 {
-
-Sha256::Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-  EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr);
-}
-
-void Sha256::Add(std::string_view bytes) {
-  EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
-}
-
-std::string Sha256::Finish() {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  EVP_DigestFinal_ex(context_.get(), digest, &length);
-  std::string text;
-  for (unsigned int i = 0; i < length; ++i) {
-    text += kDigits[digest[i] >> 4];
-    text += kDigits[digest[i] & 15];
-  }
-  return text;
-}
-
-std::string Sha256Of(std::string_view bytes) {
-  Sha256 hash;
-  hash.Add(bytes);
-  return hash.Finish();
-}
 
 absl::StatusOr<FileDigest> DigestFile(const std::filesystem::path& path) {
   std::error_code error;
@@ -46,11 +20,11 @@ absl::StatusOr<FileDigest> DigestFile(const std::filesystem::path& path) {
   while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) ||
          file.gcount() > 0) {
     const size_t count = static_cast<size_t>(file.gcount());
-    hash.Add({buffer.data(), count});
+    hash.Update({buffer.data(), count});
     digest.bytes += static_cast<int64_t>(count);
   }
   if (file.bad()) return Error(Reason::kStorageIoError, path.string() + " cannot be read");
-  digest.sha256 = hash.Finish();
+  digest.sha256 = hash.Hex();
   return digest;
 }
 

@@ -1,4 +1,5 @@
-// Files: mapped reading, durable writing, SHA-256. Messages name the file's last component only, never its whole path.
+// Files: mapped reading, durable writing, SHA-256. Messages name the file's last component only,
+// never its whole path.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "model/core/sha256.h"
 
 namespace lfm2 {
 
@@ -21,7 +23,9 @@ class MappedFile {
 
   const std::byte* data() const { return data_; }
   int64_t size() const { return size_; }
-  std::string_view text() const { return {reinterpret_cast<const char*>(data_), static_cast<size_t>(size_)}; }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(data_), static_cast<size_t>(size_)};
+  }
 
  private:
   MappedFile(const std::byte* data, int64_t size) : data_(data), size_(size) {}
@@ -32,8 +36,8 @@ class MappedFile {
 // The whole of a small file; kMessageTooLarge-like kInvalidArgument past max_bytes.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, int64_t max_bytes);
 
-// Written aside, fsynced, renamed, directory fsynced: the file is either the old one or the whole new one.
-// kDiskFull, kStorageIoError.
+// Written aside, fsynced, renamed, directory fsynced: the file is either the old one or the whole
+// new one. kDiskFull, kStorageIoError.
 absl::Status WriteFileDurably(const std::filesystem::path& path, std::string_view content);
 absl::Status SyncDirectory(const std::filesystem::path& directory);
 absl::Status SyncFile(const std::filesystem::path& path);
@@ -51,20 +55,10 @@ class FileWriter {
   std::string name_;
 };
 
-// Lower-case hexadecimal, incremental and whole.
-class Sha256 {
- public:
-  Sha256();
-  ~Sha256();
-  void Update(std::string_view bytes);
-  std::string Hex();  // ends it
- private:
-  void* context_;
-};
-std::string Sha256Hex(std::string_view bytes);
 absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path);
 
-// A plain name: 1 to limit bytes of [A-Za-z0-9._-], not starting with '.' or '-'. kPathOutsideRoot otherwise.
+// A plain name: 1 to limit bytes of [A-Za-z0-9._-], not starting with '.' or '-'. kPathOutsideRoot
+// otherwise.
 absl::Status CheckPlainName(std::string_view what, std::string_view name, int64_t max_bytes);
 
 }  // namespace lfm2

@@ -9,6 +9,7 @@
 #include "model/formats/file.h"
 #include "server/jobs/job_folder.h"
 #include "server/jobs/start_model.h"
+#include "server/store/dataset_store.h"
 
 namespace lfm2 {
 namespace {
@@ -75,8 +76,7 @@ absl::StatusOr<std::string> OnlyWeightsFile(const std::vector<NamedFile>& files)
                                               " weights files and no config.json");
 }
 
-// The folder that holds tokenizer files, the byte tokenizer's marker included; empty when none
-// does.
+// A weights file that came alone with its tokenizer does not know it: the folder of links does.
 fs::path TokenizerFolder(const fs::path& found, const fs::path& directory) {
   if (!found.empty()) return found;
   for (const char* name : {"tokenizer.json", "tokenizer.model", kByteMarker}) {
@@ -208,15 +208,12 @@ absl::Status FallBackToBytes(const JobSpec& spec, const fs::path& work_dir, Star
 }  // namespace
 
 DatasetPaths DatasetPathsUnder(const fs::path& root, const JobSpec& spec) {
-  constexpr std::string_view kPrefix = "sha256:";
   DatasetPaths paths;
   for (const auto* files : {&spec.datasets, &spec.source.files, &spec.tokenizer.files}) {
     for (const NamedFile& file : *files) {
-      const std::string_view id = file.dataset;
-      if (!id.starts_with(kPrefix)) continue;
-      const std::string hash(id.substr(kPrefix.size()));
-      if (CheckPlainName("dataset", hash, kDefaultLimits.name_bytes).ok())
-        paths[file.dataset] = root / hash / "data";
+      if (const auto hash = DatasetHashOf(file.dataset)) {
+        paths[file.dataset] = DatasetFileUnder(root, *hash);
+      }
     }
   }
   return paths;
@@ -238,7 +235,6 @@ absl::StatusOr<std::optional<ModelFolder>> OpenSource(const SourceSpec& source,
       return std::optional<ModelFolder>();
     case SourceSpec::Kind::kFolder: {
       LFM2_ASSIGN_OR_RETURN(ModelFolder folder, OpenConversionSource(source.directory));
-      folder.tokenizer_dir = TokenizerFolder(folder.tokenizer_dir, source.directory);
       return std::optional<ModelFolder>(std::move(folder));
     }
     case SourceSpec::Kind::kFiles: {

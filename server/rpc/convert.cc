@@ -14,7 +14,6 @@ namespace {
 constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
 constexpr int64_t kMaxFiles = 64;
-constexpr std::string_view kDatasetPrefix = "sha256:";
 
 // "hf:" + organisation + '/' + name + '@' + version.
 int64_t ReferenceBytes(const Limits& limits) { return 3 * limits.name_bytes + 5; }
@@ -45,11 +44,7 @@ void CheckFiles(const std::string& field, const v1::FileSet& set, const Limits& 
 absl::StatusOr<SourceSpec> ResolveFolder(const std::string& reference,
                                          const ServiceContext& services) {
   LFM2_ASSIGN_OR_RETURN(const ModelVersion version, services.model_store.Resolve(reference));
-  SourceSpec spec;
-  spec.kind = SourceSpec::Kind::kFolder;
-  spec.name = version.name + "@" + version.version;
-  spec.directory = version.directory.string();
-  return spec;
+  return FolderSource(version);
 }
 
 absl::StatusOr<SourceSpec> ResolveFiles(const v1::FileSet& set, const ServiceContext& services) {
@@ -89,10 +84,7 @@ void CheckName(std::string_view field, const std::string& name, const Limits& li
 }
 
 void CheckDatasetId(std::string_view field, const std::string& id, RequestCheck& check) {
-  const std::string_view text = id;
-  const std::string_view hex = text.substr(std::min(text.size(), kDatasetPrefix.size()));
-  if (!text.starts_with(kDatasetPrefix) || hex.size() != 64 ||
-      hex.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+  if (!DatasetHashOf(id)) {
     check.Add(field, "is not \"sha256:\" and 64 hexadecimal digits");
   }
 }
@@ -116,6 +108,14 @@ void CheckSource(std::string_view field, const v1::Source& source, ByteTokenizer
     case v1::Source::KIND_NOT_SET:
       return check.Add(name, "names no source");
   }
+}
+
+SourceSpec FolderSource(const ModelVersion& version) {
+  SourceSpec spec;
+  spec.kind = SourceSpec::Kind::kFolder;
+  spec.name = version.name + "@" + version.version;
+  spec.directory = version.directory.string();
+  return spec;
 }
 
 absl::StatusOr<SourceSpec> ResolveSource(const v1::Source& source, const ServiceContext& services) {

@@ -25,6 +25,8 @@ void CheckDatasetId(std::string_view field, const std::string& id, RequestCheck&
 enum class ByteTokenizer { kRefused, kAllowed };
 void CheckSource(std::string_view field, const v1::Source& source, ByteTokenizer bytes,
                  const Limits& limits, RequestCheck& check);
+// A version of a stored model, which never changes.
+SourceSpec FolderSource(const ModelVersion& version);
 // Versions are fixed here: what a name means later does not matter to a job.
 absl::StatusOr<SourceSpec> ResolveSource(const v1::Source& source, const ServiceContext& services);
 

@@ -130,9 +130,7 @@ absl::StatusOr<JobSpec> ExportJob(const v1::ExportRequest& request,
   LFM2_ASSIGN_OR_RETURN(const std::string reference, ModelReference(request.model(), services));
   LFM2_ASSIGN_OR_RETURN(const ModelVersion version, services.model_store.Resolve(reference));
   spec.model_name = version.name;
-  spec.source.kind = SourceSpec::Kind::kFolder;
-  spec.source.name = version.name + "@" + version.version;
-  spec.source.directory = version.directory.string();
+  spec.source = FolderSource(version);
   return spec;
 }
 

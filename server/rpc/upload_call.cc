@@ -12,10 +12,6 @@ namespace {
 
 constexpr size_t kChunkBytes = 1 << 20;
 
-bool IsSha256(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
 }  // namespace
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* UploadCall::Open(std::shared_ptr<ServiceCore> core,
@@ -84,7 +80,7 @@ absl::Status UploadCall::TakeHeader(const v1::UploadHeader& header) {
   if (header_) check.Add("header", "comes a second time");
   CheckName("header.name", header.name(), limits, check);
   if (header.has_bytes()) check.Range("header.bytes", header.bytes(), 0, limits.dataset_bytes);
-  if (!header.sha256().empty() && !IsSha256(header.sha256())) {
+  if (!header.sha256().empty() && !IsSha256Hex(header.sha256())) {
     check.Add("header.sha256", "is not 64 lower-case hexadecimal digits");
   }
   LFM2_RETURN_IF_ERROR(check.ToStatus());

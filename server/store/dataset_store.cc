@@ -21,16 +21,6 @@ constexpr std::string_view kDataFile = "data";
 constexpr std::string_view kMetaFile = "meta.json";
 constexpr int64_t kMetaBytes = 64 << 10;
 
-bool IsSha256(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
-// The folder's name of an id; absent when it is none.
-std::optional<std::string> HashOf(std::string_view id) {
-  if (!id.starts_with(kIdPrefix) || !IsSha256(id.substr(kIdPrefix.size()))) return std::nullopt;
-  return std::string(id.substr(kIdPrefix.size()));
-}
-
 std::string_view WithoutPrefix(std::string_view sha256) {
   return sha256.starts_with(kIdPrefix) ? sha256.substr(kIdPrefix.size()) : sha256;
 }
@@ -100,6 +90,15 @@ absl::Status MakeLinks(const std::vector<std::pair<fs::path, std::string>>& link
 }
 
 }  // namespace
+
+std::optional<std::string> DatasetHashOf(std::string_view id) {
+  if (!id.starts_with(kIdPrefix) || !IsSha256Hex(id.substr(kIdPrefix.size()))) return std::nullopt;
+  return std::string(id.substr(kIdPrefix.size()));
+}
+
+fs::path DatasetFileUnder(const fs::path& root, const std::string& hash) {
+  return root / hash / kDataFile;
+}
 
 DatasetUpload::DatasetUpload(DatasetStore& store, std::string name, fs::path path,
                              std::unique_ptr<FileWriter> writer)
@@ -196,7 +195,7 @@ absl::StatusOr<DatasetInfo> DatasetStore::Existing(const std::string& id) const 
 }
 
 absl::StatusOr<DatasetInfo> DatasetStore::Get(const std::string& id) const {
-  const std::optional<std::string> hash = HashOf(id);
+  const std::optional<std::string> hash = DatasetHashOf(id);
   if (!hash.has_value()) return NotFound(Reason::kDatasetNotFound, "dataset", id);
   return ReadInfo(root_ / *hash, id);
 }
@@ -205,7 +204,7 @@ absl::StatusOr<std::vector<DatasetInfo>> DatasetStore::List() const {
   LFM2_ASSIGN_OR_RETURN(const std::vector<std::string> names, EntriesOf(root_));
   std::vector<DatasetInfo> infos;
   for (const std::string& name : names) {
-    if (!IsSha256(name)) continue;
+    if (!IsSha256Hex(name)) continue;
     absl::StatusOr<DatasetInfo> info = Get(std::string(kIdPrefix) + name);
     if (info.ok()) {
       infos.push_back(*std::move(info));
@@ -222,7 +221,7 @@ absl::StatusOr<std::vector<DatasetInfo>> DatasetStore::List() const {
 }
 
 fs::path DatasetStore::FileOf(const std::string& id) const {
-  const std::optional<std::string> hash = HashOf(id);
+  const std::optional<std::string> hash = DatasetHashOf(id);
   return hash.has_value() ? root_ / *hash / kDataFile : fs::path();
 }
 

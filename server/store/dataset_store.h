@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +26,11 @@ struct DatasetInfo {
   int64_t created_at_ms = 0;
   bool existed = false;
 };
+
+// The hash in an id "sha256:<hex>"; absent when it is none.
+std::optional<std::string> DatasetHashOf(std::string_view id);
+// Where the store with this root keeps the file of a hash.
+std::filesystem::path DatasetFileUnder(const std::filesystem::path& root, const std::string& hash);
 
 class DatasetStore;
 

@@ -94,7 +94,7 @@ TEST(OriginalScripts, TrainTorch) {
   EXPECT_THAT(outcome.out, HasSubstr("job-1\n"));
   const v1::StartTrainingRequest& request = server.captured.start[0];
   EXPECT_EQ(request.name(), "out");
-  EXPECT_EQ(request.datasets(0).dataset(), "sha256:" + Sha256Of("some text"));
+  EXPECT_EQ(request.datasets(0).dataset(), "sha256:" + Sha256Hex("some text"));
   EXPECT_EQ(request.datasets(0).name(), "t.txt");
   EXPECT_EQ(request.tokenizer().files().files(0).name(), "tokenizer.json");
   EXPECT_EQ(request.init_from().model(), "ckpt");
@@ -396,9 +396,9 @@ TEST(DatasetVerbs, UploadSendsNameSizeAndHash) {
   const Outcome outcome =
       RunCtl(server, {"dataset", "upload", folder.Write("a.txt", big), folder.Write("b.txt", "")});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("sha256:" + Sha256Of(big)));
+  EXPECT_THAT(outcome.out, HasSubstr("sha256:" + Sha256Hex(big)));
   EXPECT_EQ(server.captured.upload[0].bytes(), static_cast<int64_t>(big.size()));
-  EXPECT_EQ(server.captured.upload[0].sha256(), Sha256Of(big));
+  EXPECT_EQ(server.captured.upload[0].sha256(), Sha256Hex(big));
   EXPECT_EQ(server.captured.upload[0].name(), "a.txt");
   EXPECT_EQ(RunCtl(server, {"dataset", "upload", folder / "none"}).code, 3);
   EXPECT_EQ(RunCtl(server, {"dataset", "list"}).code, 0);

@@ -19,12 +19,12 @@
 #include <vector>
 
 #include "client/command_line.h"
-#include "client/sha256.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "lfm2/v1/generation.grpc.pb.h"
 #include "lfm2/v1/models.grpc.pb.h"
 #include "lfm2/v1/training.grpc.pb.h"
+#include "model/core/sha256.h"
 
 namespace lfm2 {
 
@@ -86,7 +86,7 @@ class FakeServer final : public v1::Generation::Service,
     model.set_version("v1");
     model.set_architecture("hybrid");
     model.set_tokenizer_kind("bpe");
-    model.set_tokenizer_sha256(Sha256Of("tokenizer text"));
+    model.set_tokenizer_sha256(Sha256Hex("tokenizer text"));
     model.set_config_json(
         R"({"vocab_size":256,"hidden_size":64,"num_hidden_layers":4,"num_attention_heads":4,"num_key_value_heads":4,)"
         R"("attn_every":2,"parallel_residual":true,"rope_theta":10000.0,"norm_eps":1e-05,"tie_word_embeddings":true})");
@@ -227,10 +227,10 @@ class FakeServer final : public v1::Generation::Service,
         Note(*context, captured.upload, part.header());
         continue;
       }
-      hash.Add(part.chunk());
+      hash.Update(part.chunk());
       bytes += static_cast<int64_t>(part.chunk().size());
     }
-    response->set_id("sha256:" + hash.Finish());
+    response->set_id("sha256:" + hash.Hex());
     response->set_bytes(bytes);
     response->set_name(captured.upload.back().name());
     return errors["UploadDataset"];
@@ -283,7 +283,7 @@ class FakeServer final : public v1::Generation::Service,
       v1::ExportedFile* file = event.mutable_file();
       file->set_name(name);
       file->set_bytes(static_cast<int64_t>(bytes.size()));
-      file->set_sha256(Sha256Of(bytes));
+      file->set_sha256(Sha256Hex(bytes));
       *done.add_files() = *file;
       writer->Write(event);
       event.set_chunk(name == export_damage ? "X" + bytes.substr(1) : bytes);

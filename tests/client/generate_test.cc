@@ -196,7 +196,7 @@ TEST(Generate, TheNameOfAnImpliedModelComesFromItsContent) {
   EXPECT_TRUE(init.partial());
   EXPECT_EQ(init.shape().n_kv_heads(), 4);
   EXPECT_EQ(init.tokenizer().hf(), "LiquidAI/LFM2-1.2B");
-  EXPECT_EQ(init.source().files().files(0).dataset(), "sha256:" + Sha256Of("weights"));
+  EXPECT_EQ(init.source().files().files(0).dataset(), "sha256:" + Sha256Hex("weights"));
   EXPECT_THAT(init.name(), testing::MatchesRegex("init-[0-9a-f]+"));
   ASSERT_EQ(server.captured.generate.size(), 2u);
   EXPECT_EQ(server.captured.generate[1].model().name(), init.name());
