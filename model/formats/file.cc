@@ -1,7 +1,6 @@
 #include "model/formats/file.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "model/core/descriptor.h"
 #include "model/core/errors.h"
 #include "model/core/limits.h"
 #include "model/core/status_macros.h"
@@ -37,21 +37,6 @@ absl::Status ErrnoStatus(int code, std::string_view action, std::string_view nam
       return Error(Reason::kStorageIoError, message, metadata);
   }
 }
-
-// Owns a descriptor for the length of a function.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 absl::StatusOr<int64_t> SizeOfRegularFile(int fd, const std::string& name) {
   struct stat info;
@@ -186,36 +171,6 @@ absl::Status FileWriter::Close() {
   if (sync_error != 0) return ErrnoStatus(sync_error, "syncing", name_);
   if (close_error != 0) return ErrnoStatus(close_error, "closing", name_);
   return absl::OkStatus();
-}
-
-Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr);
-}
-
-Sha256::~Sha256() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
-
-void Sha256::Update(std::string_view bytes) {
-  EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size());
-}
-
-std::string Sha256::Hex() {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), digest, &length);
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string hex;
-  hex.reserve(2 * length);
-  for (unsigned int i = 0; i < length; ++i) {
-    hex += kDigits[digest[i] >> 4];
-    hex += kDigits[digest[i] & 15];
-  }
-  return hex;
-}
-
-std::string Sha256Hex(std::string_view bytes) {
-  Sha256 hash;
-  hash.Update(bytes);
-  return hash.Hex();
 }
 
 absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path) {

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/core/descriptor.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "server/jobs/worker_program.h"
@@ -45,33 +46,14 @@ constexpr std::array kInherited = {"PATH=",
                                    "TSAN_OPTIONS=",
                                    "LSAN_OPTIONS="};
 
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(other.Release()) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_ = -1;
-};
-
 absl::Status StartError(std::string_view what, int code) {
   return Error(Reason::kInternal,
                "a worker cannot be started: " + std::string(what) + ": " + std::strerror(code));
 }
 
-absl::StatusOr<Fd> Spare(Fd fd, std::string_view what) {
+absl::StatusOr<Descriptor> Spare(Descriptor fd, std::string_view what) {
   if (fd.get() < 0) return StartError(what, errno);
-  Fd moved(fcntl(fd.get(), F_DUPFD_CLOEXEC, kLowestSpareFd));
+  Descriptor moved(fcntl(fd.get(), F_DUPFD_CLOEXEC, kLowestSpareFd));
   if (moved.get() < 0) return StartError(what, errno);
   return moved;
 }
@@ -92,7 +74,7 @@ struct Launch {
   std::string program;
   std::vector<std::string> environment;
   std::vector<char*> argv, envp;
-  Fd socket, null, log, report;
+  Descriptor socket, null, log, report;
   pid_t parent = 0;
   int nice = 0;
 };
@@ -139,17 +121,19 @@ void PreferAsOomVictim() {
   Fail(launch);
 }
 
-absl::StatusOr<Fd> OpenLog(const std::filesystem::path& path) {
+absl::StatusOr<Descriptor> OpenLog(const std::filesystem::path& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   if (!error && static_cast<int64_t>(size) > kMaxLogBytes) {
     std::filesystem::rename(path, path.string() + ".1", error);
   }
-  return Spare(Fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640)),
-               "its log");
+  return Spare(
+      Descriptor(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640)),
+      "its log");
 }
 
-absl::Status Prepare(const WorkerCommand& command, Fd socket, Fd report, Launch& launch) {
+absl::Status Prepare(const WorkerCommand& command, Descriptor socket, Descriptor report,
+                     Launch& launch) {
   launch.program = command.program.string();
   launch.nice = command.nice;
   launch.parent = getpid();
@@ -159,13 +143,14 @@ absl::Status Prepare(const WorkerCommand& command, Fd socket, Fd report, Launch&
   launch.envp.push_back(nullptr);
   LFM2_ASSIGN_OR_RETURN(launch.socket, Spare(std::move(socket), "its socket"));
   LFM2_ASSIGN_OR_RETURN(launch.report, Spare(std::move(report), "its pipe"));
-  LFM2_ASSIGN_OR_RETURN(launch.null, Spare(Fd(open("/dev/null", O_RDWR | O_CLOEXEC)), "/dev/null"));
+  LFM2_ASSIGN_OR_RETURN(launch.null,
+                        Spare(Descriptor(open("/dev/null", O_RDWR | O_CLOEXEC)), "/dev/null"));
   LFM2_ASSIGN_OR_RETURN(launch.log, OpenLog(command.log_file));
   return absl::OkStatus();
 }
 
 // 0 when the child got as far as its program, else its errno.
-int AwaitExec(const Fd& pipe) {
+int AwaitExec(const Descriptor& pipe) {
   int code = 0;
   ssize_t got = 0;
   do {
@@ -195,13 +180,13 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Start(const Worker
     return StartError("socketpair", errno);
   }
   auto channel = std::make_unique<WorkerChannel>(sockets[0]);
-  Fd worker_socket(sockets[1]);
+  Descriptor worker_socket(sockets[1]);
   if (pipe2(pipes, O_CLOEXEC) != 0) return StartError("pipe", errno);
-  const Fd report(pipes[0]);
+  const Descriptor report(pipes[0]);
   pid_t pid = -1;
   {
     Launch launch;
-    LFM2_RETURN_IF_ERROR(Prepare(command, std::move(worker_socket), Fd(pipes[1]), launch));
+    LFM2_RETURN_IF_ERROR(Prepare(command, std::move(worker_socket), Descriptor(pipes[1]), launch));
     pid = fork();
     if (pid == 0) RunChild(launch);
     if (pid < 0) return StartError("fork", errno);

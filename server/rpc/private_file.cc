@@ -9,26 +9,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "model/core/descriptor.h"
 #include "model/core/errors.h"
 
 namespace lfm2 {
 namespace {
 
 constexpr size_t kMaxBytes = 1 << 20;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 absl::Status Invalid(std::string_view option, const std::string& path, std::string_view what) {
   return Error(Reason::kConfigInvalid,
