@@ -1,5 +1,6 @@
-// A training run as plain data, and what it tells while it runs. No LibTorch: the client's request, the job store and the
-// training loop share it. Flags of the same names: `lfm2ctl train start --help`.
+// A training run as plain data, and what it tells while it runs. No LibTorch: the client's request,
+// the job store and the training loop share it. Flags of the same names: `lfm2ctl train start
+// --help`.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +14,22 @@
 namespace lfm2 {
 
 enum class LrSchedule { kConstant, kLinear, kCosine, kWsd };
-enum class TrainDtype { kAuto, kFloat32, kBfloat16 };  // bfloat16: autocast; master weights stay float32
+enum class TrainDtype {
+  kAuto,
+  kFloat32,
+  kBfloat16
+};  // bfloat16: autocast; master weights stay float32
 
 struct TrainSpec {
   int64_t steps = 200;
   int64_t batch_size = 4;
   int64_t seq_len = 128;
-  int64_t grad_accumulation = 1;  // micro-batches a step; the loss is normalised by the tokens of the whole step
+  int64_t grad_accumulation =
+      1;  // micro-batches a step; the loss is normalised by the tokens of the whole step
   double lr = 3e-4;
-  double min_lr_ratio = 0.0;      // final lr / lr of linear, cosine and wsd
+  double min_lr_ratio = 0.0;  // final lr / lr of linear, cosine and wsd
   int64_t warmup_steps = 0;
-  double wsd_decay_ratio = 0.2;   // share of the steps that decays
+  double wsd_decay_ratio = 0.2;  // share of the steps that decays
   LrSchedule schedule = LrSchedule::kConstant;
   double weight_decay = 0.1;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
@@ -41,8 +47,20 @@ struct TrainSpec {
 // The range and cross-field rules of a TrainSpec; every violation at once, fields named as above.
 absl::Status CheckTrainSpec(const TrainSpec& spec);
 
-// The learning rate of a step, 0-based: a pure function, so that resuming needs nothing but the step.
+// The learning rate of a step, 0-based: a pure function, so that resuming needs nothing but the
+// step.
 double LearningRate(const TrainSpec& spec, int64_t step);
+
+// What a run would need, without running it.
+struct TrainPlan {
+  int64_t dataset_tokens = 0;
+  int64_t eval_tokens = 0;
+  int64_t tokens_per_step = 0;
+  double epochs = 0;
+  int64_t parameters = 0;
+  int64_t memory_bytes = 0;  // weights, moments, gradients, activations of one micro-batch
+  int64_t checkpoint_bytes = 0;
+};
 
 struct StepMetrics {
   int64_t step = 0;  // steps done, 1-based

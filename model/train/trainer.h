@@ -42,16 +42,7 @@ struct TrainResult {
 // Resumes from the newest valid checkpoint in job_dir when there is one.
 absl::StatusOr<TrainResult> Train(const TrainRun& run, TrainReporter& reporter);
 
-// What a run would need, without running it.
-struct TrainPlan {
-  int64_t dataset_tokens = 0;
-  int64_t eval_tokens = 0;
-  int64_t tokens_per_step = 0;
-  double epochs = 0;
-  int64_t parameters = 0;
-  int64_t memory_bytes = 0;  // weights, moments, gradients, activations of one micro-batch
-  int64_t checkpoint_bytes = 0;
-};
+// The numbers of a run, before it runs.
 absl::StatusOr<TrainPlan> PlanTraining(const TrainRun& run);
 
 }  // namespace lfm2

@@ -31,9 +31,8 @@ WorkerResult ExportBody(const Order& order, WorkerLink& link);  // leaves job_di
 // Everything that would make a training job fail and can be known before, and what the run would
 // need. `dataset_root` is that of the DatasetStore; work files go to a folder of their own under
 // `scratch` and are removed. Errors: those of the job itself, and kInsufficientDisk.
-absl::StatusOr<TrainingPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
-                                          const std::string& dataset_root,
-                                          const std::string& scratch);
+absl::StatusOr<TrainPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
+                                       const std::string& dataset_root, const std::string& scratch);
 
 // One float32 pass on the CPU of a model that is not served. kWeightsMismatch, kInvalidArgument for
 // a token out of range.

@@ -75,7 +75,7 @@ absl::Status CheckData(const TrainRun& run, const ModelConfig& config) {
   return OpenTrainingData(run, config.vocab_size).status();
 }
 
-absl::Status CheckDisk(const TrainSpec& spec, const TrainingPlan& plan, const fs::path& folder) {
+absl::Status CheckDisk(const TrainSpec& spec, const TrainPlan& plan, const fs::path& folder) {
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
   if (error) return Error(Reason::kStorageIoError, "reading the free disk: " + error.message());
@@ -118,29 +118,16 @@ absl::Status WriteConfig(const ModelConfig& config, const fs::path& directory) {
   return WriteFileDurably(directory / "config.json", ModelConfigToJson(config));
 }
 
-absl::StatusOr<TrainingPlan> FullPlan(const TrainRun& run) {
-  LFM2_ASSIGN_OR_RETURN(const TrainPlan plan, PlanTraining(run));
-  TrainingPlan out;
-  out.dataset_tokens = plan.dataset_tokens;
-  out.eval_tokens = plan.eval_tokens;
-  out.tokens_per_step = plan.tokens_per_step;
-  out.epochs = plan.epochs;
-  out.parameters = plan.parameters;
-  out.memory_bytes = plan.memory_bytes;
-  out.checkpoint_bytes = plan.checkpoint_bytes;
-  return out;
-}
-
-TrainingPlan PlanWithoutData(const TrainRun& run, const ModelConfig& config) {
-  TrainingPlan plan;
+TrainPlan PlanWithoutData(const TrainRun& run, const ModelConfig& config) {
+  TrainPlan plan;
   plan.parameters = config.ParameterCount();
   plan.checkpoint_bytes = 3 * kFloatBytes * plan.parameters;
   plan.tokens_per_step = run.spec.batch_size * run.spec.grad_accumulation * run.spec.seq_len;
   return plan;
 }
 
-absl::StatusOr<TrainingPlan> Plan(const JobSpec& spec, PlanDepth depth, const DatasetPaths& paths,
-                                  const fs::path& folder) {
+absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth, const DatasetPaths& paths,
+                               const fs::path& folder) {
   LFM2_RETURN_IF_ERROR(CheckTrainSpec(spec.train));
   LFM2_ASSIGN_OR_RETURN(const StartModel start, ResolveStartModel(spec, paths, folder));
   LFM2_ASSIGN_OR_RETURN(const TrainRun run, RunOf(spec, start, paths, folder));
@@ -150,7 +137,7 @@ absl::StatusOr<TrainingPlan> Plan(const JobSpec& spec, PlanDepth depth, const Da
     return PlanWithoutData(run, start.config);
   }
   LFM2_RETURN_IF_ERROR(WriteConfig(start.config, run.model_dir));
-  return FullPlan(run);
+  return PlanTraining(run);
 }
 
 absl::Status CheckTokens(const std::vector<int32_t>& tokens, const ModelConfig& config) {
@@ -163,8 +150,8 @@ absl::Status CheckTokens(const std::vector<int32_t>& tokens, const ModelConfig& 
   return absl::OkStatus();
 }
 
-absl::StatusOr<ParityReport> ProbeFolder(const ModelFolder& folder, const std::vector<int32_t>& tokens,
-                                   bool keep_values) {
+absl::StatusOr<ParityReport> ProbeFolder(const ModelFolder& folder,
+                                         const std::vector<int32_t>& tokens, bool keep_values) {
   LFM2_ASSIGN_OR_RETURN(const ModelConfig config, folder.config
                                                       ? absl::StatusOr<ModelConfig>(*folder.config)
                                                       : PlanConfig(&folder, ConversionSpec{}));
@@ -178,10 +165,10 @@ absl::StatusOr<ParityReport> ProbeFolder(const ModelFolder& folder, const std::v
 
 }  // namespace
 
-absl::StatusOr<TrainingPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
-                                          const std::string& dataset_root,
-                                          const std::string& scratch) {
-  return GuardTorch([&]() -> absl::StatusOr<TrainingPlan> {
+absl::StatusOr<TrainPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
+                                       const std::string& dataset_root,
+                                       const std::string& scratch) {
+  return GuardTorch([&]() -> absl::StatusOr<TrainPlan> {
     LFM2_ASSIGN_OR_RETURN(const std::unique_ptr<ScratchFolder> folder,
                           ScratchFolder::Make(scratch));
     return Plan(spec, depth, DatasetPathsUnder(dataset_root, spec), folder->path());

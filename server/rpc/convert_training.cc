@@ -284,7 +284,7 @@ v1::Progress ToProto(const Progress& progress) {
   return out;
 }
 
-v1::TrainPlan ToProto(const TrainingPlan& plan) {
+v1::TrainPlan ToProto(const TrainPlan& plan) {
   v1::TrainPlan out;
   out.set_dataset_tokens(plan.dataset_tokens);
   out.set_eval_tokens(plan.eval_tokens);

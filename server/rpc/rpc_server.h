@@ -21,7 +21,7 @@
 
 namespace lfm2 {
 
-using TrainingPlanner = std::function<absl::StatusOr<TrainingPlan>(const JobSpec&, PlanDepth)>;
+using TrainingPlanner = std::function<absl::StatusOr<TrainPlan>(const JobSpec&, PlanDepth)>;
 // Probes of a source that is not a served model (an uploaded export).
 using SourceProber = std::function<absl::StatusOr<ParityReport>(
     const SourceSpec&, const std::vector<int32_t>& tokens, bool keep_values)>;

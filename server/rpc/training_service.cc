@@ -26,7 +26,7 @@ absl::StatusOr<v1::StartTrainingResponse> DoStart(RpcCall& call,
   LFM2_ASSIGN_OR_RETURN(const JobSpec spec, TrainJob(request, call.services()));
   v1::StartTrainingResponse response;
   const PlanDepth depth = request.validate_only() ? PlanDepth::kFull : PlanDepth::kRefusalsOnly;
-  LFM2_ASSIGN_OR_RETURN(const TrainingPlan plan, call.services().plan(spec, depth));
+  LFM2_ASSIGN_OR_RETURN(const TrainPlan plan, call.services().plan(spec, depth));
   if (request.validate_only()) {
     *response.mutable_plan() = ToProto(plan);
     return response;

@@ -161,8 +161,8 @@ class RpcTest : public testing::Test {
     };
   }
 
-  virtual absl::StatusOr<TrainingPlan> Plan(const JobSpec&, PlanDepth depth) {
-    TrainingPlan plan;
+  virtual absl::StatusOr<TrainPlan> Plan(const JobSpec&, PlanDepth depth) {
+    TrainPlan plan;
     plan.parameters = 7;
     if (depth == PlanDepth::kFull) plan.dataset_tokens = 100;
     return plan;

@@ -11,7 +11,7 @@ namespace lfm2 {
 
 class TrainingTest : public RpcTest {
  protected:
-  absl::StatusOr<TrainingPlan> Plan(const JobSpec& spec, PlanDepth depth) override {
+  absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth) override {
     ++plans_;
     if (spec.train.seq_len > 100'000) return Error(Reason::kNoSupervisedTokens, "too short");
     return RpcTest::Plan(spec, depth);

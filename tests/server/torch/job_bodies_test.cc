@@ -68,7 +68,7 @@ class JobBodiesTest : public QueueFixture {
     return AwaitEnd(job->id);
   }
 
-  absl::StatusOr<TrainingPlan> Plan(const JobSpec& spec, PlanDepth depth) {
+  absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth) {
     return PlanTrainJob(spec, depth, (options.data_dir / "datasets").string(),
                         (options.data_dir / "scratch").string());
   }
@@ -243,13 +243,13 @@ TEST_F(JobBodiesTest, RefusesBeforeTheJobWhatTheJobWouldRefuse) {
 
 TEST_F(JobBodiesTest, PlansARunWithoutRunningIt) {
   Open();
-  const TrainingPlan plan = Plan(TrainSpecOf(10), PlanDepth::kFull).value();
+  const TrainPlan plan = Plan(TrainSpecOf(10), PlanDepth::kFull).value();
   EXPECT_GE(plan.dataset_tokens, static_cast<int64_t>(Text().size()));
   EXPECT_EQ(plan.tokens_per_step, 2 * 16);
   EXPECT_GT(plan.epochs, 0);
   EXPECT_GT(plan.parameters, 0);
   EXPECT_GT(plan.memory_bytes, plan.parameters * 16);
-  const TrainingPlan quick = Plan(TrainSpecOf(10), PlanDepth::kRefusalsOnly).value();
+  const TrainPlan quick = Plan(TrainSpecOf(10), PlanDepth::kRefusalsOnly).value();
   EXPECT_EQ(quick.parameters, plan.parameters);
   EXPECT_EQ(quick.checkpoint_bytes, plan.checkpoint_bytes);
   EXPECT_TRUE(queue->List(std::nullopt, 10, "")->jobs.empty());
