@@ -50,9 +50,10 @@ at::Tensor Decoder::Hidden(const ForwardBatch& batch, const ProbeSink* probes) c
   return model.Norm(std::string(final_norm.substr(sizeof(kModel))), x, config_.norm_eps);
 }
 
-at::Tensor Decoder::Logits(const at::Tensor& hidden) const {
-  const char* head = config_.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-  return at::linear(hidden, (*weights_)[head]);
+at::Tensor Decoder::Logits(const at::Tensor& hidden) const { return at::linear(hidden, Head()); }
+
+const at::Tensor& Decoder::Head() const {
+  return (*weights_)[config_.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"];
 }
 
 Decoder::Pass Decoder::Prepare(const ForwardBatch& batch, const ProbeSink* probes) const {

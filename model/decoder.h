@@ -35,6 +35,7 @@ class Decoder {
   at::Tensor Hidden(const ForwardBatch& batch, const ProbeSink* probes = nullptr) const;
   // Rows of Hidden to logits, [n, vocab_size], in the weights' type.
   at::Tensor Logits(const at::Tensor& hidden) const;
+  const at::Tensor& Head() const;  // [vocab_size, d]; the embedding when tied
 
   const ModelConfig& config() const { return config_; }
   const Weights& weights() const { return *weights_; }

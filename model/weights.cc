@@ -94,6 +94,13 @@ absl::StatusOr<std::shared_ptr<Weights>> Weights::Random(const ModelConfig& conf
   return out;
 }
 
+std::shared_ptr<Weights> Weights::Empty(at::Device device, at::ScalarType dtype) {
+  auto out = std::make_shared<Weights>();
+  out->device_ = device;
+  out->dtype_ = dtype;
+  return out;
+}
+
 std::shared_ptr<Weights> Weights::Cast(at::ScalarType dtype) const {
   auto out = std::make_shared<Weights>(*this);
   out->dtype_ = dtype;
@@ -193,6 +200,16 @@ absl::StatusOr<TensorView> AsView(const std::string& name, const at::Tensor& ten
   view.data = static_cast<const std::byte*>(tensor.const_data_ptr());
   view.bytes = static_cast<int64_t>(tensor.nbytes());
   return view;
+}
+
+absl::StatusOr<HostTensors> ToHost(const std::map<std::string, at::Tensor>& tensors) {
+  HostTensors out;
+  for (const auto& [name, tensor] : tensors) {
+    out.owners.push_back(tensor.detach().to(at::kCPU).contiguous());
+    LFM2_ASSIGN_OR_RETURN(TensorView view, AsView(name, out.owners.back()));
+    out.views.push_back(std::move(view));
+  }
+  return out;
 }
 
 }  // namespace lfm2

@@ -31,6 +31,9 @@ class Weights {
   static absl::StatusOr<std::shared_ptr<Weights>> Random(const ModelConfig& config, uint64_t seed,
                                                          at::Device device, at::ScalarType dtype);
 
+  // No tensor yet, for a caller that puts every one in: training.
+  static std::shared_ptr<Weights> Empty(at::Device device, at::ScalarType dtype);
+
   // The same weights in another type on the same device. Throws c10::Error when they do not fit.
   std::shared_ptr<Weights> Cast(at::ScalarType dtype) const;
 
@@ -67,5 +70,12 @@ at::Tensor AsTensor(const TensorView& view);
 // A view of a contiguous CPU tensor; valid while the tensor lives. kInternal for another kind of
 // tensor.
 absl::StatusOr<TensorView> AsView(const std::string& name, const at::Tensor& tensor);
+
+// Tensors as a writer takes them, and what the views point to.
+struct HostTensors {
+  std::vector<at::Tensor> owners;
+  std::vector<TensorView> views;  // by name
+};
+absl::StatusOr<HostTensors> ToHost(const std::map<std::string, at::Tensor>& tensors);
 
 }  // namespace lfm2

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <system_error>
 #include <utility>
 
@@ -61,7 +62,8 @@ class Export {
   const ModelFolder& model_;
   const ExportRequest& request_;
   const std::function<void(int64_t, int64_t)>& progress_;
-  std::vector<const TensorView*> tensors_;  // in the config's order
+  std::vector<const TensorView*> tensors_;     // in the config's order
+  std::map<std::string, std::string> hashes_;  // of files, by name
   int64_t done_ = 0;
 };
 
@@ -88,6 +90,7 @@ absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
   }
   LFM2_ASSIGN_OR_RETURN(const Json config, ParseJson(ModelConfigToJson(*model_.config)));
   LFM2_ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(npz));
+  hashes_[kNpzFile] = sha256;
   std::error_code error;
   const auto bytes = std::filesystem::file_size(npz, error);
   if (error) return Error(Reason::kStorageIoError, absl::StrCat(kNpzFile, ": ", error.message()));
@@ -167,7 +170,9 @@ absl::Status Export::CompareReadBack(const std::filesystem::path& directory) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<ExportedFile>> ListFiles(const std::filesystem::path& directory) {
+// `known`: hashes by name of files that were hashed already.
+absl::StatusOr<std::vector<ExportedFile>> ListFiles(
+    const std::filesystem::path& directory, const std::map<std::string, std::string>& known) {
   std::vector<ExportedFile> files;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
@@ -175,7 +180,11 @@ absl::StatusOr<std::vector<ExportedFile>> ListFiles(const std::filesystem::path&
     file.name = entry.path().filename().string();
     file.bytes = static_cast<int64_t>(entry.file_size(error));
     if (error) break;
-    LFM2_ASSIGN_OR_RETURN(file.sha256, Sha256OfFile(entry.path()));
+    if (const auto hash = known.find(file.name); hash != known.end()) {
+      file.sha256 = hash->second;
+    } else {
+      LFM2_ASSIGN_OR_RETURN(file.sha256, Sha256OfFile(entry.path()));
+    }
     files.push_back(std::move(file));
   }
   if (error) return Error(Reason::kStorageIoError, absl::StrCat("export: ", error.message()));
@@ -197,7 +206,7 @@ absl::StatusOr<std::vector<ExportedFile>> Export::Run() {
                            ? WriteNpzAndMeta(aside.path())
                            : WriteSafetensorsFolder(aside.path()));
   LFM2_RETURN_IF_ERROR(CompareReadBack(aside.path()));
-  LFM2_ASSIGN_OR_RETURN(std::vector<ExportedFile> files, ListFiles(aside.path()));
+  LFM2_ASSIGN_OR_RETURN(std::vector<ExportedFile> files, ListFiles(aside.path(), hashes_));
   LFM2_RETURN_IF_ERROR(aside.Publish());
   return files;
 }

@@ -48,14 +48,8 @@ std::optional<CheckpointName> ParseName(std::string_view text) {
 }
 
 absl::Status WriteTensors(const std::filesystem::path& path, const NamedTensors& tensors) {
-  std::vector<at::Tensor> on_cpu;  // keeps what the views point to
-  std::vector<TensorView> views;
-  for (const auto& [name, tensor] : tensors) {
-    on_cpu.push_back(tensor.detach().to(at::kCPU).contiguous());
-    LFM2_ASSIGN_OR_RETURN(TensorView view, AsView(name, on_cpu.back()));
-    views.push_back(std::move(view));
-  }
-  return WriteSafetensors(path, views, {{"format", "pt"}});
+  LFM2_ASSIGN_OR_RETURN(const HostTensors host, ToHost(tensors));
+  return WriteSafetensors(path, host.views, {{"format", "pt"}});
 }
 
 std::string StateToJson(const CheckpointState& state) {

@@ -70,8 +70,7 @@ at::Tensor Learner::LossSum(const PackedBatch& batch) {
     const at::Tensor rows = OnDevice(batch.rows, device).unsqueeze(1);
     hidden = hidden.gather(0, rows.expand({rows.size(0), hidden.size(1)}));
   }
-  const char* head = config().tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-  return ChunkedCrossEntropySum(hidden, (*compute_weights_)[head], OnDevice(batch.targets, device));
+  return ChunkedCrossEntropySum(hidden, decoder_->Head(), OnDevice(batch.targets, device));
 }
 
 at::Tensor Learner::AccumulateGradients(const PackedBatch& batch, int64_t step_targets) {

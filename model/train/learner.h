@@ -22,9 +22,8 @@ namespace lfm2 {
 
 class Learner {
  public:
-  // `start`: the weights to train from; copied, so it may view a read-only file. `compute`: the
-  // model's weights in the type and on the device of the forward pass; their values are not read,
-  // their tensors become those of the parameters.
+  // `start`: the weights to train from; copied, so it may view a read-only file. `compute`: says
+  // the type and the device of the forward pass; its tensors become those of the parameters.
   Learner(const ModelConfig& config, const NamedTensors& start, std::shared_ptr<Weights> compute,
           const TrainSpec& spec);
   Learner(const Learner&) = delete;

@@ -128,10 +128,8 @@ absl::Status Trainer::OpenModel() {
   const TensorView* embedding = folder.weights.Find("model.embed_tokens.weight");
   LFM2_ASSIGN_OR_RETURN(const at::ScalarType dtype,
                         ComputeDtype(run_.spec.dtype, device, embedding->dtype));
-  LFM2_ASSIGN_OR_RETURN(auto compute,
-                        Weights::FromArchive(*folder.config, folder.weights, device, dtype));
-  learner_ =
-      std::make_unique<Learner>(*folder.config, start->tensors(), std::move(compute), run_.spec);
+  learner_ = std::make_unique<Learner>(*folder.config, start->tensors(),
+                                       Weights::Empty(device, dtype), run_.spec);
   state_.run_hash = RunHash(run_.spec, *folder.config, data_->tokens.store.key());
   return absl::OkStatus();
 }
@@ -267,15 +265,9 @@ TrainResult Trainer::ResultSoFar() const {
 absl::StatusOr<TrainResult> Trainer::Finish() {
   const std::filesystem::path directory = run_.job_dir / kResultDirectory;
   LFM2_ASSIGN_OR_RETURN(AsideDirectory aside, AsideDirectory::Create(directory));
-  std::vector<at::Tensor> on_cpu;
-  std::vector<TensorView> views;
-  for (const auto& [name, tensor] : learner_->parameters()) {
-    on_cpu.push_back(tensor.detach().to(at::kCPU).contiguous());
-    LFM2_ASSIGN_OR_RETURN(TensorView view, AsView(name, on_cpu.back()));
-    views.push_back(std::move(view));
-  }
+  LFM2_ASSIGN_OR_RETURN(const HostTensors host, ToHost(learner_->parameters()));
   LFM2_RETURN_IF_ERROR(
-      WriteHfFolder({learner_->config(), views, run_.tokenizer_dir}, aside.path()));
+      WriteHfFolder({learner_->config(), host.views, run_.tokenizer_dir}, aside.path()));
   if (!reporter_.MayPublish()) {
     return Error(Reason::kWrongState, "this worker lost its lease: the result is not published");
   }
