@@ -210,6 +210,15 @@ absl::Status WithDetails(std::string_view message, ErrorDetails details) {
   return status;
 }
 
+absl::Status WithViolations(ErrorDetails details) {
+  std::string message;
+  for (const FieldViolation& violation : details.violations) {
+    if (!message.empty()) message += "; ";
+    message += violation.field + " " + violation.description;
+  }
+  return WithDetails(message, std::move(details));
+}
+
 absl::Status Error(Reason reason, std::string_view message, Metadata metadata) {
   ErrorDetails details;
   details.reason = reason;
@@ -288,12 +297,7 @@ absl::Status Violations::ToStatus(Reason reason) const {
   ErrorDetails details;
   details.reason = reason;
   details.violations = violations_;
-  std::string message;
-  for (const FieldViolation& violation : violations_) {
-    if (!message.empty()) message += "; ";
-    message += violation.field + " " + violation.description;
-  }
-  return WithDetails(message, std::move(details));
+  return WithViolations(std::move(details));
 }
 
 }  // namespace lfm2

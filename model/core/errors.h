@@ -1,8 +1,9 @@
-// Every error that leaves the program: one table of reasons, and how a reason travels on an absl::Status.
+// Every error that leaves the program: one table of reasons, and how a reason travels on an
+// absl::Status.
 //
-// A Status made here carries a payload that server/rpc turns into google.rpc details (ErrorInfo, BadRequest, RetryInfo,
-// ResourceInfo, PreconditionFailure). docs/errors.md is made from the same table (`lfm2ctl errors`).
-// Thread rule: all functions are pure.
+// A Status made here carries a payload that server/rpc turns into google.rpc details (ErrorInfo,
+// BadRequest, RetryInfo, ResourceInfo, PreconditionFailure). docs/errors.md is made from the same
+// table (`lfm2ctl errors`). Thread rule: all functions are pure.
 #pragma once
 
 #include <cstdint>
@@ -103,14 +104,20 @@ struct ErrorDetails {
 
 using Metadata = std::map<std::string, std::string>;
 
-// The code is the table's. The message says what, the value and the limit; it holds no path of the server's disk.
+// The code is the table's. The message says what, the value and the limit; it holds no path of the
+// server's disk.
 absl::Status Error(Reason reason, std::string_view message, Metadata metadata = {});
-absl::Status NotFound(Reason reason, std::string_view resource_type, std::string_view resource_name);
+absl::Status NotFound(Reason reason, std::string_view resource_type,
+                      std::string_view resource_name);
 absl::Status RetryLater(Reason reason, std::string_view message, int64_t retry_after_ms);
 absl::Status WithDetails(std::string_view message, ErrorDetails details);
 
-// Details of a Status made above; a Status from elsewhere gets the table's first reason with its code, or kInternal.
+// Details of a Status made above; a Status from elsewhere gets the table's first reason with its
+// code, or kInternal.
 ErrorDetails DetailsOf(const absl::Status& status);
+
+// The violations are the message too: "<field> <description>; …".
+absl::Status WithViolations(ErrorDetails details);
 
 // Same details, message prefixed with `context`: "<context>: <message>".
 absl::Status Annotate(const absl::Status& status, std::string_view context);

@@ -73,7 +73,7 @@ absl::Status ParseLogLevel(std::string_view name, LogLevel& level) {
   return absl::OkStatus();
 }
 
-void Log(LogLevel level, std::string_view event, LogFields fields) {
+void Log(LogLevel level, std::string_view event, const LogFields& fields) {
   std::string line = json_lines ? "\"event\":" + Quoted(event) : std::string(event);
   for (const auto& [key, value] : fields) {
     if (json_lines) {

@@ -1,11 +1,11 @@
-// Structured logs: one line an event, key=value pairs, JSON when asked. Never a prompt, a token or a credential.
-// Thread rule: any thread. The .cc is the only file that sees spdlog.
+// Structured logs: one line an event, key=value pairs, JSON when asked. Never a prompt, a token or
+// a credential. Thread rule: any thread. The .cc is the only file that sees spdlog.
 #pragma once
 
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -21,8 +21,8 @@ struct LogOptions {
 void SetUpLog(const LogOptions& options);  // to stderr
 absl::Status ParseLogLevel(std::string_view name, LogLevel& level);
 
-using LogFields = std::initializer_list<std::pair<std::string_view, std::string>>;
+using LogFields = std::vector<std::pair<std::string_view, std::string>>;
 // Log(LogLevel::kInfo, "generate done", {{"request_id", id}, {"tokens", "12"}});
-void Log(LogLevel level, std::string_view event, LogFields fields = {});
+void Log(LogLevel level, std::string_view event, const LogFields& fields = {});
 
 }  // namespace lfm2

@@ -51,12 +51,7 @@ absl::Status RequestCheck::ToStatus() const {
   details.reason = reason_;
   details.metadata = metadata_;
   details.violations = violations_;
-  std::string message;
-  for (const FieldViolation& violation : violations_) {
-    if (!message.empty()) message += "; ";
-    message += violation.field + " " + violation.description;
-  }
-  return WithDetails(message, std::move(details));
+  return WithViolations(std::move(details));
 }
 
 }  // namespace lfm2

@@ -115,25 +115,15 @@ void RpcCall::Close() {
   const LogLevel level = fault ? LogLevel::kError : LogLevel::kInfo;
   const std::string code =
       absl::StatusCodeToString(fault ? absl::StatusCode::kInternal : status_.code());
-  if (prompt_tokens < 0) {
-    Log(level, "call",
-        {{"method", method_},
-         {"request_id", request_id_},
-         {"principal", principal_.name},
-         {"code", code},
-         {"reason", reason},
-         {"ms", ms}});
-  } else {
-    Log(level, "call",
-        {{"method", method_},
-         {"request_id", request_id_},
-         {"principal", principal_.name},
-         {"code", code},
-         {"reason", reason},
-         {"ms", ms},
-         {"prompt_tokens", std::to_string(prompt_tokens)},
-         {"completion_tokens", std::to_string(std::max<int64_t>(completion_tokens, 0))}});
+  LogFields fields = {
+      {"method", method_}, {"request_id", request_id_}, {"principal", principal_.name},
+      {"code", code},      {"reason", reason},          {"ms", ms}};
+  if (prompt_tokens >= 0) {
+    fields.emplace_back("prompt_tokens", std::to_string(prompt_tokens));
+    fields.emplace_back("completion_tokens",
+                        std::to_string(std::max<int64_t>(completion_tokens, 0)));
   }
+  Log(level, "call", fields);
   core_->calls.Leave();
 }
 
