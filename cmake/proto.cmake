@@ -29,4 +29,3 @@ lfm2_proto_library(lfm2_google_rpc ROOT ${LFM2_DEPS} FILES google/rpc/status.pro
 lfm2_proto_library(lfm2_job_proto ROOT ${CMAKE_SOURCE_DIR}/proto FILES lfm2/internal/worker.proto)
 lfm2_proto_library(lfm2_proto GRPC ROOT ${CMAKE_SOURCE_DIR}/proto FILES ${service_protos})
 target_link_libraries(lfm2_proto PUBLIC lfm2_google_rpc ${LFM2_GRPCPP_ERROR_DETAILS} gRPC::grpc++ gRPC::grpc++_reflection)
-file(MAKE_DIRECTORY ${proto_out}/grpc_health)
