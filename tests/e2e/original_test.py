@@ -47,6 +47,7 @@ def train_generate_export_and_parity(bin_dir, work):
         assert len(ids["token_ids"]) == 8, ids
         d.ctl("export", "--model", "out", "--format", "npz", "--out", work / "m.npz", "--meta", work / "m.json")
         d.ctl("export", "--model", "out", "--format", "safetensors", "--out", work / "hf")
+        assert (work / "hf" / "bytes_tokenizer.json").exists(), "the export lacks its tokenizer"
         for against in (work / "m.npz", work / "hf", "out", "out@v1"):
             d.ctl("parity", "--model", "out", "--tokens", "1,2,3,4", "--against", against)
         differs = d.try_ctl("parity", "--model", "out", "--tokens", "1,2,3,4", "--against", "ckpt")
