@@ -4,11 +4,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define LFM2_RETURN_IF_ERROR(expression)                             \
-  do {                                                               \
+#define LFM2_RETURN_IF_ERROR(expression)                              \
+  do {                                                                \
     if (absl::Status lfm2_status = (expression); !lfm2_status.ok()) { \
-      return lfm2_status;                                            \
-    }                                                                \
+      return lfm2_status;                                             \
+    }                                                                 \
   } while (false)
 
 #define LFM2_CONCAT_INNER(a, b) a##b

@@ -1,9 +1,9 @@
 // config.json of a model, checked: the one place that knows the two architectures.
 //
-// A layer is a list of stages, a stage is a norm and the branches that share it: x += sum(branch(norm(x))). Everything
-// else (decoder, weights, export, parity) walks that list and never asks which architecture it is.
-// Source of the layouts: shared design notes "The models, exactly" 1 and 2; transformers' Lfm2Config for the keys.
-// Thread rule: plain data. No LibTorch.
+// A layer is a list of stages, a stage is a norm and the branches that share it: x +=
+// sum(branch(norm(x))). Everything else (decoder, weights, export, parity) walks that list and
+// never asks which architecture it is. Source of the layouts: shared design notes "The models,
+// exactly" 1 and 2; transformers' Lfm2Config for the keys. Thread rule: plain data. No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -46,42 +46,46 @@ struct ModelConfig {
   int64_t num_attention_heads = 0;
   int64_t num_key_value_heads = 0;
   int64_t head_dim = 0;
-  int64_t conv_kernel = 3;     // conv_L_cache; LFM2 only
-  bool conv_bias = false;      // LFM2 only: bias on conv, in_proj and out_proj
-  int64_t ssm_state_size = 0;  // hybrid only
+  int64_t conv_kernel = 3;         // conv_L_cache; LFM2 only
+  bool conv_bias = false;          // LFM2 only: bias on conv, in_proj and out_proj
+  int64_t ssm_state_size = 0;      // hybrid only
   bool parallel_residual = false;  // hybrid only
   double rope_theta = 10000.0;
   double norm_eps = 1e-5;
   bool tie_word_embeddings = true;
-  bool qk_norm = false;  // RMSNorm over head_dim on q and k before RoPE: LFM2
+  bool qk_norm = false;                 // RMSNorm over head_dim on q and k before RoPE: LFM2
   int64_t max_position_embeddings = 0;  // 0: no limit of its own (hybrid without one)
   std::optional<int32_t> bos_token_id, eos_token_id, pad_token_id;
   std::vector<int32_t> eos_token_ids;  // all of generation_config / config when a list is given
-  // One entry a layer: does it carry attention (instead of the conv for LFM2, beside the SSM for the hybrid)?
+  // One entry a layer: does it carry attention (instead of the conv for LFM2, beside the SSM for
+  // the hybrid)?
   std::vector<bool> attention_layers;
-  // LFM2 with block_auto_adjust_ff_dim, else absent: the width that the formula gives, and intermediate_size as config.json
-  // has it. Parsing takes the formula's; OpenModelFolder takes the other one when the weights have that (repackaged
-  // configs hold the adjusted width already), so intermediate_size == *configured_... records that it happened.
+  // LFM2 with block_auto_adjust_ff_dim, else absent: the width that the formula gives, and
+  // intermediate_size as config.json has it. Parsing takes the formula's; OpenModelFolder takes the
+  // other one when the weights have that (repackaged configs hold the adjusted width already), so
+  // intermediate_size == *configured_... records that it happened.
   std::optional<int64_t> formula_intermediate_size;
   std::optional<int64_t> configured_intermediate_size;
 
   int64_t num_layers() const { return static_cast<int64_t>(attention_layers.size()); }
-  std::vector<Layer> Layers() const;             // the explicit list of sub-blocks
-  std::string_view final_norm() const;           // "model.embedding_norm" or "model.norm"
-  std::string_view attention_out_proj() const;   // "out_proj" (LFM2) or "o_proj" (hybrid)
-  std::vector<TensorSpec> TensorSpecs() const;   // every tensor of the state dict; lm_head only when untied
-  int64_t ParameterCount() const;                // tied weights counted once
+  std::vector<Layer> Layers() const;            // the explicit list of sub-blocks
+  std::string_view final_norm() const;          // "model.embedding_norm" or "model.norm"
+  std::string_view attention_out_proj() const;  // "out_proj" (LFM2) or "o_proj" (hybrid)
+  std::vector<TensorSpec> TensorSpecs()
+      const;                       // every tensor of the state dict; lm_head only when untied
+  int64_t ParameterCount() const;  // tied weights counted once
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
-// Parses and checks: legacy keys accepted, contradictions refused, every size bounded (kDefaultLimits).
-// kConfigInvalid naming the key, its value and the rule.
+// Parses and checks: legacy keys accepted, contradictions refused, every size bounded
+// (kDefaultLimits). kConfigInvalid naming the key, its value and the rule.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text);
 
-// config.json text that ParseModelConfig reads back to an equal config (the effective width is written, so the two
-// optional widths come back absent), and that transformers loads for LFM2 (model_type "lfm2", architectures, layer_types,
-// rope_parameters). For the hybrid, model_type "lfm2_ssm_hybrid" with an explicit "layer_types" list ("ssm",
-// "attention_ssm") beside "attn_every" when one exists.
+// config.json text that ParseModelConfig reads back to an equal config (the effective width is
+// written, so the two optional widths come back absent), and that transformers loads for LFM2
+// (model_type "lfm2", architectures, layer_types, rope_parameters). For the hybrid, model_type
+// "lfm2_ssm_hybrid" with an explicit "layer_types" list ("ssm", "attention_ssm") beside
+// "attn_every" when one exists.
 std::string ModelConfigToJson(const ModelConfig& config);
 
 // attn_every compiled to the explicit list: layer i attends when k > 0 and (i + 1) % k == 0.

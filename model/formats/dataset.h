@@ -15,9 +15,10 @@ enum class DatasetFormat { kText, kJsonl };
 // ".jsonl" / ".ndjson" is JSONL, anything else text.
 DatasetFormat DatasetFormatOf(std::string_view file_name);
 
-// One pass over a file. Text: the whole file is one document, handed out in pieces that end at a line break where one is
-// near (`continues` tells that the next piece belongs to the same document). JSONL: each line an object with "text"; other
-// shapes are kDatasetInvalid{line, rule}. Invalid UTF-8 in JSONL is refused with its line; text may hold any bytes.
+// One pass over a file. Text: the whole file is one document, handed out in pieces that end at a
+// line break where one is near (`continues` tells that the next piece belongs to the same
+// document). JSONL: each line an object with "text"; other shapes are kDatasetInvalid{line, rule}.
+// Invalid UTF-8 in JSONL is refused with its line; text may hold any bytes.
 struct DocumentPiece {
   std::string text;
   bool continues = false;
@@ -25,7 +26,8 @@ struct DocumentPiece {
 
 class DatasetReader {
  public:
-  static absl::StatusOr<std::unique_ptr<DatasetReader>> Open(const std::filesystem::path& path, DatasetFormat format,
+  static absl::StatusOr<std::unique_ptr<DatasetReader>> Open(const std::filesystem::path& path,
+                                                             DatasetFormat format,
                                                              int64_t piece_bytes = 1 << 20);
   virtual ~DatasetReader() = default;
   // nullopt at the end.

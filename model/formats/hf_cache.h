@@ -17,8 +17,10 @@ struct HfSnapshot {
   std::string commit;
 };
 
-// "org/name" or "org/name@revision" (a ref or a commit). kModelNotFound naming the model, what to run to fetch it, and
-// kPathOutsideRoot when the name has other characters or a link in the snapshot leads outside the cache.
-absl::StatusOr<HfSnapshot> ResolveHfModel(const std::filesystem::path& cache_root, std::string_view name);
+// "org/name" or "org/name@revision" (a ref or a commit). kModelNotFound naming the model, what to
+// run to fetch it, and kPathOutsideRoot when the name has other characters or a link in the
+// snapshot leads outside the cache.
+absl::StatusOr<HfSnapshot> ResolveHfModel(const std::filesystem::path& cache_root,
+                                          std::string_view name);
 
 }  // namespace lfm2

@@ -1,10 +1,10 @@
-// JSON from outside, read with limits: bytes, depth, and duplicate keys refused (a parser differential otherwise).
+// JSON from outside, read with limits: bytes, depth, and duplicate keys refused (a parser
+// differential otherwise).
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-
-#include <nlohmann/json.hpp>
 
 #include "absl/status/statusor.h"
 #include "model/core/limits.h"

@@ -1,4 +1,5 @@
-// Opens whatever holds a model: a Hugging Face folder, or one weights file (.safetensors, .npz, .pt/.pth/.bin, .gguf).
+// Opens whatever holds a model: a Hugging Face folder, or one weights file (.safetensors, .npz,
+// .pt/.pth/.bin, .gguf).
 #pragma once
 
 #include <filesystem>
@@ -14,18 +15,19 @@ namespace lfm2 {
 struct ModelFolder {
   std::optional<ModelConfig> config;  // a bare weights file has none, except GGUF, which carries it
   TensorArchive weights;
-  std::filesystem::path tokenizer_dir;  // folder that holds tokenizer files; empty when there are none
-  std::string format;                   // "safetensors", "npz", "pt", "gguf"
+  std::filesystem::path
+      tokenizer_dir;   // folder that holds tokenizer files; empty when there are none
+  std::string format;  // "safetensors", "npz", "pt", "gguf"
 };
 
-// Folder: config.json, generation_config.json (eos list), model.safetensors or its index, else *.npz, else *.pt.
-// kFileNotFound, kModelFileInvalid, kConfigInvalid.
+// Folder: config.json, generation_config.json (eos list), model.safetensors or its index, else
+// *.npz, else *.pt. kFileNotFound, kModelFileInvalid, kConfigInvalid.
 absl::StatusOr<ModelFolder> OpenModelFolder(const std::filesystem::path& path);
 // The config alone (cheap): for plans and listings.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& directory);
 
-// Every tensor of the config's list is present with its shape and nothing else is: kWeightsMismatch naming the first 20
-// tensors with both shapes.
+// Every tensor of the config's list is present with its shape and nothing else is: kWeightsMismatch
+// naming the first 20 tensors with both shapes.
 absl::Status CheckWeights(const ModelConfig& config, const TensorArchive& weights);
 
 }  // namespace lfm2

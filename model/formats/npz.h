@@ -1,6 +1,6 @@
-// NPZ: a zip of .npy arrays. Read through libarchive with limits; object arrays and Fortran order with ndim > 1 handled
-// (Fortran: refused by rule). bfloat16 is not a numpy type: the writer takes F64/F32/F16/I64/I32/U8/... only, the caller
-// widens bf16 to F32 first.
+// NPZ: a zip of .npy arrays. Read through libarchive with limits; object arrays and Fortran order
+// with ndim > 1 handled (Fortran: refused by rule). bfloat16 is not a numpy type: the writer takes
+// F64/F32/F16/I64/I32/U8/... only, the caller widens bf16 to F32 first.
 #pragma once
 
 #include <filesystem>
@@ -11,11 +11,14 @@
 
 namespace lfm2 {
 
-// Members "<name>.npy" become tensors "<name>". Stored members are read in place when possible. kModelFileInvalid.
+// Members "<name>.npy" become tensors "<name>". Stored members are read in place when possible.
+// kModelFileInvalid.
 absl::StatusOr<TensorArchive> ReadNpz(const std::filesystem::path& path);
-absl::StatusOr<TensorArchive> ParseNpz(std::string_view file_name, std::span<const std::byte> bytes);
+absl::StatusOr<TensorArchive> ParseNpz(std::string_view file_name,
+                                       std::span<const std::byte> bytes);
 
-// Stored (not compressed) zip with zip64 where needed; numpy.load reads it. One tensor in memory at a time; fsynced.
+// Stored (not compressed) zip with zip64 where needed; numpy.load reads it. One tensor in memory at
+// a time; fsynced.
 absl::Status WriteNpz(const std::filesystem::path& path, std::span<const TensorView> tensors);
 
 }  // namespace lfm2

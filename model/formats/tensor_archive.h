@@ -1,7 +1,9 @@
-// Named tensors in memory that somebody else owns: what every weights reader returns and every writer takes.
+// Named tensors in memory that somebody else owns: what every weights reader returns and every
+// writer takes.
 //
-// Thread rule: const after construction. Ownership: `owners` keeps the mapped files (or buffers) alive that `data` points
-// into, so a TensorView is valid as long as its archive, or a copy of it, lives.
+// Thread rule: const after construction. Ownership: `owners` keeps the mapped files (or buffers)
+// alive that `data` points into, so a TensorView is valid as long as its archive, or a copy of it,
+// lives.
 #pragma once
 
 #include <cstddef>
@@ -18,20 +20,21 @@ namespace lfm2 {
 
 enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool };
 
-int64_t SizeOf(DType dtype);            // bytes of one element
+int64_t SizeOf(DType dtype);               // bytes of one element
 const char* SafetensorsName(DType dtype);  // "F32", "BF16", …
 absl::StatusOr<DType> DTypeBySafetensorsName(std::string_view name);
 
 struct TensorView {
   std::string name;
   DType dtype = DType::kF32;
-  std::vector<int64_t> shape;      // row-major; empty for a scalar
-  const std::byte* data = nullptr; // little-endian; not necessarily aligned to the element
-  int64_t bytes = 0;               // product(shape) * SizeOf(dtype), checked by every reader
+  std::vector<int64_t> shape;       // row-major; empty for a scalar
+  const std::byte* data = nullptr;  // little-endian; not necessarily aligned to the element
+  int64_t bytes = 0;                // product(shape) * SizeOf(dtype), checked by every reader
 };
 
 std::string ShapeToString(const std::vector<int64_t>& shape);  // "[2, 3]"
-// Elements of a shape; an error when a dimension is negative or the product does not fit in 63 bits.
+// Elements of a shape; an error when a dimension is negative or the product does not fit in 63
+// bits.
 absl::StatusOr<int64_t> ElementsOf(const std::vector<int64_t>& shape);
 
 struct TensorArchive {

@@ -1,4 +1,5 @@
-// A bounded queue between threads: TryPush refuses when full or closed, Pop waits. Thread rule: any thread.
+// A bounded queue between threads: TryPush refuses when full or closed, Pop waits. Thread rule: any
+// thread.
 #pragma once
 
 #include <chrono>
@@ -27,12 +28,14 @@ class BoundedQueue {
     return true;
   }
 
-  // Waits until there is an item, the queue is closed and empty, or the time has passed: then nullopt.
+  // Waits until there is an item, the queue is closed and empty, or the time has passed: then
+  // nullopt.
   std::optional<T> Pop(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     while (items_.empty() && !closed_) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          deadline - std::chrono::steady_clock::now());
       if (left.count() <= 0 || !ready_.WaitFor(mutex_, left)) break;
     }
     if (items_.empty()) return std::nullopt;

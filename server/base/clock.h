@@ -12,8 +12,8 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual SteadyTime Now() const = 0;       // for deadlines, leases, durations
-  virtual int64_t UnixMillis() const = 0;   // for showing only
+  virtual SteadyTime Now() const = 0;      // for deadlines, leases, durations
+  virtual int64_t UnixMillis() const = 0;  // for showing only
   static Clock& Real();
 };
 

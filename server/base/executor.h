@@ -1,5 +1,5 @@
-// A few threads for work that is too slow for a gRPC reaction and needs no device: loading, tokenizing, hashing, files.
-// Thread rule: any thread. Bounded: Run refuses with kQueueFull.
+// A few threads for work that is too slow for a gRPC reaction and needs no device: loading,
+// tokenizing, hashing, files. Thread rule: any thread. Bounded: Run refuses with kQueueFull.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// std::mutex with clang's thread-safety annotations. Ours, because ThreadSanitizer reports packaged absl::Mutex falsely and
-// plain std::mutex carries no annotations under libstdc++.
+// std::mutex with clang's thread-safety annotations. Ours, because ThreadSanitizer reports packaged
+// absl::Mutex falsely and plain std::mutex carries no annotations under libstdc++.
 #pragma once
 
 #include <chrono>
@@ -52,7 +52,8 @@ class CondVar {
     lock.release();
   }
   // False when the time passed first.
-  bool WaitFor(Mutex& mutex, std::chrono::milliseconds timeout) LFM2_REQUIRES(mutex) LFM2_NO_ANALYSIS {
+  bool WaitFor(Mutex& mutex, std::chrono::milliseconds timeout)
+      LFM2_REQUIRES(mutex) LFM2_NO_ANALYSIS {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     const bool notified = condition_.wait_for(lock, timeout) == std::cv_status::no_timeout;
     lock.release();

@@ -1,4 +1,5 @@
-// Tells systemd what the daemon does: one datagram to $NOTIFY_SOCKET; nothing without it. Thread rule: any thread.
+// Tells systemd what the daemon does: one datagram to $NOTIFY_SOCKET; nothing without it. Thread
+// rule: any thread.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,5 @@
-// A job as plain data: what was asked, where it stands, what happened. No protobuf, no LibTorch; codec.{h,cc} makes bytes.
+// A job as plain data: what was asked, where it stands, what happened. No protobuf, no LibTorch;
+// codec.{h,cc} makes bytes.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ struct NamedFile {
   std::string dataset;  // "sha256:<hex>"
 };
 
-// Where weights or a tokenizer come from, resolved when the job was accepted: versions never change afterwards.
+// Where weights or a tokenizer come from, resolved when the job was accepted: versions never change
+// afterwards.
 struct SourceSpec {
   enum class Kind { kNone, kFolder, kFiles, kBytes };
   Kind kind = Kind::kNone;
@@ -42,7 +44,7 @@ struct JobSpec {
   SourceSpec tokenizer;
   ModelShape shape;
   bool partial = false;
-  uint64_t seed = 0;       // of fresh tensors
+  uint64_t seed = 0;  // of fresh tensors
   TrainSpec train;
   std::vector<NamedFile> datasets;
   ExportFormat export_format = ExportFormat::kNpz;
@@ -52,8 +54,8 @@ struct JobSpec {
 struct StateChange {
   JobState state = JobState::kQueued;
   int64_t attempt = 1;
-  absl::Status status;         // why, when FAILED or QUARANTINED, or why it was queued again
-  std::string result_version;  // when SUCCEEDED
+  absl::Status status;              // why, when FAILED or QUARANTINED, or why it was queued again
+  std::string result_version;       // when SUCCEEDED
   std::vector<ExportedFile> files;  // of an export, when SUCCEEDED
 };
 
@@ -66,7 +68,8 @@ struct Note {
   std::string text;
 };
 
-using JobEventBody = std::variant<StateChange, StepMetrics, EvalMetrics, CheckpointInfo, Note, Progress, ConversionReport>;
+using JobEventBody = std::variant<StateChange, StepMetrics, EvalMetrics, CheckpointInfo, Note,
+                                  Progress, ConversionReport>;
 
 struct JobEvent {
   int64_t seq = 0;  // from 1, without a gap, across restarts

@@ -1,8 +1,10 @@
-// The durable job queue: accepted means stored. Jobs live in SQLite (this process only, one connection, EXCLUSIVE); each
-// job's numbered events in an append-only file in its folder, data_dir/jobs/<id>/events.log. A supervisor thread runs each
-// job in its own lfm2-worker process, watches its heartbeat, and queues it again from its last checkpoint when it dies.
+// The durable job queue: accepted means stored. Jobs live in SQLite (this process only, one
+// connection, EXCLUSIVE); each job's numbered events in an append-only file in its folder,
+// data_dir/jobs/<id>/events.log. A supervisor thread runs each job in its own lfm2-worker process,
+// watches its heartbeat, and queues it again from its last checkpoint when it dies.
 //
-// Thread rule: any thread. Listeners are called without a lock held, from the supervisor's thread or the caller's.
+// Thread rule: any thread. Listeners are called without a lock held, from the supervisor's thread
+// or the caller's.
 #pragma once
 
 #include <chrono>
@@ -42,36 +44,47 @@ struct JobPage {
 
 class JobQueue {
  public:
-  // Recovers: RUNNING jobs are queued again (their workers died with the daemon), torn event tails are cut, what an
-  // interrupted job left aside is removed. kJobStoreCorrupt when the database cannot be read: it is never made anew.
-  static absl::StatusOr<std::unique_ptr<JobQueue>> Open(JobQueueOptions options, const Limits& limits, ModelStore& models,
+  // Recovers: RUNNING jobs are queued again (their workers died with the daemon), torn event tails
+  // are cut, what an interrupted job left aside is removed. kJobStoreCorrupt when the database
+  // cannot be read: it is never made anew.
+  static absl::StatusOr<std::unique_ptr<JobQueue>> Open(JobQueueOptions options,
+                                                        const Limits& limits, ModelStore& models,
                                                         DatasetStore& datasets, Clock& clock);
   virtual ~JobQueue() = default;  // Shutdown()
 
-  // Durable when it returns. The same (principal, request_id) with the same spec returns the same job; with another spec
-  // kRequestIdReused. An empty request_id is none. kQueueFull, kDiskFull, kStorageIoError, kDraining.
-  virtual absl::StatusOr<Job> Submit(const std::string& principal, const std::string& request_id, const JobSpec& spec) = 0;
+  // Durable when it returns. The same (principal, request_id) with the same spec returns the same
+  // job; with another spec kRequestIdReused. An empty request_id is none. kQueueFull, kDiskFull,
+  // kStorageIoError, kDraining.
+  virtual absl::StatusOr<Job> Submit(const std::string& principal, const std::string& request_id,
+                                     const JobSpec& spec) = 0;
   virtual absl::StatusOr<Job> Get(const std::string& id) = 0;  // kJobNotFound
-  virtual absl::StatusOr<JobPage> List(std::optional<JobState> state, int page_size, const std::string& page_token) = 0;
-  // kWrongState when the job has ended. Queued: CANCELLED at once. Running: at its next step, with a checkpoint.
+  virtual absl::StatusOr<JobPage> List(std::optional<JobState> state, int page_size,
+                                       const std::string& page_token) = 0;
+  // kWrongState when the job has ended. Queued: CANCELLED at once. Running: at its next step, with
+  // a checkpoint.
   virtual absl::StatusOr<Job> Cancel(const std::string& id) = 0;
 
   // Up to `max` events from a number on; fewer, or none, when there are not so many yet.
-  virtual absl::StatusOr<std::vector<JobEvent>> ReadEvents(const std::string& id, int64_t from_seq, int max) = 0;
-  // Calls `on_change` after each new event of the job, until the handle is destroyed. Read again then. The handle's
-  // destructor waits for a call that is running (unless it is made from inside it): hold no lock then that `on_change` takes.
+  virtual absl::StatusOr<std::vector<JobEvent>> ReadEvents(const std::string& id, int64_t from_seq,
+                                                           int max) = 0;
+  // Calls `on_change` after each new event of the job, until the handle is destroyed. Read again
+  // then. The handle's destructor waits for a call that is running (unless it is made from inside
+  // it): hold no lock then that `on_change` takes.
   class Subscription {
    public:
     virtual ~Subscription() = default;
   };
-  virtual std::unique_ptr<Subscription> Subscribe(const std::string& id, std::function<void()> on_change) = 0;
+  virtual std::unique_ptr<Subscription> Subscribe(const std::string& id,
+                                                  std::function<void()> on_change) = 0;
 
-  // The files of a finished export. They stay until each ExportDirectory has had its ReleaseExport, or until the next start
-  // of the daemon. kWrongState when it is no finished export, kFileNotFound when its files are gone.
+  // The files of a finished export. They stay until each ExportDirectory has had its ReleaseExport,
+  // or until the next start of the daemon. kWrongState when it is no finished export, kFileNotFound
+  // when its files are gone.
   virtual absl::StatusOr<std::filesystem::path> ExportDirectory(const std::string& id) = 0;
   virtual void ReleaseExport(const std::string& id) = 0;
 
-  // Refuses new jobs, asks workers to stop at a checkpoint, waits, kills the rest; their jobs are queued for the next start.
+  // Refuses new jobs, asks workers to stop at a checkpoint, waits, kills the rest; their jobs are
+  // queued for the next start.
   virtual void Shutdown(std::chrono::milliseconds timeout) = 0;
 };
 

@@ -32,7 +32,8 @@ TEST(RmsNorm, RoundsOnceForBfloat16BecauseItsStatisticsAreFloat32) {
   const at::Tensor exact = x.to(at::kDouble);
   const at::Tensor expected = exact * at::rsqrt((exact * exact).mean(-1, true) + 1e-5);
   const at::Tensor error = ((y.to(at::kDouble) - expected) / expected).abs();
-  EXPECT_LT(error.max().item<double>(), 0x1.02p-8) << "half a unit in the last of 8 significant bits";
+  EXPECT_LT(error.max().item<double>(), 0x1.02p-8)
+      << "half a unit in the last of 8 significant bits";
 }
 
 TEST(RmsNorm, CastsBackBeforeTheWeight) {
