@@ -68,13 +68,12 @@ absl::Status FromProto(const pb::SourceSpec& source, SourceSpec& out) {
 }
 
 // One list of the optional fields for both directions.
-#define LFM2_SHAPE_FIELDS(X)                                                          \
-  X(vocab_size)                                                                       \
-  X(hidden_size)                                                                      \
-  X(num_layers)                                                                       \
-  X(num_heads)                                                                        \
-  X(num_kv_heads) X(intermediate_size) X(ssm_state_size) X(attn_every) X(conv_kernel) \
-      X(parallel_residual) X(tie_word_embeddings) X(rope_theta) X(norm_eps)
+// clang-format off
+#define LFM2_SHAPE_FIELDS(X)                                                                    \
+  X(vocab_size) X(hidden_size) X(num_layers) X(num_heads) X(num_kv_heads) X(intermediate_size) \
+  X(ssm_state_size) X(attn_every) X(conv_kernel) X(parallel_residual) X(tie_word_embeddings)   \
+  X(rope_theta) X(norm_eps)
+// clang-format on
 
 void ToProto(const ModelShape& shape, pb::ModelShape* out) {
   if (shape.architecture) out->set_architecture(static_cast<int32_t>(*shape.architecture));
@@ -97,14 +96,13 @@ absl::Status FromProto(const pb::ModelShape& shape, ModelShape& out) {
   return absl::OkStatus();
 }
 
-#define LFM2_TRAIN_FIELDS(X)                                                                      \
-  X(steps)                                                                                        \
-  X(batch_size)                                                                                   \
-  X(seq_len)                                                                                      \
-  X(grad_accumulation)                                                                            \
-  X(lr) X(min_lr_ratio) X(warmup_steps) X(wsd_decay_ratio) X(weight_decay) X(beta1) X(beta2)      \
-      X(epsilon) X(clip_norm) X(eval_ratio) X(eval_every) X(checkpoint_every) X(keep_checkpoints) \
-          X(seed) X(device) X(threads)
+// clang-format off
+#define LFM2_TRAIN_FIELDS(X)                                                                  \
+  X(steps) X(batch_size) X(seq_len) X(grad_accumulation) X(lr) X(min_lr_ratio)                \
+  X(warmup_steps) X(wsd_decay_ratio) X(weight_decay) X(beta1) X(beta2) X(epsilon)             \
+  X(clip_norm) X(eval_ratio) X(eval_every) X(checkpoint_every) X(keep_checkpoints) X(seed)    \
+  X(device) X(threads)
+// clang-format on
 
 void ToProto(const TrainSpec& spec, pb::TrainSpec* out) {
   out->set_schedule(static_cast<int32_t>(spec.schedule));
