@@ -228,7 +228,10 @@ bool Engine::Loop::StartIfNew(size_t index) {
 
 void Engine::Loop::Deliver(size_t index, int64_t tokens, StepOutput output) {
   Sequence& sequence = *sequences_[index];
-  if (!output.status.ok()) return End(index, std::move(output.status));
+  if (!output.status.ok()) {
+    sequence.DropState();
+    return End(index, std::move(output.status));
+  }
   if (tokens < sequence.pending()) return sequence.Advance(tokens);
   if (!output.sample.has_value()) {
     return End(index, Error(Reason::kInternal, "the model sampled no token for this request"));

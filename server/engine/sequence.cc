@@ -53,7 +53,15 @@ absl::Status Sequence::Check(SteadyTime now) const {
 }
 
 absl::Status Sequence::Start(SteadyTime now) {
-  LFM2_ASSIGN_OR_RETURN(state_, request_.model->runner->NewState());
+  LFM2_ASSIGN_OR_RETURN(NewState fresh, request_.model->runner->Start(
+                                            {tokens_, request_.tenant, request_.use_prefix_cache}));
+  const int64_t resume_at = fresh.reuse.resume_at();
+  if (fresh.state == nullptr || resume_at < 0 || resume_at >= prompt_tokens_) {
+    return Error(Reason::kInternal, "the model's state for this request cannot be gone on from");
+  }
+  state_ = std::move(fresh.state);
+  reuse_ = fresh.reuse;
+  processed_ = resume_at;
   started_at_ = now;
   tokens_.reserve(static_cast<size_t>(prompt_tokens_ + request_.max_new_tokens));
   return absl::OkStatus();
@@ -102,7 +110,15 @@ bool Sequence::EndsById(int32_t id) {
   return finished();
 }
 
+void Sequence::GiveStateBack() {
+  if (state_ == nullptr) return;
+  if (!request_.use_prefix_cache) return state_.reset();
+  const std::span<const int32_t> seen(tokens_.data(), static_cast<size_t>(processed_));
+  request_.model->runner->Retire(std::move(state_), seen, request_.tenant);
+}
+
 GenerateEnd Sequence::End(absl::Status status, SteadyTime now) {
+  GiveStateBack();
   GenerateEnd end;
   end.text = stops_.Push(decoder_.Flush());
   end.text += stops_.Flush();
@@ -113,6 +129,7 @@ GenerateEnd Sequence::End(absl::Status status, SteadyTime now) {
   end.stop = stops_.match();
   end.prompt_tokens = prompt_tokens_;
   end.completion_tokens = completion_tokens_;
+  end.reuse = reuse_;
   const SteadyTime started = started_at_.value_or(now);
   end.queue_ms = Milliseconds(arrived_, started);
   end.prefill_ms = Milliseconds(started, first_token_at_.value_or(now));

@@ -25,9 +25,6 @@
 namespace lfm2 {
 namespace {
 
-// Positions whose logits are in memory at once while a text is scored.
-constexpr int64_t kScoreChunk = 256;
-
 absl::Status OutOfMemoryError(at::Device device) {
   return device.is_cuda() ? Error(Reason::kGpuOutOfMemory, "the GPU has no memory for this request")
                           : Error(Reason::kOutOfMemory, "there is no memory for this request");
@@ -84,9 +81,10 @@ class TorchRunner : public ModelRunner {
  public:
   explicit TorchRunner(Decoder decoder) : decoder_(std::move(decoder)) {}
 
-  absl::StatusOr<std::unique_ptr<RunnerState>> NewState() override;
+  absl::StatusOr<NewState> Start(const StateRequest& request) override;
   std::vector<StepOutput> Step(std::span<const StepItem> items) override;
-  absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens) override;
+  absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
+                                                std::span<const int32_t> tokens) override;
   absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
 
  private:
@@ -95,21 +93,21 @@ class TorchRunner : public ModelRunner {
   at::Tensor ToDevice(const std::vector<int64_t>& values) const;
   void RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
                 std::vector<StepOutput>& outputs) const;
-  absl::Status ScoreAll(std::span<const int32_t> tokens, std::vector<float>& scores) const;
-  absl::Status ScoreChunk(std::span<const int32_t> tokens, int64_t begin, SequenceState& state,
-                          std::vector<float>& scores) const;
+  absl::Status ScoreInto(std::span<const int32_t> tokens, SequenceState& state,
+                         std::vector<float>& scores) const;
 
   const Decoder decoder_;
 };
 
-absl::StatusOr<std::unique_ptr<RunnerState>> TorchRunner::NewState() {
-  std::unique_ptr<RunnerState> state;
+absl::StatusOr<NewState> TorchRunner::Start(const StateRequest& request) {
+  NewState fresh;
+  fresh.reuse.miss = request.use_cache ? PrefixMiss::kUnsupported : PrefixMiss::kDisabled;
   LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
     const c10::InferenceMode inference;
-    state = std::make_unique<TorchState>(decoder_.NewState());
+    fresh.state = std::make_unique<TorchState>(decoder_.NewState());
     return absl::OkStatus();
   }));
-  return state;
+  return fresh;
 }
 
 absl::Status TorchRunner::CheckTokens(std::span<const int32_t> tokens) const {
@@ -127,7 +125,7 @@ at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
   return torch::tensor(values, at::kLong).to(device());
 }
 
-// When the pass throws, the states of all its sequences are half advanced, so all of them fail.
+// When the pass throws, the states of all its sequences are half advanced: kBatch for all of them.
 // What one request alone can cause is found before (token ids) or after it (logits).
 std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
   std::vector<StepOutput> outputs(items.size());
@@ -143,7 +141,7 @@ std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
     return absl::OkStatus();
   });
   if (!status.ok()) {
-    for (const size_t i : batch) outputs[i] = {status, std::nullopt};
+    for (const size_t i : batch) outputs[i] = {status, std::nullopt, FaultScope::kBatch};
   }
   return outputs;
 }
@@ -185,29 +183,21 @@ void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<si
   });
 }
 
-absl::StatusOr<std::vector<float>> TorchRunner::Score(std::span<const int32_t> tokens) {
+absl::StatusOr<std::vector<float>> TorchRunner::ScoreChunk(RunnerState& state,
+                                                           std::span<const int32_t> tokens) {
   std::vector<float> scores;
   LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
-  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] { return ScoreAll(tokens, scores); }));
+  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
+    return ScoreInto(tokens, *static_cast<TorchState&>(state).sequence, scores);
+  }));
   return scores;
 }
 
-absl::Status TorchRunner::ScoreAll(std::span<const int32_t> tokens,
-                                   std::vector<float>& scores) const {
+absl::Status TorchRunner::ScoreInto(std::span<const int32_t> tokens, SequenceState& state,
+                                    std::vector<float>& scores) const {
   const c10::InferenceMode inference;
-  const std::unique_ptr<SequenceState> state = decoder_.NewState();
-  const auto predictions = static_cast<int64_t>(tokens.size()) - 1;
-  for (int64_t begin = 0; begin < predictions; begin += kScoreChunk) {
-    LFM2_RETURN_IF_ERROR(ScoreChunk(tokens, begin, *state, scores));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TorchRunner::ScoreChunk(std::span<const int32_t> tokens, int64_t begin,
-                                     SequenceState& state, std::vector<float>& scores) const {
-  const auto end = std::min(begin + kScoreChunk, static_cast<int64_t>(tokens.size()) - 1);
-  const std::vector<int64_t> inputs(tokens.begin() + begin, tokens.begin() + end);
-  const std::vector<int64_t> targets(tokens.begin() + begin + 1, tokens.begin() + end + 1);
+  const std::vector<int64_t> inputs(tokens.begin(), tokens.end() - 1);
+  const std::vector<int64_t> targets(tokens.begin() + 1, tokens.end());
   const at::Tensor hidden =
       decoder_.Hidden({ToDevice(inputs), {{0, static_cast<int64_t>(inputs.size()), &state}}});
   const at::Tensor logits = decoder_.Logits(hidden).to(at::kFloat);

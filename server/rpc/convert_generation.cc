@@ -194,6 +194,41 @@ v1::FinishReason ToProto(FinishReason reason) {
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
+v1::PrefixMiss ToProto(PrefixMiss miss) {
+  switch (miss) {
+    case PrefixMiss::kNone:
+      return v1::PREFIX_MISS_NONE;
+    case PrefixMiss::kDisabled:
+      return v1::PREFIX_MISS_DISABLED;
+    case PrefixMiss::kEmpty:
+      return v1::PREFIX_MISS_EMPTY;
+    case PrefixMiss::kNoCommonPrefix:
+      return v1::PREFIX_MISS_NO_COMMON_PREFIX;
+    case PrefixMiss::kTooShort:
+      return v1::PREFIX_MISS_TOO_SHORT;
+    case PrefixMiss::kEvicted:
+      return v1::PREFIX_MISS_EVICTED;
+    case PrefixMiss::kUnsupported:
+      return v1::PREFIX_MISS_UNSUPPORTED;
+  }
+  return v1::PREFIX_MISS_UNSPECIFIED;
+}
+
+Priority PriorityOf(v1::Priority priority, RequestCheck& check) {
+  switch (priority) {
+    case v1::PRIORITY_LOW:
+      return Priority::kLow;
+    case v1::PRIORITY_HIGH:
+      return Priority::kHigh;
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      return Priority::kNormal;
+    default:
+      check.Range("priority", priority, v1::PRIORITY_UNSPECIFIED, v1::PRIORITY_HIGH);
+      return Priority::kNormal;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
@@ -213,6 +248,8 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
   ask.stop.assign(request.stop().begin(), request.stop().end());
   ask.stop_ids.assign(request.stop_ids().begin(), request.stop_ids().end());
   ask.ignore_eos = request.ignore_eos();
+  ask.priority = PriorityOf(request.priority(), check);
+  if (request.has_use_prefix_cache()) ask.use_prefix_cache = request.use_prefix_cache();
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   return ask;
 }
@@ -233,6 +270,8 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   out.stop = std::move(ask.stop);
   out.stop_ids = std::move(ask.stop_ids);
   out.ignore_eos = ask.ignore_eos;
+  out.priority = ask.priority;
+  out.use_prefix_cache = ask.use_prefix_cache;
   return out;
 }
 
@@ -335,8 +374,12 @@ v1::GenerateResponse EndMessage(const GenerateEnd& end) {
   v1::GenerateResponse out;
   v1::GenerateEnd& message = *out.mutable_end();
   message.set_finish_reason(ToProto(end.finish_reason));
-  message.mutable_usage()->set_prompt_tokens(end.prompt_tokens);
-  message.mutable_usage()->set_completion_tokens(end.completion_tokens);
+  v1::Usage& usage = *message.mutable_usage();
+  usage.set_prompt_tokens(end.prompt_tokens);
+  usage.set_completion_tokens(end.completion_tokens);
+  usage.set_cached_tokens(end.reuse.cached_tokens);
+  usage.set_replayed_tokens(end.reuse.replayed_tokens);
+  usage.set_prefix_miss(ToProto(end.reuse.miss));
   v1::Timings& timings = *message.mutable_timings();
   timings.set_queue_ms(end.queue_ms);
   timings.set_prefill_ms(end.prefill_ms);

@@ -27,6 +27,7 @@ absl::StatusOr<GenerateRequest> GenerateCall::Prepare(const v1::GenerateRequest&
   LFM2_ASSIGN_OR_RETURN(GenerateRequest bound,
                         BindGenerate(std::move(ask), std::move(model), services.default_context));
   bound.request_id = call().request_id();
+  bound.tenant = std::string(call().tenant());
   bound.deadline = deadline;
   return bound;
 }

@@ -127,6 +127,10 @@ void RpcCall::Close() {
   core_->calls.Leave();
 }
 
+std::string_view RpcCall::tenant() const {
+  return core_->auth.uses_tokens() ? std::string_view(principal_.name) : std::string_view();
+}
+
 SteadyTime RpcCall::ClientDeadline() const {
   const gpr_timespec raw = context_->raw_deadline();
   if (gpr_time_cmp(raw, gpr_inf_future(raw.clock_type)) == 0) return SteadyTime::max();

@@ -55,6 +55,8 @@ class RpcCall {
   const ServiceContext& services() const { return core_->context; }
   const std::string& request_id() const { return request_id_; }
   const std::string& principal() const { return principal_.name; }
+  // Whose caches and whose share of the queue this call uses: the token's name, "" without tokens.
+  std::string_view tenant() const;
   bool cancelled_by_client() const { return context_->IsCancelled(); }
 
   std::atomic<int64_t> prompt_tokens{-1}, completion_tokens{-1};  // for the log; -1: does not apply

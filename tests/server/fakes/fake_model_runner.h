@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,7 @@ namespace lfm2 {
 struct FakeModelCounters {
   std::atomic<int64_t> live_states{0};
   std::atomic<int64_t> states_made{0};
+  std::atomic<int64_t> states_retired{0};
   std::atomic<int64_t> steps{0};
   std::atomic<int64_t> tokens{0};            // that went through the model
   std::atomic<int64_t> most_step_tokens{0};  // of one step
@@ -33,6 +35,8 @@ struct FakeModelScript {
   std::function<int32_t(std::span<const int32_t> history, const StepItem& item)> next;
   std::function<absl::Status(const StepItem& item)> fail_item;  // this item's own failure
   std::function<absl::Status()> fail_new_state;
+  std::function<PrefixReuse(const StateRequest& request)> reuse;  // empty: nothing is kept
+  std::function<void(std::span<const int32_t> tokens, std::string_view tenant)> on_retire;
   std::function<void(std::span<const StepItem> items)> before_step;  // to wait, or to look
 };
 
@@ -67,11 +71,26 @@ class FakeModelRunner : public ModelRunner {
     if (!script_.next) script_.next = NextPrintable;
   }
 
-  absl::StatusOr<std::unique_ptr<RunnerState>> NewState() override {
+  absl::StatusOr<NewState> Start(const StateRequest& request) override {
     if (script_.fail_new_state) {
       if (absl::Status status = script_.fail_new_state(); !status.ok()) return status;
     }
-    return std::unique_ptr<RunnerState>(std::make_unique<FakeRunnerState>(counters_));
+    auto state = std::make_unique<FakeRunnerState>(counters_);
+    NewState fresh;
+    if (!request.use_cache) fresh.reuse.miss = PrefixMiss::kDisabled;
+    if (request.use_cache && script_.reuse) fresh.reuse = script_.reuse(request);
+    const auto seen = request.prompt.first(static_cast<size_t>(fresh.reuse.resume_at()));
+    state->seen.assign(seen.begin(), seen.end());
+    fresh.state = std::move(state);
+    return fresh;
+  }
+
+  void Retire(std::unique_ptr<RunnerState> state, std::span<const int32_t> tokens,
+              std::string_view tenant) override {
+    const auto& seen = static_cast<FakeRunnerState&>(*state).seen;
+    if (!std::equal(seen.begin(), seen.end(), tokens.begin(), tokens.end())) return;
+    ++counters_->states_retired;
+    if (script_.on_retire) script_.on_retire(tokens, tenant);
   }
 
   std::vector<StepOutput> Step(std::span<const StepItem> items) override {
@@ -90,7 +109,10 @@ class FakeModelRunner : public ModelRunner {
   }
 
   // -1 for each prediction of an even token, -2 of an odd one.
-  absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens) override {
+  absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
+                                                std::span<const int32_t> tokens) override {
+    auto& seen = static_cast<FakeRunnerState&>(state).seen;
+    seen.insert(seen.end(), tokens.begin(), tokens.end() - 1);
     std::vector<float> scores;
     for (size_t i = 1; i < tokens.size(); ++i) scores.push_back(tokens[i] % 2 == 0 ? -1.0F : -2.0F);
     return scores;

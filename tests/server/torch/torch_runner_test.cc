@@ -55,6 +55,11 @@ std::vector<float> Floats(const TensorView& view) {
   return values;
 }
 
+std::unique_ptr<RunnerState> NewStateOf(LoadedModel& model) {
+  const std::vector<int32_t> prompt = {1};
+  return std::move(model.runner->Start({prompt, {}, true}).value().state);
+}
+
 std::vector<int32_t> Prefix(const std::vector<int32_t>& tokens, size_t size) {
   return {tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(size)};
 }
@@ -200,7 +205,7 @@ TEST(TorchRunner, ServesEveryHybridWithBytesWhereTheFolderHasNoTokenizer) {
 
 TEST(TorchRunner, FailsOnlyTheItemWhoseTokenIsOutOfRange) {
   const auto model = Golden("lfm2-tiny");
-  const auto good = model->runner->NewState().value(), bad = model->runner->NewState().value();
+  const auto good = NewStateOf(*model), bad = NewStateOf(*model);
   const SamplingParams sampling;
   const std::vector<int32_t> fine = {1, 2}, high = {1, 512}, negative = {-1};
   for (const auto& wrong : {high, negative}) {
@@ -217,7 +222,7 @@ TEST(TorchRunner, FailsOnlyTheItemWhoseTokenIsOutOfRange) {
 
 TEST(TorchRunner, TurnsWhatLibTorchThrowsIntoAStatus) {
   const auto model = Golden("lfm2-tiny");
-  const auto state = model->runner->NewState().value();
+  const auto state = NewStateOf(*model);
   const SamplingParams sampling;
   const std::vector<int32_t> tokens = {1, 2};
   const StepItem item = {state.get(), tokens, true, &sampling, tokens, 0};
@@ -231,7 +236,7 @@ TEST(TorchRunner, TurnsWhatLibTorchThrowsIntoAStatus) {
 
 TEST(TorchRunner, SamplesNothingForAChunkThatIsNotTheLast) {
   const auto model = Golden("lfm2-tiny");
-  const auto state = model->runner->NewState().value();
+  const auto state = NewStateOf(*model);
   const SamplingParams sampling;
   const std::vector<int32_t> tokens = {1, 2, 3};
   const auto outputs = model->runner->Step(
