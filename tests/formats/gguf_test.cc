@@ -75,11 +75,26 @@ TEST(Gguf, ReadsEveryKindOfValue) {
   EXPECT_EQ(file->weights.Find("w")->shape, (std::vector<int64_t>{2, 3}));
 }
 
-TEST(Gguf, RefusesQuantisedTensorsByName) {
-  const absl::Status status = StatusOf(File({}, {Info("w", {32}, 8, 0)}, 34));
+TEST(Gguf, ReadsBlockTypesWhereTheyLie) {
+  const std::string text = File(
+      {}, {Info("a", {64, 3}, 8, 0), Info("b", {32}, 2, 416), Info("c", {32, 2}, 3, 448)}, 488);
+  const auto file = ParseGguf("f.gguf", Bytes(text));
+  ASSERT_TRUE(file.ok()) << file.status();
+  const TensorView& a = *file->weights.Find("a");
+  EXPECT_EQ(a.dtype, DType::kQ8_0);
+  EXPECT_EQ(a.shape, (std::vector<int64_t>{3, 64}));
+  EXPECT_EQ(a.bytes, 3 * 2 * 34);
+  EXPECT_EQ(file->weights.Find("b")->dtype, DType::kQ4_0);
+  EXPECT_EQ(file->weights.Find("c")->dtype, DType::kQ4_1);
+  EXPECT_EQ(a.data, Bytes(text).data() + text.size() - 488);
+}
+
+TEST(Gguf, RefusesOtherTypesByName) {
+  const absl::Status status = StatusOf(File({}, {Info("w", {256}, 14, 0)}, 210));
   EXPECT_REASON("UNSUPPORTED", status);
-  EXPECT_SAYS("Q8_0", status);
-  EXPECT_SAYS("F32, F16 and BF16", status);
+  EXPECT_SAYS("Q6_K", status);
+  EXPECT_SAYS("F32, F16, BF16, Q8_0, Q4_0, Q4_1", status);
+  EXPECT_SAYS("type 77", StatusOf(File({}, {Info("w", {256}, 77, 0)}, 210)));
 }
 
 struct BadFile {
@@ -123,8 +138,12 @@ TEST(Gguf, RefusesTensorsThatDoNotFitTheFile) {
       {"not aligned", File({}, {Info("w", {1}, 0, 4)}, 32)},
       {"dimensions", File({}, {Info("w", {1, 1, 1, 1, 1}, 0, 0)}, 32)},
       {"dimension", File({}, {Info("w", {UINT64_MAX}, 0, 0)}, 32)},
-      {"too large", File({}, {Info("w", {uint64_t{1} << 62, 8}, 0, 0)}, 32)},
-      {"too large", File({}, {Info("w", {uint64_t{1} << 62}, 0, 0)}, 32)},
+      {"2^63", File({}, {Info("w", {uint64_t{1} << 62, 8}, 0, 0)}, 32)},
+      {"2^63", File({}, {Info("w", {uint64_t{1} << 62}, 0, 0)}, 32)},
+      {"whole blocks", File({}, {Info("w", {16, 2}, 8, 0)}, 34)},
+      {"whole blocks", File({}, {Info("w", {}, 2, 0)}, 18)},
+      {"beyond the file", File({}, {Info("w", {32}, 8, 0)}, 33)},
+      {"overlaps", File({}, {Info("a", {64}, 2, 0), Info("b", {1}, 0, 32)}, 64)},
       {"overlaps", File({}, {Info("a", {16}, 0, 0), Info("b", {1}, 0, 32)}, 64)},
       {"overlaps", File({}, {Info("a", {1}, 0, 0), Info("b", {1}, 0, 0)}, 64)},
       {"appears twice", File({}, {Info("a", {1}, 0, 0), Info("a", {1}, 0, 32)}, 64)},
