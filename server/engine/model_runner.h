@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/core/prefix_reuse.h"
 #include "model/core/probe.h"
 #include "model/sampler.h"
 
@@ -36,27 +37,7 @@ struct StateRequest {
   bool use_cache = true;
 };
 
-// Why a prompt, or its rest, is not read from the prefix cache.
-enum class PrefixMiss {
-  kNone,            // everything that could be reused was
-  kDisabled,        // the request asked for no cache
-  kEmpty,           // nothing of this model and tenant is kept
-  kNoCommonPrefix,  // what is kept begins otherwise
-  kTooShort,        // the common prefix costs as much to replay as to compute
-  kEvicted,         // it was kept once and had to go
-  kUnsupported,     // this runner keeps nothing
-};
-inline constexpr int kPrefixMisses = 7;
 const char* PrefixMissName(PrefixMiss miss);  // "none", "no_common_prefix", …
-
-struct PrefixReuse {
-  int64_t cached_tokens = 0;    // of the prompt: their keys and values stand
-  int64_t replayed_tokens = 0;  // of those: run again for the states that are not kept by token
-  PrefixMiss miss = PrefixMiss::kUnsupported;
-
-  // The first token that the sequence gives to Step, below the prompt's length.
-  int64_t resume_at() const { return cached_tokens - replayed_tokens; }
-};
 
 struct NewState {
   std::unique_ptr<RunnerState> state;
