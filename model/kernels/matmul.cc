@@ -16,7 +16,7 @@ using KernelGetter = const PanelKernel* (*)();
 constexpr KernelGetter kKernels[3][4] = {
     {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
     {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
-    {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
+    {PortableF32Kernel, PortableBF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
 };
 
 const PanelKernel& KernelFor(const PackedMatrix& w) {
