@@ -17,9 +17,11 @@ setup: ## install the dependencies (CUDA=1: also LibTorch's CUDA libraries; DEV=
 
 build: setup ## build lfm2d, lfm2-worker and lfm2ctl
 	@cmake --preset $(PRESET) >/dev/null
-	@cmake --build --preset $(PRESET) -j $(JOBS)
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target lfm2d lfm2-worker lfm2ctl lfm2_spm
 
-test: build ## all tests
+test: setup ## all tests
+	@cmake --preset $(PRESET) >/dev/null
+	@cmake --build --preset $(PRESET) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 demo: build ## the whole loop: serve, train on real text, generate, export, check parity
@@ -61,7 +63,7 @@ tsan: setup ## engine tests under ThreadSanitizer
 
 fuzz: export DEV = 1
 fuzz: setup ## every fuzz target, SECONDS=60 each
-	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS)
+	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzz_targets
 	@scripts/fuzz.sh build/fuzz $${SECONDS_EACH:-60}
 
 bench: build ## throughput of this build, written to bench/results/
