@@ -54,6 +54,7 @@ class CpuWeightsLoader {
   absl::StatusOr<std::vector<float>> Floats(const std::string& name) const;
   absl::StatusOr<std::vector<float>> FloatsIfAny(const std::string& name) const;
   absl::StatusOr<PackedMatrix> Matrix(std::initializer_list<std::string> names) const;
+  absl::StatusOr<PackedMatrix> Vocabulary(const std::string& name) const;
 
   absl::StatusOr<CpuStage> LoadStage(const std::string& layer, const Stage& stage);
   absl::StatusOr<CpuBranch> LoadBranch(const std::string& layer, const Branch& branch);
@@ -109,6 +110,15 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Matrix(
     parts.push_back(std::move(view));
   }
   return PackedMatrix::Pack(parts, out_.options_.format, out_.options_.isa, pool_);
+}
+
+// The embedding or the head. Every token's row is looked up there and every logit comes from it, so
+// four bits cost most quality here: int4 keeps it in int8, unless it is stored in four bits.
+absl::StatusOr<PackedMatrix> CpuWeightsLoader::Vocabulary(const std::string& name) const {
+  LFM2_ASSIGN_OR_RETURN(const TensorView view, View(name));
+  const bool widen = out_.options_.format == WeightFormat::kInt4 && view.dtype != DType::kQ4_0;
+  return PackedMatrix::Pack({&view, 1}, widen ? WeightFormat::kInt8 : out_.options_.format,
+                            out_.options_.isa, pool_);
 }
 
 absl::StatusOr<CpuAttention> CpuWeightsLoader::LoadAttention(const std::string& prefix) {
@@ -213,9 +223,9 @@ absl::Status CpuWeightsLoader::Run() {
                                            ", the CPU's attention takes at most " +
                                            std::to_string(kHeadDimMax));
   }
-  LFM2_ASSIGN_OR_RETURN(out_.embedding_, Matrix({"model.embed_tokens.weight"}));
+  LFM2_ASSIGN_OR_RETURN(out_.embedding_, Vocabulary("model.embed_tokens.weight"));
   if (!config.tie_word_embeddings) {
-    LFM2_ASSIGN_OR_RETURN(out_.head_, Matrix({"lm_head.weight"}));
+    LFM2_ASSIGN_OR_RETURN(out_.head_, Vocabulary("lm_head.weight"));
   }
   LFM2_ASSIGN_OR_RETURN(out_.final_norm_, Floats(std::string(config.final_norm()) + ".weight"));
   for (const Layer& layer : config.Layers()) {

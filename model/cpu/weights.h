@@ -71,7 +71,7 @@ struct CpuLayer {
 class CpuWeights {
  public:
   struct Options {
-    WeightFormat format = WeightFormat::kF32;
+    WeightFormat format = WeightFormat::kF32;  // of matrices; int4: embedding and head are int8
     Isa isa = Isa::kPortable;
   };
   // Where a tensor of the config's list lies; the view is read at once. An error ends the load.

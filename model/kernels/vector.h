@@ -19,7 +19,7 @@ namespace lfm2 {
 // Polynomial for e^r on [-ln 2 / 2, ln 2 / 2], highest power first (Cephes, S. Moshier, expf).
 inline constexpr float kExpPolynomial[] = {1.9875691500e-4F, 1.3981999507e-3F, 8.3334519073e-3F,
                                            4.1665795894e-2F, 1.6666665459e-1F, 5.0000001201e-1F};
-inline constexpr float kExpLowest = -87.33F, kExpHighest = 88.37F;
+inline constexpr float kExpLowest = -87.33F, kExpHighest = 89.0F;
 inline constexpr float kLog2E = 1.44269504F;
 inline constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
 
