@@ -68,9 +68,9 @@ struct Int8Weights {
   static constexpr int kOffset = 128;
   static constexpr int64_t kStepBytes = kInt8StepBytes;
   static constexpr int64_t kGroupBytes = 512;
-  static constexpr int kLoads = 8;  // registers of a group in memory
-  static constexpr int kParts = 1;  // registers that one becomes
-  static constexpr int kPartQuads = 0;
+  static constexpr int kLoads = 8;      // registers of a group in memory
+  static constexpr int kParts = 1;      // registers that one becomes
+  static constexpr int kPartQuads = 0;  // quads from one of these to the next
   static __m512i Part(__m512i loaded, int) { return loaded; }
 };
 
@@ -80,7 +80,7 @@ struct Int4Weights {
   static constexpr int64_t kGroupBytes = 256;
   static constexpr int kLoads = 4;
   static constexpr int kParts = 2;
-  static constexpr int kPartQuads = 4;  // quads from the low halves to the high ones
+  static constexpr int kPartQuads = 4;
   static __m512i Part(__m512i loaded, int part) {
     const __m512i mask = _mm512_set1_epi8(15);
     return _mm512_and_si512(part == 0 ? loaded : _mm512_srli_epi16(loaded, 4), mask);
@@ -92,8 +92,9 @@ struct Avx512IntKernel {
   static constexpr int kMaxTokens = 12;
   static constexpr int64_t kStepBytes = Weights::kStepBytes;
   static constexpr int64_t kTokenStepBytes = 2 * kTokenGroupBytes;
-  static constexpr int64_t kAhead = 4 * kStepBytes;  // of the prefetch
-  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens <= 2 ? 4 : 2; }
+  static constexpr int kSumsInRegisters = 8;
+  // Few tokens are bound by memory, which is read fastest as one stream.
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens <= 4 ? 1 : 2; }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     PackGroups(x, cols, tokens, steps, Weights::kOffset, tile);
@@ -102,66 +103,71 @@ struct Avx512IntKernel {
   template <int T, int P>
   static void RunTile(const Tile& tile) {
     __m512 sums[T][P];
-    for (int t = 0; t < T; ++t) {
-      for (int p = 0; p < P; ++p) {
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
         sums[t][p] = tile.resume ? _mm512_maskz_loadu_ps(FirstOf16(tile.rows - p * 16),
                                                          tile.y + t * tile.y_row + p * 16)
                                  : _mm512_setzero_ps();
-      }
-    }
+      });
+    });
     const std::byte* weights = tile.weights;
     const int32_t* a = reinterpret_cast<const int32_t*>(tile.activations);
     for (int64_t step = 0; step < tile.steps; ++step, weights += kStepBytes) {
-      for (int p = 0; p < P; ++p) {
-        for (int64_t line = 0; line < kStepBytes; line += 64) {
-          _mm_prefetch(
-              reinterpret_cast<const char*>(weights + p * tile.panel_bytes + kAhead + line),
-              _MM_HINT_T0);
-        }
-      }
       for (int g = 0; g < 2; ++g, a += T * (kTokenGroupBytes / 4)) {
-        AddGroup<T, P>(weights, g, tile.panel_bytes, a, sums);
+        AddGroup<T, P>(weights + kScaleBytes + g * Weights::kGroupBytes, weights + g * 32,
+                       tile.panel_bytes, a, sums);
       }
     }
-    for (int t = 0; t < T; ++t) {
-      for (int p = 0; p < P; ++p) {
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
         _mm512_mask_storeu_ps(tile.y + t * tile.y_row + p * 16, FirstOf16(tile.rows - p * 16),
                               sums[t][p]);
-      }
-    }
+      });
+    });
   }
 
   template <int T, int P>
-  static inline __attribute__((always_inline)) void AddGroup(const std::byte* step, int g,
+  static inline __attribute__((always_inline)) void AddGroup(const std::byte* group,
+                                                             const std::byte* scales,
                                                              int64_t panel_bytes, const int32_t* a,
                                                              __m512 (&sums)[T][P]) {
     __m512i dots[T][P];
-    for (int t = 0; t < T; ++t) {
-      for (int p = 0; p < P; ++p) dots[t][p] = _mm512_set1_epi32(a[8 * T + t]);
-    }
-    const std::byte* group = step + kScaleBytes + g * Weights::kGroupBytes;
-    for (int i = 0; i < Weights::kLoads; ++i) {
-      for (int part = 0; part < Weights::kParts; ++part) {
-        const int32_t* quad = a + (i + part * Weights::kPartQuads) * T;
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+        dots[t][p] = _mm512_set1_epi32(a[8 * T + t]);
+      });
+    });
+    Unrolled<Weights::kLoads>([&]<int i>() __attribute__((always_inline)) {
+      Unrolled<Weights::kParts>([&]<int part>() __attribute__((always_inline)) {
+        const int32_t* const quad = a + (i + part * Weights::kPartQuads) * T;
         __m512i w[P];
-        for (int p = 0; p < P; ++p) {
+        Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
           w[p] = Weights::Part(_mm512_load_si512(group + p * panel_bytes + i * 64), part);
-        }
-        for (int t = 0; t < T; ++t) {
+        });
+        Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
           const __m512i columns = _mm512_set1_epi32(quad[t]);
-          for (int p = 0; p < P; ++p) dots[t][p] = _mm512_dpbusd_epi32(dots[t][p], w[p], columns);
-        }
-      }
-    }
+          Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+            dots[t][p] = _mm512_dpbusd_epi32(dots[t][p], w[p], columns);
+          });
+        });
+      });
+    });
+    // Beside this many integer sums the float ones have no registers: they are kept in memory,
+    // which a compiler must be told, or it moves both to and fro.
+    if constexpr (T * P > kSumsInRegisters) asm volatile("" : : "r"(&sums) : "memory");
+    __m512 row_scales[P];
+    Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+      row_scales[p] = _mm512_cvtph_ps(
+          _mm256_load_si256(reinterpret_cast<const __m256i*>(scales + p * panel_bytes)));
+    });
     const float* token_scales = reinterpret_cast<const float*>(a + 9 * T);
-    for (int p = 0; p < P; ++p) {
-      const __m512 row_scales = _mm512_cvtph_ps(
-          _mm256_load_si256(reinterpret_cast<const __m256i*>(step + p * panel_bytes + g * 32)));
-      for (int t = 0; t < T; ++t) {
-        const __m512 scale = _mm512_mul_ps(row_scales, _mm512_set1_ps(token_scales[t]));
-        sums[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t][p]), scale, sums[t][p]);
-      }
-    }
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      const __m512 token_scale = _mm512_set1_ps(token_scales[t]);
+      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+        sums[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t][p]),
+                                     _mm512_mul_ps(row_scales[p], token_scale), sums[t][p]);
+      });
+    });
   }
 };
 

@@ -15,8 +15,10 @@ using KernelGetter = const PanelKernel* (*)();
 // By Isa, then by WeightFormat.
 constexpr KernelGetter kKernels[3][4] = {
     {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
-    {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
-    {PortableF32Kernel, PortableBF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
+#if defined(__x86_64__)
+    {Avx2F32Kernel, Avx2BF16Kernel, Avx2Int8Kernel, Avx2Int4Kernel},
+    {Avx512F32Kernel, Avx512BF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
+#endif
 };
 
 const PanelKernel& KernelFor(const PackedMatrix& w) {

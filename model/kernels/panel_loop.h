@@ -13,6 +13,16 @@
 
 namespace lfm2 {
 
+// body.operator()<i>() for i in 0..N-1. Compilers keep an array of registers in registers when
+// every index is a constant before they look at loops.
+template <int N, int I = 0, typename Body>
+inline __attribute__((always_inline)) void Unrolled(const Body& body) {
+  if constexpr (I < N) {
+    body.template operator()<I>();
+    Unrolled<N, I + 1>(body);
+  }
+}
+
 template <typename Kernel>
 struct PanelLoop {
   using TileFunction = void (*)(const Tile&);
