@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/data_dir.h"
 #include "server/engine/engine.h"
+#include "server/engine/model_loader.h"
 #include "server/engine/model_pool.h"
 #include "server/engine/torch_runner.h"
 #include "server/jobs/bodies.h"
@@ -43,6 +44,17 @@ RpcOptions RpcOptionsOf(const ServerConfig& config) {
   return options;
 }
 
+ModelLoaderOptions LoaderOptionsOf(const ServerConfig& config) {
+  ModelLoaderOptions options;
+  options.device = config.device;
+  options.dtype = config.dtype;
+  options.weights = config.weights;
+  options.threads = static_cast<int>(config.threads);
+  options.kv_bytes = config.kv_bytes;
+  options.prefix_cache_bytes = config.prefix_cache_bytes;
+  return options;
+}
+
 // Members stand in the order they are made in; destruction is the reverse.
 class RealApp : public App {
  public:
@@ -51,11 +63,7 @@ class RealApp : public App {
     Clock& clock = Clock::Real();
     const fs::path data_dir = config.data_dir;
     LFM2_ASSIGN_OR_RETURN(lock_, DataDirLock::Acquire(data_dir));
-    TorchOptions torch;
-    torch.device = config.device;
-    torch.dtype = config.dtype;
-    torch.threads = static_cast<int>(config.threads);
-    LFM2_ASSIGN_OR_RETURN(ModelLoader loader, MakeTorchModelLoader(torch));
+    LFM2_ASSIGN_OR_RETURN(ModelLoader loader, MakeModelLoader(LoaderOptionsOf(config)));
     const fs::path hf_cache =
         config.hf_cache.empty() ? DefaultHfCacheRoot() : fs::path(config.hf_cache);
     LFM2_ASSIGN_OR_RETURN(models_, ModelStore::Open(data_dir / "models", hf_cache));

@@ -270,23 +270,30 @@ absl::StatusOr<std::shared_ptr<const CpuWeights>> CpuWeights::FromArchive(
 }
 
 int64_t CpuWeights::bytes() const {
+  const auto sum = [](std::initializer_list<const std::vector<float>*> vectors) {
+    size_t floats = 0;
+    for (const std::vector<float>* vector : vectors) floats += vector->size();
+    return static_cast<int64_t>(floats * sizeof(float));
+  };
   struct Sum {
-    int64_t operator()(const CpuAttention& b) const { return b.qkv.bytes() + b.out.bytes(); }
+    decltype(sum)& of;
+    int64_t operator()(const CpuAttention& b) const {
+      return b.qkv.bytes() + b.out.bytes() + of({&b.q_norm, &b.k_norm});
+    }
     int64_t operator()(const CpuShortConv& b) const {
-      return b.in.bytes() + b.out.bytes() +
-             static_cast<int64_t>((b.taps.size() + b.bias.size()) * sizeof(float));
+      return b.in.bytes() + b.out.bytes() + of({&b.taps, &b.in_bias, &b.bias, &b.out_bias});
     }
     int64_t operator()(const CpuSsm& b) const {
-      return b.in.bytes() + b.out.bytes() +
-             static_cast<int64_t>(3 * b.decay.size() * sizeof(float));
+      return b.in.bytes() + b.out.bytes() + of({&b.decay, &b.input, &b.output, &b.skip});
     }
     int64_t operator()(const CpuGatedMlp& b) const { return b.gate_up.bytes() + b.down.bytes(); }
   };
   int64_t total = embedding_->bytes() + (head_.has_value() ? head_->bytes() : 0);
+  total += sum({&final_norm_});
   for (const CpuLayer& layer : layers_) {
     for (const CpuStage& stage : layer.stages) {
-      total += static_cast<int64_t>(stage.norm.size() * sizeof(float));
-      for (const CpuBranch& branch : stage.branches) total += std::visit(Sum(), branch.block);
+      total += sum({&stage.norm});
+      for (const CpuBranch& branch : stage.branches) total += std::visit(Sum{sum}, branch.block);
     }
   }
   return total;

@@ -11,6 +11,7 @@ MAY = [
     ("model/core/", ["model/core/"]),
     ("model/formats/", ["model/core/", "model/formats/"]),
     ("model/kernels/", ["model/core/", "model/formats/", "model/kernels/"]),
+    ("model/cpu/", ["model/core/", "model/formats/", "model/kernels/", "model/cpu/"]),
     ("model/tokenizer/", ["model/core/", "model/formats/", "model/tokenizer/"]),
     ("model/", ["model/"]),
     ("server/base/", ["model/core/", "server/base/"]),
@@ -27,7 +28,7 @@ PROJECT = ("model/", "server/", "client/", "lfm2/")
 TORCH = ("torch/", "ATen/", "c10/")
 GRPC = ("grpc/", "grpcpp/")
 SPDLOG = ("spdlog/", "fmt/")
-TORCH_FREE = ("model/core/", "model/formats/", "model/kernels/", "model/tokenizer/", "server/base/", "server/store/", "server/rpc/", "client/")
+TORCH_FREE = ("model/core/", "model/formats/", "model/kernels/", "model/cpu/", "model/tokenizer/", "server/base/", "server/store/", "server/rpc/", "client/")
 
 
 def main():
