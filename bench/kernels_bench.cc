@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -61,11 +62,13 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+constexpr int kRunsAtLeast = 12;
+
 double BestOf(double seconds, const std::function<void()>& body) {
   double best = 1e30;
   const double end = Now() + seconds;
   int runs = 0;
-  while (runs < 3 || Now() < end) {
+  while (runs < kRunsAtLeast || Now() < end) {
     const double begin = Now();
     body();
     best = std::min(best, Now() - begin);
@@ -74,31 +77,31 @@ double BestOf(double seconds, const std::function<void()>& body) {
   return best;
 }
 
-// GB/s of reading a buffer that no cache holds.
+// GB/s of reading memory, by slices so that one of them runs undisturbed. The buffer is larger than
+// any cache, and each slice is read once a turn.
 double ReadBandwidth(int threads) {
   using Lanes = uint64_t __attribute__((vector_size(64)));
-  const int64_t n = (int64_t{512} << 20) / static_cast<int64_t>(sizeof(Lanes));
-  auto buffer = HugeBuffer::Allocate(n * static_cast<int64_t>(sizeof(Lanes)));
+  constexpr int64_t kSlices = 16;
+  constexpr int64_t kSliceLanes = (int64_t{32} << 20) / static_cast<int64_t>(sizeof(Lanes));
+  constexpr int64_t kBytes = kSlices * kSliceLanes * static_cast<int64_t>(sizeof(Lanes));
+  auto buffer = HugeBuffer::Allocate(kBytes);
   if (!buffer.ok()) return 0;
-  Lanes* const data = reinterpret_cast<Lanes*>(buffer->data());
+  std::memset(buffer->data(), 1, static_cast<size_t>(kBytes));
+  const Lanes* const data = reinterpret_cast<const Lanes*>(buffer->data());
   ThreadPool pool(threads);
-  pool.ParallelFor(n, 1 << 14, [data](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) data[i] = Lanes{} + static_cast<uint64_t>(i);
-  });
   std::atomic<uint64_t> total{0};
-  const double best = BestOf(1.0, [&] {
-    pool.ParallelFor(n, 1 << 14, [&](int64_t begin, int64_t end) {
+  int64_t slice = 0;
+  const double best = BestOf(1.5, [&] {
+    const Lanes* const from = data + slice++ % kSlices * kSliceLanes;
+    pool.ParallelFor(kSliceLanes, 1 << 12, [&](int64_t begin, int64_t end) {
       Lanes sums[4] = {};
       for (int64_t i = begin; i + 4 <= end; i += 4) {
-        for (int64_t j = 0; j < 4; ++j) {
-          __builtin_prefetch(data + i + j + 32);
-          sums[j] += data[i + j];
-        }
+        for (int64_t j = 0; j < 4; ++j) sums[j] += from[i + j];
       }
       total += sums[0][0] + sums[1][0] + sums[2][0] + sums[3][0];
     });
   });
-  return static_cast<double>(n) * sizeof(Lanes) / best / 1e9;
+  return static_cast<double>(kSliceLanes) * sizeof(Lanes) / best / 1e9;
 }
 
 std::vector<PackedMatrix> PackCopies(Shape shape, WeightFormat format, Isa isa, int64_t cold_bytes,
@@ -116,8 +119,11 @@ std::vector<PackedMatrix> PackCopies(Shape shape, WeightFormat format, Isa isa, 
   view.bytes = shape.rows * shape.cols * 4;
   std::vector<PackedMatrix> copies;
   int64_t bytes = 0;
+  double fastest = 1e30;
   while (bytes < cold_bytes) {
+    const double begin = Now();
     auto packed = PackedMatrix::Pack({&view, 1}, format, isa, pool);
+    fastest = std::min(fastest, Now() - begin);
     if (!packed.ok()) {
       std::cerr << packed.status() << "\n";
       std::exit(1);
@@ -125,6 +131,8 @@ std::vector<PackedMatrix> PackCopies(Shape shape, WeightFormat format, Isa isa, 
     bytes += packed->bytes();
     copies.push_back(*std::move(packed));
   }
+  std::printf("packing float32 to %s: %.0f million weights/s\n", WeightFormatName(format),
+              static_cast<double>(shape.rows * shape.cols) / fastest / 1e6);
   return copies;
 }
 
@@ -136,13 +144,11 @@ Result Measure(const std::vector<PackedMatrix>& copies, int64_t tokens, double s
   std::vector<float> x(static_cast<size_t>(tokens * first.cols()));
   for (float& value : x) value = normal(random);
   std::vector<float> y(static_cast<size_t>(tokens * first.rows()));
+  // One product a run, so that one of them is undisturbed; each matrix is cold when its turn comes.
   const size_t used = tokens > 64 ? 1 : copies.size();
-  const double best = BestOf(seconds,
-                             [&] {
-                               for (size_t i = 0; i < used; ++i)
-                                 MatMul(copies[i], x.data(), tokens, y.data(), pool);
-                             }) /
-                      static_cast<double>(used);
+  size_t turn = 0;
+  const double best =
+      BestOf(seconds, [&] { MatMul(copies[turn++ % used], x.data(), tokens, y.data(), pool); });
   const Shape shape{first.rows(), first.cols()};
   return {IsaName(first.isa()),
           WeightFormatName(first.format()),

@@ -6,6 +6,9 @@ set(kernel_flags_avx512 ${kernel_flags_avx2} -mavx512f -mavx512bw -mavx512dq -ma
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND kernel_flags_avx512 -Wno-uninitialized)  # g++ 12 finds it in its own <immintrin.h>
 endif()
+# Packing a model at load is loops over every weight.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/model/kernels/quantize.cc ${CMAKE_SOURCE_DIR}/model/kernels/packed_matrix.cc
+                            PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
 foreach(set portable avx2 avx512)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/model/kernels/*_${set}.cc)
   if(set STREQUAL "portable")

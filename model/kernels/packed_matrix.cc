@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kPanelRows = PackedMatrix::kPanelRows;
 constexpr int64_t kGroup = PackedMatrix::kGroup;
 
-// Row `row` of `part` (of the stacked matrix, too: what errors name is the part's).
+// A row of a part; errors name the part and its own row, not the stacked one.
 struct SourceRow {
   const TensorView* part = nullptr;
   int64_t row = 0;
@@ -204,7 +204,11 @@ bool RowPacker::ReadValues() {
   row.dtype = source_->part->dtype;
   row.data = source_->data;
   row.bytes = source_->part->bytes / source_->part->shape[0];
-  Dequantize(row, std::span<float>(values_.data(), static_cast<size_t>(cols_)));
+  if (row.dtype == DType::kBF16) {
+    for (int64_t c = 0; c < cols_; ++c) values_[c] = BFloat16ToFloat(Load16(row.data + c * 2));
+  } else {
+    Dequantize(row, std::span<float>(values_.data(), static_cast<size_t>(cols_)));
+  }
   uint32_t largest = 0;  // of the magnitudes' bits: those of infinities and NaNs are the largest
   for (int64_t c = 0; c < cols_; ++c) {
     largest = std::max(largest, std::bit_cast<uint32_t>(values_[c]) & 0x7fffffffU);
@@ -252,13 +256,17 @@ void RowPacker::PackGroups(std::byte* panel, GroupAt group_at) {
 void RowPacker::StoreGroup(std::byte* panel, int64_t g, const QuantizedGroup& group) {
   Store16(panel + ScaleOffset(format_, panel_row_, g), group.scale);
   std::byte* to = panel + GroupOffset(format_, panel_row_, g);
+  // Four columns lie together, so they move as one word.
+  uint8_t bytes[kGroup];
   if (format_ == WeightFormat::kInt8) {
-    for (int64_t c = 0; c < kGroup; ++c) to[Int8Offset(c)] = std::byte(group.q[c] + 128);
+    for (int64_t c = 0; c < kGroup; ++c) bytes[c] = static_cast<uint8_t>(group.q[c] + 128);
+    for (int64_t c = 0; c < kGroup; c += 4) std::memcpy(to + Int8Offset(c), bytes + c, 4);
     return;
   }
   for (int64_t c = 0; c < kGroup / 2; ++c) {
-    to[Int4Offset(c)] = std::byte((group.q[c] + 8) | (group.q[c + kGroup / 2] + 8) << 4);
+    bytes[c] = static_cast<uint8_t>((group.q[c] + 8) | (group.q[c + kGroup / 2] + 8) << 4);
   }
+  for (int64_t c = 0; c < kGroup / 2; c += 4) std::memcpy(to + Int4Offset(c), bytes + c, 4);
 }
 
 }  // namespace

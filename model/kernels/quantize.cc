@@ -15,6 +15,14 @@ float Inverse(float scale) {
   return std::isfinite(inverse) ? inverse : 0.0F;
 }
 
+// To nearest, half away from zero, as roundf, which is a call for every number without SSE4.1;
+// |x| < 2^31.
+int RoundHalfAway(float x) {
+  const int cut = static_cast<int>(x);
+  const float rest = x - static_cast<float>(cut);  // exact
+  return cut + static_cast<int>(rest >= 0.5F) - static_cast<int>(rest <= -0.5F);
+}
+
 }  // namespace
 
 uint16_t FloatToHalf(float value) {
@@ -47,7 +55,7 @@ QuantizedGroup QuantizeInt8(const float* values) {
   QuantizedGroup group;
   group.scale = FloatToHalf(scale);
   for (int i = 0; i < kGroup; ++i) {
-    group.q[i] = static_cast<int8_t>(std::round(values[i] * inverse));
+    group.q[i] = static_cast<int8_t>(RoundHalfAway(values[i] * inverse));
   }
   return group;
 }
