@@ -18,10 +18,10 @@ const char* GrammarKindName(GrammarKind kind) {
   return "";
 }
 
-Grammar::Grammar(std::unique_ptr<Compiled> compiled, std::shared_ptr<const TokenMask> first_mask,
+Grammar::Grammar(std::unique_ptr<Compiled> compiled, std::shared_ptr<const TokenGuard> guard,
                  int64_t vocab_size, bool has_end)
     : compiled_(std::move(compiled)),
-      first_mask_(std::move(first_mask)),
+      guard_(std::move(guard)),
       vocab_size_(vocab_size),
       has_end_(has_end) {
   const XgrammarLibrary& library = compiled_->library;

@@ -28,16 +28,17 @@ inline bool IsAllowed(const TokenMask& mask, int32_t id) {
   return (mask[index / 32] >> (index % 32) & 1) != 0;
 }
 
+class TokenGuard;
+
 class Grammar {
  public:
   struct Compiled;  // of the library
-  Grammar(std::unique_ptr<Compiled> compiled, std::shared_ptr<const TokenMask> first_mask,
+  Grammar(std::unique_ptr<Compiled> compiled, std::shared_ptr<const TokenGuard> guard,
           int64_t vocab_size, bool has_end);
   ~Grammar();
 
   const Compiled& compiled() const { return *compiled_; }
-  // ANDed to the mask of the first token; empty when there is nothing to take away.
-  const TokenMask& first_mask() const { return *first_mask_; }
+  const TokenGuard& guard() const { return *guard_; }
   int64_t vocab_size() const { return vocab_size_; }
   // The vocabulary has an end token. Without one, text ends as soon as it is complete.
   bool has_end() const { return has_end_; }
@@ -45,7 +46,7 @@ class Grammar {
 
  private:
   std::unique_ptr<Compiled> compiled_;
-  std::shared_ptr<const TokenMask> first_mask_;
+  std::shared_ptr<const TokenGuard> guard_;
   int64_t vocab_size_;
   bool has_end_;
   int64_t bytes_ = 0;

@@ -7,6 +7,8 @@
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "model/grammar/grammar_object.h"
+#include "model/grammar/token_guard.h"
+#include "model/tokenizer/utf8.h"
 
 namespace lfm2 {
 namespace {
@@ -14,6 +16,7 @@ namespace {
 constexpr int64_t kRawVocabulary = 0;  // xgrammar's VocabType: each token is its bytes
 constexpr int64_t kCompileThreads = 1;
 constexpr char kRootRule[] = "root";
+constexpr int64_t kMaxWhiteSpace = 64;  // between two tokens of JSON: a model must not pad for ever
 constexpr TVMFFIAny kNone{};
 
 absl::StatusOr<XgrammarValue> ArrayOf(const XgrammarLibrary& library,
@@ -37,23 +40,24 @@ absl::StatusOr<XgrammarValue> VocabularyOf(const XgrammarLibrary& library,
   return ArrayOf(library, views);
 }
 
-// A token whose text is another one at the beginning (sentencepiece drops a leading space there)
-// would be matched as the one and shown as the other, so it cannot be the first.
-TokenMask FirstMask(const Tokenizer& tokenizer, int64_t vocab_size) {
-  TokenMask mask(MaskWords(vocab_size), ~uint32_t{0});
-  bool differs = false;
-  for (int64_t index = 0; index < vocab_size; ++index) {
-    const auto id = static_cast<int32_t>(index);
-    if (tokenizer.TokenBytes(id, true, true) == tokenizer.TokenBytes(id, true, false)) continue;
-    mask[static_cast<size_t>(index / 32)] &= ~(uint32_t{1} << (index % 32));
-    differs = true;
-  }
-  return differs ? mask : TokenMask();
+// As JSON is usually written: white space anywhere, properties in the schema's order, and none that
+// the schema does not name.
+absl::StatusOr<XgrammarValue> CompileSchema(const XgrammarLibrary& library,
+                                            const TVMFFIAny& compiler, const TVMFFIAny& schema,
+                                            const TVMFFIAny& most_white_space) {
+  const std::array args = {compiler,           schema,           XgrammarBool(true), kNone, kNone,
+                           XgrammarBool(true), most_white_space, XgrammarBool(false)};
+  return library.Call(library.compile_json_schema, args);
 }
 
+// The library may repeat the whole grammar in its message.
 absl::Status GrammarError(const GrammarSource& source, std::string_view what) {
-  return Error(Reason::kGrammarInvalid,
-               std::string(GrammarKindName(source.kind)) + ": " + std::string(what),
+  constexpr size_t kShown = 240;
+  std::string shown;
+  AppendReplacingInvalid(what.substr(0, kShown), Utf8Replacement::kMaximalSubpart, Utf8End::kFinal,
+                         shown);
+  if (what.size() > kShown) shown += "...";
+  return Error(Reason::kGrammarInvalid, std::string(GrammarKindName(source.kind)) + ": " + shown,
                {{"kind", GrammarKindName(source.kind)}});
 }
 
@@ -62,13 +66,14 @@ absl::Status GrammarError(const GrammarSource& source, std::string_view what) {
 struct GrammarCompiler::Library {
   const XgrammarLibrary& xgrammar;
   XgrammarValue compiler;
+  std::shared_ptr<const XgrammarValue> json;  // any JSON
 };
 
 GrammarCompiler::GrammarCompiler(std::unique_ptr<Library> library,
-                                 std::shared_ptr<const TokenMask> first_mask, int64_t vocab_size,
+                                 std::shared_ptr<const TokenGuard> guard, int64_t vocab_size,
                                  bool has_end)
     : library_(std::move(library)),
-      first_mask_(std::move(first_mask)),
+      guard_(std::move(guard)),
       vocab_size_(vocab_size),
       has_end_(has_end) {}
 
@@ -93,10 +98,14 @@ absl::StatusOr<std::unique_ptr<GrammarCompiler>> GrammarCompiler::Make(
                                     XgrammarInt(-1)};
   LFM2_ASSIGN_OR_RETURN(XgrammarValue compiler,
                         xgrammar->Call(xgrammar->make_compiler, compiler_args));
-  auto library = std::make_unique<Library>(Library{*xgrammar, std::move(compiler)});
-  auto first_mask = std::make_shared<const TokenMask>(FirstMask(tokenizer, vocab_size));
+  LFM2_ASSIGN_OR_RETURN(const XgrammarValue any, xgrammar->Text("{}"));
+  LFM2_ASSIGN_OR_RETURN(XgrammarValue json,
+                        CompileSchema(*xgrammar, compiler.view(), any.view(), kNone));
+  auto library = std::make_unique<Library>(Library{
+      *xgrammar, std::move(compiler), std::make_shared<const XgrammarValue>(std::move(json))});
+  auto guard = std::make_shared<const TokenGuard>(tokenizer, vocab_size);
   return std::unique_ptr<GrammarCompiler>(
-      new GrammarCompiler(std::move(library), std::move(first_mask), vocab_size, !ends.empty()));
+      new GrammarCompiler(std::move(library), std::move(guard), vocab_size, !ends.empty()));
 }
 
 absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCompiler::Compile(
@@ -105,15 +114,12 @@ absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCompiler::Compile(
   const TVMFFIAny& compiler = library_->compiler.view();
   LFM2_ASSIGN_OR_RETURN(const XgrammarValue text, xgrammar.Text(source.text));
   absl::StatusOr<XgrammarValue> object = absl::InternalError("");
+  std::shared_ptr<const XgrammarValue> json;
   switch (source.kind) {
-    case GrammarKind::kJsonSchema: {
-      // As JSON is usually written: any white space, properties in the schema's order, and none
-      // that the schema does not name.
-      const std::array args = {compiler,           text.view(), XgrammarBool(true), kNone, kNone,
-                               XgrammarBool(true), kNone,       XgrammarBool(false)};
-      object = xgrammar.Call(xgrammar.compile_json_schema, args);
+    case GrammarKind::kJsonSchema:
+      object = CompileSchema(xgrammar, compiler, text.view(), XgrammarInt(kMaxWhiteSpace));
+      json = library_->json;
       break;
-    }
     case GrammarKind::kRegex: {
       const std::array args = {compiler, text.view()};
       object = xgrammar.Call(xgrammar.compile_regex, args);
@@ -127,9 +133,9 @@ absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCompiler::Compile(
     }
   }
   if (!object.ok()) return GrammarError(source, std::string(object.status().message()));
-  auto compiled =
-      std::make_unique<Grammar::Compiled>(Grammar::Compiled{xgrammar, *std::move(object)});
-  return std::make_shared<const Grammar>(std::move(compiled), first_mask_, vocab_size_, has_end_);
+  auto compiled = std::make_unique<Grammar::Compiled>(
+      Grammar::Compiled{xgrammar, *std::move(object), std::move(json)});
+  return std::make_shared<const Grammar>(std::move(compiled), guard_, vocab_size_, has_end_);
 }
 
 }  // namespace lfm2

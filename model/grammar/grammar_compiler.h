@@ -32,11 +32,11 @@ class GrammarCompiler {
 
  private:
   struct Library;
-  GrammarCompiler(std::unique_ptr<Library> library, std::shared_ptr<const TokenMask> first_mask,
+  GrammarCompiler(std::unique_ptr<Library> library, std::shared_ptr<const TokenGuard> guard,
                   int64_t vocab_size, bool has_end);
 
   std::unique_ptr<Library> library_;
-  std::shared_ptr<const TokenMask> first_mask_;
+  std::shared_ptr<const TokenGuard> guard_;
   int64_t vocab_size_;
   bool has_end_;
 };

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/grammar/grammar.h"
@@ -30,7 +31,7 @@ class GrammarMatcher {
   // can follow.
   bool finished() const;
   bool complete() const;  // the text so far is a text of the grammar
-  int64_t accepted() const { return accepted_; }
+  int64_t accepted() const { return static_cast<int64_t>(guard_states_.size()) - 1; }
 
  private:
   struct State;
@@ -39,7 +40,7 @@ class GrammarMatcher {
   std::shared_ptr<const Grammar> grammar_;
   std::unique_ptr<State> state_;  // after grammar_: goes before it
   TokenMask mask_;
-  int64_t accepted_ = 0;
+  std::vector<uint8_t> guard_states_;  // TokenGuard's, before the first token and after each
 };
 
 }  // namespace lfm2

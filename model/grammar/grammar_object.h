@@ -10,6 +10,9 @@ namespace lfm2 {
 struct Grammar::Compiled {
   const XgrammarLibrary& library;
   XgrammarValue object;
+  // JSON as such, where the text must be that too: what a schema's lengths, patterns and formats
+  // become lets raw control characters and quotes into strings. Null: no second grammar.
+  std::shared_ptr<const XgrammarValue> json;
 };
 
 }  // namespace lfm2
