@@ -32,6 +32,7 @@ struct ServerConfig {
   std::string tokens;  // file of bearer tokens' hashes
   bool insecure_i_know = false;
   bool reflection = true;
+  std::string metrics_listen;  // loopback host:port of /metrics; empty: none
   std::string log_level = "info";
   std::string log_format = "text";  // or "json"
   int64_t drain_timeout_ms = 30'000;

@@ -51,7 +51,6 @@ struct StepItem {
   const SamplingParams* sampling = nullptr;
   std::span<const int32_t> history;  // prompt and generated tokens, for the repetition penalty
   int64_t index = 0;                 // generated tokens so far
-  std::span<const uint32_t> allowed;  // as SampleToken's: what a grammar lets come next
 };
 
 enum class FaultScope { kItem, kBatch };
@@ -60,6 +59,13 @@ struct StepOutput {
   absl::Status status;  // OK, or why this item has no result
   std::optional<Sample> sample;
   FaultScope scope = FaultScope::kItem;  // of a status that is not OK
+};
+
+// Memory of a runner in fixed-size blocks of keys and values.
+struct BlockUsage {
+  int64_t in_use = 0;  // of sequences
+  int64_t cached = 0;  // that only the prefix cache holds
+  int64_t limit = 0;   // 0: none
 };
 
 class ModelRunner {
@@ -79,6 +85,9 @@ class ModelRunner {
                                                         std::span<const int32_t> tokens) = 0;
   // Probes and all logits of one pass from an empty state.
   virtual absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) = 0;
+
+  // For an operator's eyes. Any thread.
+  virtual BlockUsage blocks() const { return {}; }
 
   // All of a text at once, from an empty state: one fewer than tokens.
   absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens);
