@@ -39,6 +39,16 @@ struct Limits {
   int64_t generate_timeout_ms = 600'000;  // when the client set no deadline
   int64_t generate_timeout_max_ms = 3'600'000;
   int64_t loaded_models = 4;
+  // Structured output.
+  int64_t grammar_bytes = 64 << 10;
+  int64_t grammar_depth = 64;  // of brackets, or of a schema's JSON
+  int64_t grammar_compile_ms = 2'000;
+  int64_t grammar_step_ms = 2'000;  // for the tokens that may come next
+  int64_t grammar_compiles = 2;     // at once, of one model
+  int64_t grammars_cached = 64;     // of one model
+  int64_t grammar_cache_bytes = 64 << 20;
+  int64_t tool_calls = 128;  // of one answer
+  int64_t tool_call_bytes = 256 << 10;
   // Names and labels.
   int64_t name_bytes = 128;
   int64_t request_id_bytes = 128;

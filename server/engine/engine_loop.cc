@@ -10,6 +10,9 @@
 namespace lfm2 {
 namespace {
 
+// What all grammars of a step together may hold it up; one that takes longer sits the step out.
+constexpr std::chrono::milliseconds kGrammarPatience{2};
+
 absl::Status DrainingError() {
   return Error(Reason::kDraining, "the engine takes no new work: it is stopping");
 }
@@ -233,8 +236,10 @@ void EngineLoop::Step(bool after_task) {
   const SteadyTime now = clock_.Now();
   std::vector<ScheduledSequence> scheduled;
   scheduled.reserve(sequences_.size());
+  const auto grammars_until = std::chrono::steady_clock::now() + kGrammarPatience;
   for (const auto& sequence : sequences_) {
     ScheduledSequence entry;
+    entry.resting = !sequence->ReadyBy(grammars_until);
     entry.lane = &sequence->model();
     entry.pending = sequence->pending();
     entry.decoding = sequence->decoding();

@@ -51,6 +51,7 @@ struct StepItem {
   const SamplingParams* sampling = nullptr;
   std::span<const int32_t> history;  // prompt and generated tokens, for the repetition penalty
   int64_t index = 0;                 // generated tokens so far
+  std::span<const uint32_t> allowed;  // as SampleToken's: what a grammar lets come next
 };
 
 enum class FaultScope { kItem, kBatch };

@@ -11,7 +11,9 @@
 
 #include "absl/status/status.h"
 #include "model/core/limits.h"
+#include "model/grammar/grammar.h"
 #include "model/sampler.h"
+#include "model/tokenizer/tool_calls.h"
 #include "server/base/clock.h"
 #include "server/engine/loaded_model.h"
 
@@ -34,6 +36,9 @@ struct GenerateRequest {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;
   bool ignore_eos = false;
+  std::shared_ptr<const Grammar> grammar;  // what the text must follow; null: anything
+  std::chrono::milliseconds grammar_step{kDefaultLimits.grammar_step_ms};
+  bool takes_tool_calls = false;  // out of the text, into the end
   SteadyTime deadline = SteadyTime::max();
 };
 
@@ -52,6 +57,8 @@ struct GenerateEnd {
   FinishReason finish_reason = FinishReason::kLength;
   std::string text;  // what was held back
   std::string stop;  // the stop string that matched
+  std::vector<ToolCall> tool_calls;
+  bool malformed_tool_call = false;  // one of them stands in the text as it was written
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
   PrefixReuse reuse;

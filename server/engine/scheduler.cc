@@ -52,7 +52,8 @@ class Planner {
   void TakeDecoding() {
     int64_t decoding = 0;
     for (size_t i = 0; i < sequences_.size(); ++i) {
-      if (!sequences_[i].decoding || sequences_[i].alone) continue;
+      const ScheduledSequence& s = sequences_[i];
+      if (!s.decoding || s.alone || s.resting) continue;
       StepOf(sequences_[i].lane).chunks.push_back({i, 1});
       ++decoding;
     }
@@ -68,12 +69,13 @@ class Planner {
     std::map<std::string_view, int64_t> held;
     for (size_t i = 0; i < sequences_.size(); ++i) {
       if (!HoldsPlace(i)) {
-        waiting[sequences_[i].caller].push_back(i);
+        if (!sequences_[i].resting) waiting[sequences_[i].caller].push_back(i);
         continue;
       }
       --free;
       ++held[sequences_[i].caller];
-      if (!sequences_[i].decoding && !sequences_[i].alone) prompts_.push_back(i);
+      const ScheduledSequence& s = sequences_[i];
+      if (!s.decoding && !s.alone && !s.resting) prompts_.push_back(i);
     }
     if (free <= 0) return;
     for (auto& [caller, indices] : waiting) {
@@ -98,7 +100,7 @@ class Planner {
 
   void TakeOneAlone() {
     for (size_t i = 0; i < sequences_.size() && budget_ > 0; ++i) {
-      if (!sequences_[i].alone) continue;
+      if (!sequences_[i].alone || sequences_[i].resting) continue;
       const int64_t tokens = std::min(sequences_[i].pending, budget_);
       alone_ = LaneStep{sequences_[i].lane, {{i, tokens}}};
       budget_ -= tokens;

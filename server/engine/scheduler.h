@@ -41,6 +41,7 @@ struct ScheduledSequence {
   bool started = false;   // holds a place
   // Runs in a batch of its own, one such sequence a step: its last batch failed.
   bool alone = false;
+  bool resting = false;  // takes nothing in this step; keeps its place when it has one
   std::string_view caller;
   Priority priority = Priority::kNormal;
   int64_t waited_ms = 0;  // since it arrived

@@ -30,12 +30,16 @@ Sequence::Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, Ste
       stops_(std::move(request_.stop)),
       arrived_(arrived) {
   if (!request_.ignore_eos) eos_ids_ = EosIds(*request_.model);
+  if (request_.takes_tool_calls) calls_ = ToolCallCollector(*request_.model->tokenizer);
+  if (request_.grammar != nullptr) {
+    constraint_ = std::make_unique<Constraint>(std::move(request_.grammar), request_.grammar_step);
+  }
   if (request_.max_new_tokens <= 0) finish_reason_ = FinishReason::kLength;
 }
 
 absl::Status Sequence::Check(SteadyTime now) const {
   if (sink_->cancelled()) return Error(Reason::kCancelled, "the caller cancelled");
-  if (now < request_.deadline) return absl::OkStatus();
+  if (now < request_.deadline) return constraint_ ? constraint_->Check() : absl::OkStatus();
   const Metadata metadata = {{"tokens", std::to_string(completion_tokens_)}};
   if (!started()) {
     return Error(Reason::kDeadlineInQueue,
@@ -87,6 +91,7 @@ StepItem Sequence::NextItem(int64_t tokens) const {
   item.sampling = &request_.sampling;
   item.history = all;
   item.index = completion_tokens_;
+  if (constraint_) item.allowed = constraint_->allowed();
   return item;
 }
 
@@ -104,13 +109,19 @@ TokenEvent Sequence::Accept(const Sample& sample, SteadyTime now) {
   }
   tokens_.push_back(sample.id);
   if (EndsById(sample.id)) return event;
-  event.text = stops_.Push(decoder_.Push(sample.id));
+  event.text = stops_.Push(calls_.Push(sample.id, decoder_.Push(sample.id)));
   if (stops_.matched()) {
     finish_reason_ = FinishReason::kStop;
   } else if (completion_tokens_ >= request_.max_new_tokens) {
     finish_reason_ = FinishReason::kLength;
   }
+  if (constraint_ && !finish_reason_) constraint_->Push(sample.id);
   return event;
+}
+
+bool Sequence::ReadyBy(std::chrono::steady_clock::time_point until) const {
+  if (!constraint_) return true;
+  return constraint_->WaitUntil(until) && constraint_->Check().ok() && !constraint_->finished();
 }
 
 bool Sequence::EndsById(int32_t id) {
@@ -132,13 +143,16 @@ void Sequence::GiveStateBack() {
 
 GenerateEnd Sequence::End(absl::Status status, SteadyTime now) {
   GenerateEnd end;
-  end.text = stops_.Push(decoder_.Flush());
+  if (!finish_reason_ && finished()) finish_reason_ = FinishReason::kEos;
+  end.text = stops_.Push(calls_.Flush(decoder_.Flush()));
   end.text += stops_.Flush();
   // Bytes that never became a character are U+FFFD in the end, and a stop string may name that.
   if (stops_.matched() && status.ok()) finish_reason_ = FinishReason::kStop;
   end.status = std::move(status);
   end.finish_reason = finish_reason_.value_or(FinishReason::kLength);
   end.stop = stops_.match();
+  end.tool_calls = calls_.TakeCalls();
+  end.malformed_tool_call = calls_.malformed();
   end.prompt_tokens = prompt_tokens_;
   end.completion_tokens = completion_tokens_;
   end.reuse = reuse_;

@@ -16,9 +16,11 @@
 #include "absl/status/status.h"
 #include "model/tokenizer/stream_decoder.h"
 #include "server/base/clock.h"
+#include "server/engine/constraint.h"
 #include "server/engine/model_runner.h"
 #include "server/engine/request.h"
 #include "server/engine/stop_matcher.h"
+#include "server/engine/tool_call_collector.h"
 
 namespace lfm2 {
 
@@ -53,7 +55,12 @@ class Sequence {
   bool started() const { return started_at_.has_value(); }
   bool decoding() const { return completion_tokens_ > 0 && pending() == 1; }
   bool alone() const { return alone_; }
-  bool finished() const { return finish_reason_.has_value(); }
+  bool finished() const {
+    return finish_reason_.has_value() || (constraint_ && constraint_->finished());
+  }
+  // The grammar, where there is one, has said what may come next. False after `until`: not in this
+  // step.
+  bool ReadyBy(std::chrono::steady_clock::time_point until) const;
   int64_t pending() const { return static_cast<int64_t>(tokens_.size()) - processed_; }
   int64_t completion_tokens() const { return completion_tokens_; }
   int64_t prompt_tokens() const { return prompt_tokens_; }
@@ -79,7 +86,9 @@ class Sequence {
   int64_t processed_ = 0;  // of tokens_: have been through the model, or are read from the cache
   int64_t completion_tokens_ = 0;
   StreamDecoder decoder_;
+  ToolCallCollector calls_;
   StopMatcher stops_;
+  std::unique_ptr<Constraint> constraint_;  // null: anything may come next
   std::optional<FinishReason> finish_reason_;
   PrefixReuse reuse_;
   SteadyTime arrived_;

@@ -166,6 +166,16 @@ TEST(PlanStep, GivesAFreePlaceToTheCallerThatHoldsTheFewest) {
   EXPECT_EQ(Pairs(Plan(sequences, Budget(512, 2))[0]), (Chunks{{0, 1}, {3, 4}}));
 }
 
+TEST(PlanStep, LetsOneRestThatKeepsItsPlace) {
+  Lanes lanes;
+  std::vector<ScheduledSequence> sequences = {Decoding(lanes.first), Decoding(lanes.first),
+                                              Prompt(lanes.first, 5), Prompt(lanes.first, 5)};
+  sequences[0].resting = true;
+  sequences[2].resting = true;
+  EXPECT_EQ(Pairs(Plan(sequences, Budget(512, 2))[0]), (Chunks{{1, 1}}));
+  EXPECT_EQ(Pairs(Plan(sequences, Budget(512, 3))[0]), (Chunks{{1, 1}, {3, 5}}));
+}
+
 TEST(PlanStep, RunsOneThatIsAloneInABatchOfItsOwn) {
   Lanes lanes;
   std::vector<ScheduledSequence> sequences = {Decoding(lanes.first), Prompt(lanes.first, 30),
