@@ -77,10 +77,17 @@ struct Avx512FloatKernel {
       });
     });
     const std::byte* weights = tile.weights;
+    const std::byte* next = tile.next;
     const std::byte* const end = weights + tile.steps * kStepBytes;
     const int64_t panel_bytes = tile.panel_bytes;
     const Activation* a = reinterpret_cast<const Activation*>(tile.activations);
     for (; weights != end; weights += kStepBytes, a += kRegisters * T) {
+      // Many tokens are bound by arithmetic, and memory has time to bring what comes next. Few are
+      // bound by memory, where fetching by hand only disturbs the one stream.
+      if (P > 1 && next != nullptr) {
+        FetchStep<P, kStepBytes>(next, panel_bytes);
+        next += kStepBytes;
+      }
       Unrolled<kRegisters>([&]<int i>() __attribute__((always_inline)) {
         __m512i w[P];
         Unrolled<P>([&]<int p>() __attribute__((always_inline)) {

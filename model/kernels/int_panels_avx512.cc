@@ -111,8 +111,15 @@ struct Avx512IntKernel {
       });
     });
     const std::byte* weights = tile.weights;
+    const std::byte* next = tile.next;
     const int32_t* a = reinterpret_cast<const int32_t*>(tile.activations);
     for (int64_t step = 0; step < tile.steps; ++step, weights += kStepBytes) {
+      // Many tokens are bound by arithmetic, and memory has time to bring what comes next. Few are
+      // bound by memory, where fetching by hand only disturbs the one stream.
+      if (P > 1 && next != nullptr) {
+        FetchStep<P, kStepBytes>(next, tile.panel_bytes);
+        next += kStepBytes;
+      }
       for (int g = 0; g < 2; ++g, a += T * (kTokenGroupBytes / 4)) {
         AddGroup<T, P>(weights + kScaleBytes + g * Weights::kGroupBytes, weights + g * 32,
                        tile.panel_bytes, a, sums);

@@ -45,6 +45,9 @@ struct Tile {
   int64_t y_row;  // floats from one token to the next
   int64_t rows;   // of these panels that exist
   bool resume;    // y holds the sum of the steps before
+  // What will be read after these weights, in the same steps and panels; may be fetched meanwhile,
+  // or null.
+  const std::byte* next;
 };
 
 struct PanelKernel {

@@ -13,6 +13,16 @@
 
 namespace lfm2 {
 
+// Fetches a step's weights of P panels into the second-level cache.
+template <int P, int64_t kStepBytes>
+inline __attribute__((always_inline)) void FetchStep(const std::byte* step, int64_t panel_bytes) {
+  for (int p = 0; p < P; ++p) {
+    for (int64_t line = 0; line < kStepBytes; line += 64) {
+      __builtin_prefetch(step + p * panel_bytes + line, /*rw=*/0, /*locality=*/2);
+    }
+  }
+}
+
 // body.operator()<i>() for i in 0..N-1. Compilers keep an array of registers in registers when
 // every index is a constant before they look at loops.
 template <int N, int I = 0, typename Body>
@@ -57,6 +67,11 @@ struct PanelLoop {
       tile.steps = task.steps - step < stretch ? task.steps - step : stretch;
       tile.weights = task.weights + panel * task.panel_bytes + step * Kernel::kStepBytes;
       tile.resume = step > 0;
+      const bool last_stretch = step + stretch >= task.steps;
+      const bool last_panels = panel + panels >= range.panel_end;
+      tile.next = !last_stretch  ? tile.weights + stretch * Kernel::kStepBytes
+                  : !last_panels ? task.weights + (panel + panels) * task.panel_bytes
+                                 : nullptr;
       for (int64_t i = range.tile_begin; i < range.tile_end; ++i) {
         const int64_t token = TileBegin(task.tokens, task.tiles, i);
         const int64_t tokens = TileBegin(task.tokens, task.tiles, i + 1) - token;
@@ -64,6 +79,7 @@ struct PanelLoop {
             task.activations + (token * task.steps + step * tokens) * Kernel::kTokenStepBytes;
         tile.y = task.y + token * task.rows + row;
         Find(tokens, panels)(tile);
+        tile.next = nullptr;  // the first tile has fetched it
       }
     }
   }
