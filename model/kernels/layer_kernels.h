@@ -14,10 +14,11 @@
 namespace lfm2 {
 
 // Keys and values of one KV head in one block of tokens:
-//   K [head_dim][kKvBlockTokens] (a query meets 16 keys at once), then
-//   V [kKvBlockTokens][padded head_dim] (a weight meets 16 channels at once).
+//   K [head_dim][kKvBlockTokens] (a query meets many keys at once), then
+//   V [kKvBlockTokens][padded head_dim] (a weight meets many channels at once).
+// Within a row, bf16 stands in pairs (vector.h).
 inline constexpr int64_t kKvBlockTokens = 32;
-inline constexpr int64_t kKvChannelPad = 16;
+inline constexpr int64_t kKvChannelPad = 32;
 inline constexpr int64_t PaddedHeadDim(int64_t head_dim) {
   return (head_dim + kKvChannelPad - 1) / kKvChannelPad * kKvChannelPad;
 }

@@ -23,6 +23,12 @@ inline constexpr float kExpLowest = -87.33F, kExpHighest = 89.0F;
 inline constexpr float kLog2E = 1.44269504F;
 inline constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
 
+// Stored numbers stand in groups of 32. A group of bf16 holds number j beside number j + 16, so
+// that one load gives two vectors for one shift and one mask: LoadPair gives the vectors that begin
+// at numbers `lane` and `lane` + 16 of a group, lane < 16.
+inline constexpr int64_t kPairGroup = 32;
+inline constexpr int64_t kPairDistance = 16;
+
 struct ScalarVector {
   using T = float;
   static constexpr int kWidth = 1;
@@ -31,6 +37,14 @@ struct ScalarVector {
   static T Load(const float* p) { return *p; }
   static T Load(const uint16_t* p) { return std::bit_cast<float>(static_cast<uint32_t>(*p) << 16); }
   static T LoadPart(const float* p, int64_t) { return *p; }
+  static void LoadPair(const float* group, int64_t lane, T& low, T& high) {
+    low = group[lane];
+    high = group[kPairDistance + lane];
+  }
+  static void LoadPair(const uint16_t* group, int64_t lane, T& low, T& high) {
+    low = Load(group + 2 * lane);
+    high = Load(group + 2 * lane + 1);
+  }
   static void Store(float* p, T x) { *p = x; }
   static void StorePart(float* p, T x, int64_t) { *p = x; }
   static T Add(T a, T b) { return a + b; }
@@ -55,9 +69,14 @@ struct Avx2Vector {
   static T Zero() { return _mm256_setzero_ps(); }
   static T Set(float x) { return _mm256_set1_ps(x); }
   static T Load(const float* p) { return _mm256_loadu_ps(p); }
-  static T Load(const uint16_t* p) {
-    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+  static void LoadPair(const float* group, int64_t lane, T& low, T& high) {
+    low = Load(group + lane);
+    high = Load(group + kPairDistance + lane);
+  }
+  static void LoadPair(const uint16_t* group, int64_t lane, T& low, T& high) {
+    const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 2 * lane));
+    low = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
+    high = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-0x10000)));
   }
   // The first n of a vector, 0 < n < kWidth; the others are 0.
   static T LoadPart(const float* p, int64_t n) { return _mm256_maskload_ps(p, Mask(n)); }
@@ -104,9 +123,14 @@ struct Avx512Vector {
   static T Zero() { return _mm512_setzero_ps(); }
   static T Set(float x) { return _mm512_set1_ps(x); }
   static T Load(const float* p) { return _mm512_loadu_ps(p); }
-  static T Load(const uint16_t* p) {
-    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  static void LoadPair(const float* group, int64_t lane, T& low, T& high) {
+    low = Load(group + lane);
+    high = Load(group + kPairDistance + lane);
+  }
+  static void LoadPair(const uint16_t* group, int64_t lane, T& low, T& high) {
+    const __m512i both = _mm512_loadu_si512(group + 2 * lane);
+    low = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    high = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(-0x10000)));
   }
   static T LoadPart(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(Mask(n), p); }
   static void Store(float* p, T x) { _mm512_storeu_ps(p, x); }

@@ -316,10 +316,11 @@ TEST_P(LayerKernelsOf, StoringToBf16RoundsToEvenAndKeepsNan) {
   std::vector<uint16_t> tile(static_cast<size_t>(KvTileElements(hd)));
   const float k[] = {1.00390625F, std::nanf("")}, v[] = {1.01171875F, -INFINITY};
   kernels_.store_bf16(k, v, hd, 5, tile.data());
-  EXPECT_EQ(tile[5], 0x3f80);            // 1 + 2^-8 is halfway, the even one is below
-  EXPECT_GT(tile[37] & 0x7fff, 0x7f80);  // still no number
-  EXPECT_EQ(tile[static_cast<size_t>(hd * 32 + 5 * 16)], 0x3f82);  // halfway, the even one is above
-  EXPECT_EQ(tile[static_cast<size_t>(hd * 32 + 5 * 16 + 1)], 0xff80);
+  EXPECT_EQ(tile[2 * 5], 0x3f80);                // 1 + 2^-8 is halfway, the even one is below
+  EXPECT_GT(tile[32 + 2 * 5] & 0x7fff, 0x7f80);  // still no number
+  const size_t value = static_cast<size_t>(hd * 32 + 5 * PaddedHeadDim(hd));
+  EXPECT_EQ(tile[value], 0x3f82);  // halfway, the even one is above
+  EXPECT_EQ(tile[value + 2], 0xff80);
 }
 
 std::vector<Isa> Runnable() {
