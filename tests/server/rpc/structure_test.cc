@@ -84,8 +84,12 @@ TEST_F(StructureTest, RequestsOfOneBatchFollowTheirOwnGrammarsAndABadOneFailsAlo
         ASSERT_EQ(answer.text.size(), 6U);
         for (size_t i = 0; i < 6; i += 2) EXPECT_NE(answer.text[i], answer.text[i + 1]);
       }
-      if (seed % 4 == 2) EXPECT_EQ(answer.text, "y");
-      if (seed % 4 == 3) EXPECT_EQ(ReasonOf(answer.status), "GRAMMAR_INVALID");
+      if (seed % 4 == 2) {
+        EXPECT_EQ(answer.text, "y");
+      }
+      if (seed % 4 == 3) {
+        EXPECT_EQ(ReasonOf(answer.status), "GRAMMAR_INVALID");
+      }
     }));
   }
   for (auto& caller : callers) caller.get();
