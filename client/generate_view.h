@@ -22,7 +22,6 @@ class GenerateView {
 
  private:
   absl::Status AddText(const std::string& text);
-  absl::Status WriteToolCalls();
   void AddToken(const v1::GenerateToken& token);
   Json Result() const;
   std::string Summary() const;

@@ -27,21 +27,14 @@ constexpr char kNpzFile[] = "model.npz";
 constexpr char kMetaFile[] = "model.json";
 constexpr char kSpoolFile[] = "spool";
 
-// numpy has no bfloat16, and neither format has block types: those become float32, which loses
-// nothing.
-bool IsWidened(const TensorView& tensor, ExportFormat format) {
-  return IsBlockType(tensor.dtype) ||
-         (format == ExportFormat::kNpz && tensor.dtype == DType::kBF16);
-}
-
-// A tensor as the format stores it.
+// A tensor as the format stores it. numpy has no bfloat16: NPZ widens it, which loses nothing.
 struct Stored {
   TensorView view;
   at::Tensor owner;  // of widened data
 };
 
 absl::StatusOr<Stored> AsStored(const TensorView& tensor, ExportFormat format) {
-  if (!IsWidened(tensor, format)) return Stored{tensor, {}};
+  if (format != ExportFormat::kNpz || tensor.dtype != DType::kBF16) return Stored{tensor, {}};
   Stored stored;
   stored.owner = AsTensor(tensor).to(at::kFloat);
   LFM2_ASSIGN_OR_RETURN(stored.view, AsView(tensor.name, stored.owner));
@@ -58,8 +51,6 @@ class Export {
 
  private:
   absl::Status CollectTensors();
-  absl::StatusOr<std::vector<TensorView>> StoredTensors(const std::filesystem::path& directory,
-                                                        TensorArchive& widened);
   absl::Status WriteNpzAndMeta(const std::filesystem::path& directory);
   absl::Status WriteSafetensorsFolder(const std::filesystem::path& directory);
   absl::StatusOr<std::string> Meta(const std::filesystem::path& npz);
@@ -90,7 +81,7 @@ absl::Status Export::CollectTensors() {
 absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
   Json tensors = Json::object();
   for (const TensorView* tensor : tensors_) {
-    const bool widened = IsWidened(*tensor, request_.format);
+    const bool widened = tensor->dtype == DType::kBF16;
     Json entry = {{"shape", tensor->shape},
                   {"dtype", SafetensorsName(widened ? DType::kF32 : tensor->dtype)},
                   {"llama_cpp", LlamaCppName(*model_.config, tensor->name)}};
@@ -114,42 +105,40 @@ absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
          "\n";
 }
 
-// The tensors as the format stores them; `widened` holds those that are in no other file.
-absl::StatusOr<std::vector<TensorView>> Export::StoredTensors(
-    const std::filesystem::path& directory, TensorArchive& widened) {
+absl::Status Export::WriteNpzAndMeta(const std::filesystem::path& directory) {
   LFM2_ASSIGN_OR_RETURN(TensorSpool spool, TensorSpool::Create(directory / kSpoolFile));
+  bool any_widened = false;
   for (const TensorView* tensor : tensors_) {
-    if (IsWidened(*tensor, request_.format)) {
+    if (tensor->dtype == DType::kBF16) {
       LFM2_ASSIGN_OR_RETURN(const Stored stored, AsStored(*tensor, request_.format));
       LFM2_RETURN_IF_ERROR(spool.Add(stored.view));
+      any_widened = true;
     }
     Advance();
   }
-  if (spool.empty()) {
+  TensorArchive widened;
+  if (any_widened) {
+    LFM2_ASSIGN_OR_RETURN(widened, spool.Finish());
+  } else {
     std::error_code ignored;
     std::filesystem::remove(directory / kSpoolFile, ignored);
-  } else {
-    LFM2_ASSIGN_OR_RETURN(widened, spool.Finish());
   }
   std::vector<TensorView> views;
   for (const TensorView* tensor : tensors_) {
     const TensorView* wide = widened.Find(tensor->name);
     views.push_back(wide != nullptr ? *wide : *tensor);
   }
-  return views;
-}
-
-absl::Status Export::WriteNpzAndMeta(const std::filesystem::path& directory) {
-  TensorArchive widened;
-  LFM2_ASSIGN_OR_RETURN(const std::vector<TensorView> views, StoredTensors(directory, widened));
   LFM2_RETURN_IF_ERROR(WriteNpz(directory / kNpzFile, views));
   LFM2_ASSIGN_OR_RETURN(const std::string meta, Meta(directory / kNpzFile));
   return WriteFileDurably(directory / kMetaFile, meta);
 }
 
 absl::Status Export::WriteSafetensorsFolder(const std::filesystem::path& directory) {
-  TensorArchive widened;
-  LFM2_ASSIGN_OR_RETURN(const std::vector<TensorView> views, StoredTensors(directory, widened));
+  std::vector<TensorView> views;
+  for (const TensorView* tensor : tensors_) {
+    views.push_back(*tensor);
+    Advance();
+  }
   const std::filesystem::path& tokenizer =
       request_.tokenizer_dir.empty() ? model_.tokenizer_dir : request_.tokenizer_dir;
   return WriteHfFolder({*model_.config, views, tokenizer}, directory);

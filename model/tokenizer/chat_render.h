@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,11 +24,8 @@ struct ChatSegment {
 // Id of a special token of this name.
 std::optional<int32_t> SpecialTokenId(const Tokenizer& tokenizer, std::string_view name);
 
-// The special tokens that messages of the family stand between.
-std::span<const std::string_view> MarkersOf(ChatFamily family);
-
-// With the generation prompt at the end. The tokenizer has a BOS where the style wants one.
-// kInvalidArgument naming the messages that are wrong.
+// With the generation prompt at the end. The tokenizer has a BOS. kInvalidArgument naming the
+// messages that are wrong.
 absl::StatusOr<std::vector<ChatSegment>> RenderSegments(const Tokenizer& tokenizer,
                                                         const ChatStyle& style,
                                                         const std::vector<ChatMessage>& messages);

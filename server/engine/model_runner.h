@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/core/prefix_reuse.h"
 #include "model/core/probe.h"
 #include "model/sampler.h"
 
@@ -37,7 +36,27 @@ struct StateRequest {
   bool use_cache = true;
 };
 
+// Why a prompt, or its rest, is not read from the prefix cache.
+enum class PrefixMiss {
+  kNone,            // everything that could be reused was
+  kDisabled,        // the request asked for no cache
+  kEmpty,           // nothing of this model and tenant is kept
+  kNoCommonPrefix,  // what is kept begins otherwise
+  kTooShort,        // the common prefix costs as much to replay as to compute
+  kEvicted,         // it was kept once and had to go
+  kUnsupported,     // this runner keeps nothing
+};
+inline constexpr int kPrefixMisses = 7;
 const char* PrefixMissName(PrefixMiss miss);  // "none", "no_common_prefix", …
+
+struct PrefixReuse {
+  int64_t cached_tokens = 0;    // of the prompt: their keys and values stand
+  int64_t replayed_tokens = 0;  // of those: run again for the states that are not kept by token
+  PrefixMiss miss = PrefixMiss::kUnsupported;
+
+  // The first token that the sequence gives to Step, below the prompt's length.
+  int64_t resume_at() const { return cached_tokens - replayed_tokens; }
+};
 
 struct NewState {
   std::unique_ptr<RunnerState> state;
@@ -51,7 +70,6 @@ struct StepItem {
   const SamplingParams* sampling = nullptr;
   std::span<const int32_t> history;  // prompt and generated tokens, for the repetition penalty
   int64_t index = 0;                 // generated tokens so far
-  std::span<const uint32_t> allowed;  // as SampleToken's: what a grammar lets come next
 };
 
 enum class FaultScope { kItem, kBatch };
@@ -60,13 +78,6 @@ struct StepOutput {
   absl::Status status;  // OK, or why this item has no result
   std::optional<Sample> sample;
   FaultScope scope = FaultScope::kItem;  // of a status that is not OK
-};
-
-// Memory of a runner in fixed-size blocks of keys and values.
-struct BlockUsage {
-  int64_t in_use = 0;  // of sequences
-  int64_t cached = 0;  // that only the prefix cache holds
-  int64_t limit = 0;   // 0: none
 };
 
 class ModelRunner {
@@ -86,9 +97,6 @@ class ModelRunner {
                                                         std::span<const int32_t> tokens) = 0;
   // Probes and all logits of one pass from an empty state.
   virtual absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) = 0;
-
-  // For an operator's eyes. Any thread.
-  virtual BlockUsage blocks() const { return {}; }
 
   // All of a text at once, from an empty state: one fewer than tokens.
   absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens);

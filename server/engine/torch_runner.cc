@@ -150,8 +150,7 @@ StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
   if (!AllFinite(logits)) {
     return {NotFiniteError(static_cast<int64_t>(item.history.size()) - 1), std::nullopt};
   }
-  return {absl::OkStatus(), SampleToken(logits, *item.sampling, item.history, item.index,
-                                             item.allowed)};
+  return {absl::OkStatus(), SampleToken(logits, *item.sampling, item.history, item.index)};
 }
 
 void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
@@ -249,18 +248,12 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, a
   loaded->config = config;
   loaded->dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32";
   loaded->device = device.str();
-  loaded->kv_dtype = loaded->dtype;
   loaded->bytes = weights->bytes();
   loaded->runner = std::make_unique<TorchRunner>(Decoder(config, weights));
   return loaded;
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> ResolveDevice(const std::string& name) {
-  LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(name));
-  return device.str();
-}
 
 absl::StatusOr<ModelLoader> MakeTorchModelLoader(const TorchOptions& options) {
   LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options.device));

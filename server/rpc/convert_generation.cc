@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/core/status_macros.h"
-#include "model/grammar/grammar_check.h"
 #include "server/rpc/convert.h"
 
 namespace lfm2 {
@@ -215,37 +214,6 @@ v1::PrefixMiss ToProto(PrefixMiss miss) {
   return v1::PREFIX_MISS_UNSPECIFIED;
 }
 
-std::optional<GrammarSource> StructureOf(const v1::GenerateRequest& request, const Limits& limits,
-                                         RequestCheck& check) {
-  GrammarSource source;
-  switch (request.structure_case()) {
-    case v1::GenerateRequest::kJsonSchema:
-      source = {GrammarKind::kJsonSchema, request.json_schema()};
-      break;
-    case v1::GenerateRequest::kRegex:
-      source = {GrammarKind::kRegex, request.regex()};
-      break;
-    case v1::GenerateRequest::kEbnf:
-      source = {GrammarKind::kEbnf, request.ebnf()};
-      break;
-    case v1::GenerateRequest::STRUCTURE_NOT_SET:
-      return std::nullopt;
-  }
-  const char* field = GrammarKindName(source.kind);
-  check.Add(field, CheckGrammar(source, limits));
-  if (request.ignore_eos()) check.Add("ignore_eos", absl::StrCat("excludes ", field));
-  return source;
-}
-
-absl::Status BindStructure(const GrammarSource& source, const Limits& limits,
-                           GenerateRequest& out) {
-  const GrammarVocabulary vocabulary = {out.model->tokenizer, out.model->config.vocab_size,
-                                        out.model->EndIds()};
-  LFM2_ASSIGN_OR_RETURN(out.grammar, out.model->grammars->Get(vocabulary, source, limits));
-  out.grammar_step = std::chrono::milliseconds(limits.grammar_step_ms);
-  return absl::OkStatus();
-}
-
 Priority PriorityOf(v1::Priority priority, RequestCheck& check) {
   switch (priority) {
     case v1::PRIORITY_LOW:
@@ -282,14 +250,12 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
   ask.ignore_eos = request.ignore_eos();
   ask.priority = PriorityOf(request.priority(), check);
   if (request.has_use_prefix_cache()) ask.use_prefix_cache = request.use_prefix_cache();
-  ask.structure = StructureOf(request, limits, check);
-  ask.takes_tool_calls = request.has_tool_calls() ? request.tool_calls() : request.has_chat();
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   return ask;
 }
 
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
-                                             int64_t default_context, const Limits& limits) {
+                                             int64_t default_context) {
   RequestCheck check;
   const int64_t context = ContextOf(*model, default_context);
   GenerateRequest out;
@@ -304,8 +270,6 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   out.stop = std::move(ask.stop);
   out.stop_ids = std::move(ask.stop_ids);
   out.ignore_eos = ask.ignore_eos;
-  out.takes_tool_calls = ask.takes_tool_calls;
-  if (ask.structure) LFM2_RETURN_IF_ERROR(BindStructure(*ask.structure, limits, out));
   out.priority = ask.priority;
   out.use_prefix_cache = ask.use_prefix_cache;
   return out;
@@ -427,12 +391,6 @@ v1::GenerateResponse EndMessage(const GenerateEnd& end) {
   }
   message.set_text(end.text);
   message.set_stop(end.stop);
-  for (const ToolCall& call : end.tool_calls) {
-    v1::ToolCall& out_call = *message.add_tool_calls();
-    out_call.set_name(call.name);
-    out_call.set_arguments(call.arguments);
-  }
-  message.set_malformed_tool_call(end.malformed_tool_call);
   return out;
 }
 

@@ -11,7 +11,6 @@
 #include "absl/strings/str_format.h"
 #include "model/core/errors.h"
 #include "server/base/log.h"
-#include "server/engine/metrics.h"
 #include "server/rpc/status.h"
 
 namespace lfm2 {
@@ -79,10 +78,7 @@ absl::Status RpcCall::Admit() {
   principal_ = *std::move(principal);
   if (core_->draining)
     return RetryLater(Reason::kDraining, "the server is stopping", kDrainRetryMs);
-  absl::Status place = core_->calls.TakePlace(tenant());
-  has_place_ = place.ok();
-  if (!has_place_) core_->context.engine.metrics().CountRejected(DetailsOf(place).reason);
-  return place;
+  return absl::OkStatus();
 }
 
 void RpcCall::Identify(std::string_view wanted) {
@@ -128,7 +124,6 @@ void RpcCall::Close() {
                         std::to_string(std::max<int64_t>(completion_tokens, 0)));
   }
   Log(level, "call", fields);
-  if (has_place_) core_->calls.GivePlace(tenant());
   core_->calls.Leave();
 }
 
