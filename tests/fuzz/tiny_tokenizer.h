@@ -22,6 +22,7 @@ inline std::shared_ptr<const Tokenizer> MakeTinyTokenizer() {
   int32_t id = 0;
   for (const char* special : {"<|pad|>", "<|startoftext|>", "<|im_start|>", "<|im_end|>",
                               "<|tool_response_start|>", "<|tool_response_end|>"}) {
+    json["model"]["vocab"][special] = id;
     json["added_tokens"].push_back(
         Json{{"id", id++}, {"content", special}, {"special", true}, {"normalized", false}});
   }
