@@ -2,6 +2,12 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+
+#include "model/tokenizer/unicode_additions.h"
+
 namespace lfm2 {
 namespace {
 
@@ -17,6 +23,23 @@ bool IsBetween(char32_t code_point, char32_t lowest, char32_t highest) {
 bool IsEnclosedLetter(char32_t c) {
   return IsBetween(c, 0x24B6, 0x24E9) || IsBetween(c, 0x1F130, 0x1F149) ||
          IsBetween(c, 0x1F150, 0x1F169) || IsBetween(c, 0x1F170, 0x1F189);
+}
+
+// Category of a character that the library's Unicode version does not have yet; "" when ours has
+// none either.
+std::string_view AddedCategoryOf(char32_t c) {
+  const std::span<const CategoryRange> ranges = AddedSinceUnicode14();
+  const auto after = std::upper_bound(
+      ranges.begin(), ranges.end(), c,
+      [](char32_t point, const CategoryRange& range) { return point < range.first; });
+  if (after == ranges.begin() || c > std::prev(after)->last) return "";
+  return std::prev(after)->category;
+}
+
+bool IsAddedWordCharacter(char32_t c) {
+  const std::string_view category = AddedCategoryOf(c);
+  return category.starts_with('L') || category.starts_with('M') || category == "Nd" ||
+         category == "Nl" || category == "Pc";
 }
 
 }  // namespace
@@ -56,6 +79,8 @@ bool IsWordCharacter(char32_t c) {
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_PC:
       return true;
+    case UTF8PROC_CATEGORY_CN:
+      return IsAddedWordCharacter(c);
     default:
       return c == 0x200C || c == 0x200D || IsEnclosedLetter(c);
   }

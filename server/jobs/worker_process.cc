@@ -58,17 +58,6 @@ absl::StatusOr<Descriptor> Spare(Descriptor fd, std::string_view what) {
   return moved;
 }
 
-std::vector<std::string> WorkerEnvironment(int64_t threads) {
-  std::vector<std::string> environment;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    for (const std::string_view name : kInherited) {
-      if (std::string_view(*entry).substr(0, name.size()) == name) environment.emplace_back(*entry);
-    }
-  }
-  if (threads > 0) environment.push_back("OMP_NUM_THREADS=" + std::to_string(threads));
-  return environment;
-}
-
 // What the child needs, made before the fork: after it only async-signal-safe calls are allowed.
 struct Launch {
   std::string program;
@@ -168,6 +157,19 @@ int OpenPidfd(pid_t pid) {
 }
 
 }  // namespace
+
+std::vector<std::string> WorkerEnvironment(int64_t threads) {
+  std::vector<std::string> environment;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    for (const std::string_view name : kInherited) {
+      if (std::string_view(*entry).substr(0, name.size()) == name) environment.emplace_back(*entry);
+    }
+  }
+  // An idle OpenMP thread that spins takes the core from the daemon, whose latency is what matters.
+  environment.emplace_back("OMP_WAIT_POLICY=PASSIVE");
+  if (threads > 0) environment.push_back("OMP_NUM_THREADS=" + std::to_string(threads));
+  return environment;
+}
 
 std::string WorkerExit::Describe() const {
   if (signal == 0) return "exit status " + std::to_string(code);

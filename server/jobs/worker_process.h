@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/jobs/worker_channel.h"
@@ -32,6 +33,10 @@ struct WorkerExit {
   int signal = 0;                // that ended it
   std::string Describe() const;  // "exit status 3", "signal 9 (Killed)"
 };
+
+// All that a worker sees of the daemon's environment, and how many threads its arithmetic has (0:
+// as it likes), which wait without spinning.
+std::vector<std::string> WorkerEnvironment(int64_t threads);
 
 class WorkerProcess {
  public:
