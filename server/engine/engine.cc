@@ -74,8 +74,8 @@ class Engine::Loop {
   std::deque<Arrival> inbox_ LFM2_GUARDED_BY(mutex_);  // bounded by stats_.waiting
   bool draining_ LFM2_GUARDED_BY(mutex_) = false;
   bool stopping_ LFM2_GUARDED_BY(mutex_) = false;
-  int64_t open_ LFM2_GUARDED_BY(mutex_) =
-      0;  // accepted, and the last call about it has not returned
+  // accepted, and the last call about it has not returned
+  int64_t open_ LFM2_GUARDED_BY(mutex_) = 0;
   EngineStats stats_ LFM2_GUARDED_BY(mutex_);
 
   Mutex join_mutex_;    // one caller of Stop joins, the others wait for it
@@ -195,8 +195,10 @@ void Engine::Loop::Step() {
 void Engine::Loop::StepLane(const LaneStep& step) {
   std::vector<Chunk> chunks;
   std::vector<StepItem> items;
-  for (const Chunk& chunk : step.chunks) {
+  for (Chunk chunk : step.chunks) {
     if (!StartIfNew(chunk.sequence)) continue;
+    // A prefix that the runner keeps leaves less to do than was planned before the start.
+    chunk.tokens = std::min(chunk.tokens, sequences_[chunk.sequence]->pending());
     chunks.push_back(chunk);
     items.push_back(sequences_[chunk.sequence]->NextItem(chunk.tokens));
   }
@@ -228,14 +230,15 @@ bool Engine::Loop::StartIfNew(size_t index) {
 
 void Engine::Loop::Deliver(size_t index, int64_t tokens, StepOutput output) {
   Sequence& sequence = *sequences_[index];
+  const bool samples = tokens == sequence.pending();
+  if (output.status.ok() && samples && !output.sample.has_value()) {
+    output.status = Error(Reason::kInternal, "the model sampled no token for this request");
+  }
   if (!output.status.ok()) {
     sequence.DropState();
     return End(index, std::move(output.status));
   }
-  if (tokens < sequence.pending()) return sequence.Advance(tokens);
-  if (!output.sample.has_value()) {
-    return End(index, Error(Reason::kInternal, "the model sampled no token for this request"));
-  }
+  if (!samples) return sequence.Advance(tokens);
   TokenEvent event = sequence.Accept(*output.sample, clock_.Now());
   {
     MutexLock lock(mutex_);
