@@ -1,14 +1,11 @@
-// Runs batches of one model. The seam between the engine and the arithmetic: torch_runner.cc and
-// cpu_runner.cc are the real ones, tests have a fake. Thread rule: the engine's thread only.
+// Runs batches of one model. The seam between the engine and LibTorch: torch_runner.cc is the real
+// one, tests have a fake. Thread rule: the engine's thread only.
 //
 // States and failures. A state that an item with an OK status used has advanced by exactly the
 // item's tokens. After any other status the state is unspecified: the engine destroys it and
-// neither steps nor retires it. What one request alone can cause (its ids, the memory that its
-// tokens need, logits that are not finite, its sampling) is found item by item, before the pass or
-// after it, and is FaultScope::kItem: the other items go on. A failure of the pass itself is kBatch
-// for every item that took part; the engine then makes each of those sequences anew from its
-// tokens, which are all known, and runs each once by itself: the one that fails again is ended, the
-// others lose time only.
+// neither steps nor retires it. What one request alone can cause (its ids, logits that are not
+// finite) is found item by item, before the pass or after it: the other items go on. A failure of
+// the pass itself is every item's that took part.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +43,6 @@ enum class PrefixMiss {
   kEvicted,         // it was kept once and had to go
   kUnsupported,     // this runner keeps nothing
 };
-inline constexpr int kPrefixMisses = 7;
-const char* PrefixMissName(PrefixMiss miss);  // "none", "no_common_prefix", …
 
 struct PrefixReuse {
   int64_t cached_tokens = 0;    // of the prompt: their keys and values stand
@@ -72,12 +67,9 @@ struct StepItem {
   int64_t index = 0;                 // generated tokens so far
 };
 
-enum class FaultScope { kItem, kBatch };
-
 struct StepOutput {
   absl::Status status;  // OK, or why this item has no result
   std::optional<Sample> sample;
-  FaultScope scope = FaultScope::kItem;  // of a status that is not OK
 };
 
 class ModelRunner {

@@ -16,15 +16,9 @@
 
 namespace lfm2 {
 
-// Order of admission to the device. A request that waits long enough passes later ones of a higher
-// priority.
-enum class Priority { kLow, kNormal, kHigh };
-inline constexpr int kPriorities = 3;
-
 struct GenerateRequest {
   std::string request_id;
   std::string tenant;  // the caller's token name; "" without tokens
-  Priority priority = Priority::kNormal;
   bool use_prefix_cache = true;
   std::shared_ptr<LoadedModel> model;
   std::vector<int32_t> prompt;  // at least one token, prompt + max_new_tokens within the context

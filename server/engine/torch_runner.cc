@@ -125,7 +125,7 @@ at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
   return torch::tensor(values, at::kLong).to(device());
 }
 
-// When the pass throws, the states of all its sequences are half advanced: kBatch for all of them.
+// When the pass throws, the states of all its sequences are half advanced, so all of them fail.
 // What one request alone can cause is found before (token ids) or after it (logits).
 std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
   std::vector<StepOutput> outputs(items.size());
@@ -141,7 +141,7 @@ std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
     return absl::OkStatus();
   });
   if (!status.ok()) {
-    for (const size_t i : batch) outputs[i] = {status, std::nullopt, FaultScope::kBatch};
+    for (const size_t i : batch) outputs[i] = {status, std::nullopt};
   }
   return outputs;
 }

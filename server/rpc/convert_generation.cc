@@ -214,21 +214,6 @@ v1::PrefixMiss ToProto(PrefixMiss miss) {
   return v1::PREFIX_MISS_UNSPECIFIED;
 }
 
-Priority PriorityOf(v1::Priority priority, RequestCheck& check) {
-  switch (priority) {
-    case v1::PRIORITY_LOW:
-      return Priority::kLow;
-    case v1::PRIORITY_HIGH:
-      return Priority::kHigh;
-    case v1::PRIORITY_UNSPECIFIED:
-    case v1::PRIORITY_NORMAL:
-      return Priority::kNormal;
-    default:
-      check.Range("priority", priority, v1::PRIORITY_UNSPECIFIED, v1::PRIORITY_HIGH);
-      return Priority::kNormal;
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
@@ -248,7 +233,6 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
   ask.stop.assign(request.stop().begin(), request.stop().end());
   ask.stop_ids.assign(request.stop_ids().begin(), request.stop_ids().end());
   ask.ignore_eos = request.ignore_eos();
-  ask.priority = PriorityOf(request.priority(), check);
   if (request.has_use_prefix_cache()) ask.use_prefix_cache = request.use_prefix_cache();
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   return ask;
@@ -270,7 +254,6 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   out.stop = std::move(ask.stop);
   out.stop_ids = std::move(ask.stop_ids);
   out.ignore_eos = ask.ignore_eos;
-  out.priority = ask.priority;
   out.use_prefix_cache = ask.use_prefix_cache;
   return out;
 }

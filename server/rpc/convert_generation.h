@@ -34,7 +34,6 @@ struct GenerateAsk {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;
   bool ignore_eos = false;
-  Priority priority = Priority::kNormal;
   bool use_prefix_cache = true;
 };
 
@@ -43,8 +42,7 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request, co
 
 // Tokenizes and checks against the model. kPromptEmpty, kPromptTooLong {tokens, limit},
 // kContextExceeded, kTokenizerMismatch, kUnknownTemplate, kInvalidArgument for ids outside the
-// vocabulary. request_id, tenant and deadline are the caller's to fill
-// in.
+// vocabulary. request_id, tenant and deadline are the caller's to fill in.
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
                                              int64_t default_context);
 
