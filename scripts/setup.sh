@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs everything the build needs: Debian packages, and the wheels that carry LibTorch and google/rpc, into .deps/.
 #   scripts/setup.sh            CPU
-#   CUDA=1 scripts/setup.sh     also the CUDA libraries that LibTorch loads at run time (2.5 GB to fetch)
+#   CUDA=1 scripts/setup.sh     also the CUDA libraries that LibTorch loads at run time (2 GB to fetch)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,14 +23,14 @@ fi
 # host's own Python version does not matter: nothing of it is ever run. Fetched by pip, which checks the hashes, and unpacked
 # here: `pip install --target` replaces a folder that two lists share (nvidia/), and loses what the first one put there.
 unpack() {
-  local list=$1 stamp platforms=() glibc wheels
+  local list=$1 stamp platforms=() glibc wheel wheels=.deps/wheels
   stamp=.deps/stamps/$(sha256sum "$list" | cut -c1-16)
   [ -e "$stamp" ] && return
   echo "setup: fetching what $list pins"
   mkdir -p .deps/stamps .deps/python
-  wheels=$(mktemp -d .deps/wheels.XXXXXX)
+  rm -rf "$wheels"
   for glibc in 2_28 2_27 2_25 2_18 2_17; do platforms+=(--platform "manylinux_${glibc}_x86_64"); done
-  python3 -m pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps --dest "$wheels" --only-binary=:all: --require-hashes \
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$wheels" --only-binary=:all: --require-hashes \
     --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none \
     "${platforms[@]}" --platform manylinux2014_x86_64 --platform manylinux2010_x86_64 --platform manylinux1_x86_64 --platform any -r "$list"
   for wheel in "$wheels"/*.whl; do python3 -m zipfile -e "$wheel" .deps/python; done
