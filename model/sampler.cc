@@ -9,8 +9,8 @@ namespace lfm2 {
 namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
-constexpr size_t kFirstNucleus =
-    64;  // how many of the likeliest top_p sorts before it looks further
+// how many of the likeliest top_p sorts before it looks further
+constexpr size_t kFirstNucleus = 64;
 
 struct Candidate {
   int32_t id;

@@ -17,11 +17,11 @@ struct SamplingParams {
   int64_t top_k = 0;         // 0: off
   double top_p = 1.0;        // 1: off
   double min_p = 0.0;        // 0: off
-  double repetition_penalty =
-      1.0;  // 1: off; over prompt and generated tokens, as transformers defines it
+  // 1: off; over prompt and generated tokens, as transformers defines it
+  double repetition_penalty = 1.0;
   uint64_t seed = 0;
-  int64_t logprobs =
-      -1;  // -1: none; n: the chosen token's and the n likeliest ones'; of the raw logits
+  // -1: none; n: the chosen token's and the n likeliest ones'; of the raw logits
+  int64_t logprobs = -1;
 };
 
 struct TokenLogprob {

@@ -27,8 +27,8 @@ struct ParityReport {
 
 struct ProbeDifference {
   std::string name;
-  double max_abs_difference =
-      0;  // element-wise where both have values, else the largest difference of the four figures
+  // element-wise where both have values, else the largest difference of the four figures
+  double max_abs_difference = 0;
   double tolerance = 0;
   bool differs = false;
   std::string note;  // "shape [4, 64] against [4, 32]", "only here", …

@@ -24,8 +24,8 @@ struct TrainSpec {
   int64_t steps = 200;
   int64_t batch_size = 4;
   int64_t seq_len = 128;
-  int64_t grad_accumulation =
-      1;  // micro-batches a step; the loss is normalised by the tokens of the whole step
+  // micro-batches a step; the loss is normalised by the tokens of the whole step
+  int64_t grad_accumulation = 1;
   double lr = 3e-4;
   double min_lr_ratio = 0.0;  // final lr / lr of linear, cosine and wsd
   int64_t warmup_steps = 0;

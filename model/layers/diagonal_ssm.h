@@ -41,8 +41,8 @@ SsmResult SsmStep(const SsmParameters& ssm, const at::Tensor& u, const at::Tenso
 // Any length: u [n, t, d] from state [n, d, N]. Inside a chunk the recurrence is a causal
 // convolution, done as one matrix product a channel; between chunks the state is carried.
 // Differentiable.
-inline constexpr int64_t kSsmChunk =
-    32;  // tokens: balances the products inside a chunk with those through the state
+// tokens: balances the products inside a chunk with those through the state
+inline constexpr int64_t kSsmChunk = 32;
 SsmResult SsmScan(const SsmParameters& ssm, const at::Tensor& u, const at::Tensor& state,
                   int64_t chunk = kSsmChunk);
 

@@ -21,8 +21,8 @@ namespace lfm2 {
 
 struct EncodeOptions {
   bool add_special = true;  // BOS and the like, as the tokenizer's post-processor says
-  bool parse_special =
-      false;  // text such as "<|im_start|>" becomes the special token; off for a user's text
+  // text such as "<|im_start|>" becomes the special token; off for a user's text
+  bool parse_special = false;
 };
 
 class Tokenizer {

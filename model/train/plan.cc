@@ -12,8 +12,8 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kFloatBytes = 4;
-constexpr int64_t kScanCopies =
-    4;  // [T, d] x N / chunk-sized intermediates that the scan's backward keeps
+// [T, d] x N / chunk-sized intermediates that the scan's backward keeps
+constexpr int64_t kScanCopies = 4;
 
 // Values that backward keeps of one sub-block, per token; widths of the inputs and outputs of its
 // products.

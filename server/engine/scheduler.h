@@ -16,15 +16,15 @@ namespace lfm2 {
 struct LoadedModel;
 
 struct StepLimits {
-  int64_t step_tokens =
-      0;  // of one lane's step; decoding sequences take theirs even when they are more
+  // of one lane's step; decoding sequences take theirs even when they are more
+  int64_t step_tokens = 0;
   int64_t running_sequences = 0;  // of all lanes: the oldest ones hold the places
 };
 
 struct ScheduledSequence {
   const LoadedModel* lane = nullptr;
-  int64_t pending =
-      0;  // tokens that have not been through the model: of the prompt, or the one last sampled
+  // tokens that have not been through the model: of the prompt, or the one last sampled
+  int64_t pending = 0;
   bool decoding = false;
 };
 

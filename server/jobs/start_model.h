@@ -39,8 +39,8 @@ struct StartModel {
   std::shared_ptr<const Tokenizer>
       tokenizer;                        // null for a model whose whole vocabulary is the 256 bytes
   std::filesystem::path tokenizer_dir;  // its files; empty when there is none
-  bool stored_as_it_is =
-      false;  // the source is a whole folder of this very model: nothing is to be made
+  // the source is a whole folder of this very model: nothing is to be made
+  bool stored_as_it_is = false;
 };
 
 // The tokenizer is the one asked for, else the source's, else bytes. kFlagContradictsModel,

@@ -27,8 +27,8 @@ namespace lfm2 {
 
 struct WorkerLinkOptions {
   std::function<void()> on_lost;  // must not return to work
-  const std::atomic<bool>* stop_signal =
-      nullptr;  // set by a signal handler; counts as a stop request
+  // set by a signal handler; counts as a stop request
+  const std::atomic<bool>* stop_signal = nullptr;
   Clock* clock = &Clock::Real();
 };
 

@@ -96,8 +96,8 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool cut_ LFM2_GUARDED_BY(mutex_) = false;       // and none is written any more
   bool finished_ LFM2_GUARDED_BY(mutex_) = false;  // Finish has been called
   bool sever_ LFM2_GUARDED_BY(mutex_) = false;     // the write in flight is not waited for
-  bool severing_ LFM2_GUARDED_BY(mutex_) =
-      false;  // a call of Sever runs: no Finish until it returned
+  // a call of Sever runs: no Finish until it returned
+  bool severing_ LFM2_GUARDED_BY(mutex_) = false;
   absl::Status status_ LFM2_GUARDED_BY(mutex_);
 };
 
