@@ -67,7 +67,7 @@ absl::Status Run(Session& session, Flags& flags) {
       reset();
       continue;
     }
-    const absl::Status status = Ask(session, flags.request, line);
+    absl::Status status = Ask(session, flags.request, line);
     if (status.ok()) continue;
     if (!prompts || session.interrupts.raised() || IsOutputClosed(status)) return status;
     console.err << RenderFailure(FailureOf(status), console) << std::flush;

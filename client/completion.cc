@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/flags.h"
@@ -96,10 +97,11 @@ std::string Fish(const std::vector<Command>& commands) {
     if (!condition.empty()) condition = "__fish_seen_subcommand_from " + condition;
     std::string no_verb =
         command.verbs.empty() ? "" : "not __fish_seen_subcommand_from " + Words(command.verbs);
-    if (!no_verb.empty() && !condition.empty()) no_verb = condition + "; and " + no_verb;
+    if (!no_verb.empty() && !condition.empty())
+      no_verb = absl::StrCat(condition, "; and ", no_verb);
     for (const Word& verb : command.verbs) {
-      text += "complete -c lfm2ctl -f -n " + FishQuote(no_verb) + " -a " + verb.text + " -d " +
-              FishQuote(verb.help) + "\n";
+      absl::StrAppend(&text, "complete -c lfm2ctl -f -n ", FishQuote(no_verb), " -a ", verb.text,
+                      " -d ", FishQuote(verb.help), "\n");
     }
     for (const Word& flag : command.flags) {
       text += "complete -c lfm2ctl " +

@@ -206,7 +206,9 @@ std::string RenderFailure(const Failure& failure, const Console& console) {
     text += "  field: " + violation.field + ": " + violation.description + "\n";
   }
   if (!failure.resource.empty()) text += "  resource: " + failure.resource + "\n";
-  for (const auto& [key, value] : failure.metadata) text += "  " + key + ": " + value + "\n";
+  for (const auto& [key, value] : failure.metadata) {
+    text.append("  ").append(key).append(": ").append(value).append("\n");
+  }
   if (failure.retry_after_ms) {
     text += "  retry after: " + std::to_string(*failure.retry_after_ms) + " ms\n";
   }

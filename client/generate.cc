@@ -89,7 +89,7 @@ absl::Status Run(Session& session, Flags& flags) {
   LFM2_RETURN_IF_ERROR(ChooseModel(session, flags));
   LFM2_ASSIGN_OR_RETURN(Client * client, session.Connect());
   GenerateView view(session);
-  const absl::Status status =
+  absl::Status status =
       client->Stream<v1::Generation::Stub, v1::GenerateRequest, v1::GenerateResponse>(
           client->generation(), &v1::Generation::Stub::Generate, flags.request,
           [&view](const v1::GenerateResponse& event) { return view.OnEvent(event); });

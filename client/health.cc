@@ -87,7 +87,9 @@ absl::Status Run(Session& session, Flags& flags) {
     const std::string name = service.empty() ? "(process)" : service;
     rows.push_back({name, state});
     services.push_back({{"service", service}, {"status", state}});
-    if (state != "serving") failed += (failed.empty() ? "" : ", ") + name + " is " + state;
+    if (state != "serving") {
+      failed.append(failed.empty() ? "" : ", ").append(name).append(" is ").append(state);
+    }
   }
   LFM2_RETURN_IF_ERROR(
       session.table()

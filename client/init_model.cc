@@ -65,6 +65,7 @@ std::string RenderReport(const v1::ConversionReport& report, ReportDetail detail
     }
   }
   std::vector<Row> totals;
+  totals.reserve(counts.size());
   for (const auto& [fate, count] : counts) {
     totals.push_back({EnumWord(static_cast<v1::TensorReport::Fate>(fate)), std::to_string(count)});
   }

@@ -78,7 +78,7 @@ class Comparison {
     for (const FieldViolation& violation : violations_) {
       message += (message.empty() ? "--" : "; --") + violation.field + " " + violation.description;
     }
-    return WithDetails(message, std::move(details));
+    return WithDetails(message, details);
   }
 
  private:
@@ -141,7 +141,7 @@ absl::Status CheckTokenizer(Session& session, const std::string& text, const v1:
   const std::string description = "is " + given + ", the model has " +
                                   describe(model.tokenizer_kind(), model.tokenizer_sha256());
   details.violations.push_back({"tokenizer", description});
-  return WithDetails("--tokenizer " + description, std::move(details));
+  return WithDetails("--tokenizer " + description, details);
 }
 
 }  // namespace

@@ -103,12 +103,13 @@ std::string RenderPlot(const std::vector<PlotPoint>& points, const PlotOptions& 
   if (kept.empty()) return "";
   const auto [low, high] = std::minmax_element(
       kept.begin(), kept.end(), [](const PlotPoint& a, const PlotPoint& b) { return a.y < b.y; });
+  const double lowest = low->y, highest = high->y;  // a lambda cannot take a structured binding
   Canvas canvas(options);
   const auto x_of = [&](const PlotPoint& p) {
     return ToDot(p.x, kept.front().x, kept.back().x, canvas.width());
   };
   const auto y_of = [&](const PlotPoint& p) {
-    return canvas.height() - 1 - ToDot(p.y, low->y, high->y, canvas.height());
+    return canvas.height() - 1 - ToDot(p.y, lowest, highest, canvas.height());
   };
   for (size_t i = 0; i < kept.size(); ++i) {
     const PlotPoint& from = kept[i == 0 ? 0 : i - 1];
@@ -117,8 +118,8 @@ std::string RenderPlot(const std::vector<PlotPoint>& points, const PlotOptions& 
   std::string text = options.title.empty() ? "" : options.title + "\n";
   for (int line = 0; line < canvas.lines(); ++line) {
     const bool top = line == 0, bottom = line == canvas.lines() - 1;
-    const std::string label = top      ? absl::StrFormat("%10.4g", high->y)
-                              : bottom ? absl::StrFormat("%10.4g", low->y)
+    const std::string label = top      ? absl::StrFormat("%10.4g", highest)
+                              : bottom ? absl::StrFormat("%10.4g", lowest)
                                        : std::string(10, ' ');
     text += label + (options.braille ? " ┤" : " |") + canvas.RenderLine(line) + "\n";
   }

@@ -203,27 +203,27 @@ std::optional<Reason> ReasonByName(std::string_view name) {
   return it->reason;
 }
 
-absl::Status WithDetails(std::string_view message, ErrorDetails details) {
+absl::Status WithDetails(std::string_view message, const ErrorDetails& details) {
   absl::Status status(SpecOf(details.reason).code,
                       absl::string_view(message.data(), message.size()));
   status.SetPayload(kPayloadUrl, absl::Cord(SerializeDetails(details)));
   return status;
 }
 
-absl::Status WithViolations(ErrorDetails details) {
+absl::Status WithViolations(const ErrorDetails& details) {
   std::string message;
   for (const FieldViolation& violation : details.violations) {
     if (!message.empty()) message += "; ";
     message += violation.field + " " + violation.description;
   }
-  return WithDetails(message, std::move(details));
+  return WithDetails(message, details);
 }
 
 absl::Status Error(Reason reason, std::string_view message, Metadata metadata) {
   ErrorDetails details;
   details.reason = reason;
   details.metadata = std::move(metadata);
-  return WithDetails(message, std::move(details));
+  return WithDetails(message, details);
 }
 
 absl::Status NotFound(Reason reason, std::string_view resource_type,
@@ -234,14 +234,14 @@ absl::Status NotFound(Reason reason, std::string_view resource_type,
   details.resource_name = resource_name;
   std::string message =
       "no " + details.resource_type + " is named \"" + details.resource_name + "\"";
-  return WithDetails(message, std::move(details));
+  return WithDetails(message, details);
 }
 
 absl::Status RetryLater(Reason reason, std::string_view message, int64_t retry_after_ms) {
   ErrorDetails details;
   details.reason = reason;
   details.retry_after_ms = retry_after_ms;
-  return WithDetails(message, std::move(details));
+  return WithDetails(message, details);
 }
 
 ErrorDetails DetailsOf(const absl::Status& status) {
@@ -297,7 +297,7 @@ absl::Status Violations::ToStatus(Reason reason) const {
   ErrorDetails details;
   details.reason = reason;
   details.violations = violations_;
-  return WithViolations(std::move(details));
+  return WithViolations(details);
 }
 
 }  // namespace lfm2

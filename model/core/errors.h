@@ -110,14 +110,14 @@ absl::Status Error(Reason reason, std::string_view message, Metadata metadata = 
 absl::Status NotFound(Reason reason, std::string_view resource_type,
                       std::string_view resource_name);
 absl::Status RetryLater(Reason reason, std::string_view message, int64_t retry_after_ms);
-absl::Status WithDetails(std::string_view message, ErrorDetails details);
+absl::Status WithDetails(std::string_view message, const ErrorDetails& details);
 
 // Details of a Status made above; a Status from elsewhere gets the table's first reason with its
 // code, or kInternal.
 ErrorDetails DetailsOf(const absl::Status& status);
 
 // The violations are the message too: "<field> <description>; …".
-absl::Status WithViolations(ErrorDetails details);
+absl::Status WithViolations(const ErrorDetails& details);
 
 // Same details, message prefixed with `context`: "<context>: <message>".
 absl::Status Annotate(const absl::Status& status, std::string_view context);

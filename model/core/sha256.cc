@@ -25,7 +25,7 @@ std::string Sha256::Hex() {
   EVP_DigestFinal_ex(context_->digest.get(), digest, &length);
   constexpr char kDigits[] = "0123456789abcdef";
   std::string hex;
-  hex.reserve(2 * length);
+  hex.reserve(size_t{2} * length);
   for (unsigned int i = 0; i < length; ++i) {
     hex += kDigits[digest[i] >> 4];
     hex += kDigits[digest[i] & 15];

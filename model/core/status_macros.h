@@ -17,7 +17,9 @@
 // LFM2_ASSIGN_OR_RETURN(auto x, MakeX());
 #define LFM2_ASSIGN_OR_RETURN(lhs, expression) \
   LFM2_ASSIGN_OR_RETURN_INNER(LFM2_CONCAT(lfm2_or_, __LINE__), lhs, expression)
+// NOLINTBEGIN(bugprone-macro-parentheses): lhs may be a declaration, temporary is a name
 #define LFM2_ASSIGN_OR_RETURN_INNER(temporary, lhs, expression) \
   auto temporary = (expression);                                \
   if (!temporary.ok()) return temporary.status();               \
   lhs = std::move(temporary).value()
+// NOLINTEND(bugprone-macro-parentheses)

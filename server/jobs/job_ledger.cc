@@ -46,8 +46,8 @@ void ApplyEvent(const JobEventBody& body, JobRecord& record) {
   }
 }
 
-JobLedger::JobLedger(LedgerOptions options, std::unique_ptr<JobStore> store, std::string newest_id,
-                     Clock& clock)
+JobLedger::JobLedger(LedgerOptions options, std::unique_ptr<JobStore> store,
+                     const std::string& newest_id, Clock& clock)
     : options_(std::move(options)),
       jobs_dir_(options_.data_dir / "jobs"),
       clock_(clock),

@@ -98,7 +98,7 @@ class JobLedger {
     bool dirty = false;
   };
 
-  JobLedger(LedgerOptions options, std::unique_ptr<JobStore> store, std::string newest_id,
+  JobLedger(LedgerOptions options, std::unique_ptr<JobStore> store, const std::string& newest_id,
             Clock& clock);
 
   absl::StatusOr<JobRecord> Current(const std::string& id) LFM2_REQUIRES(mutex_);

@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<JobLedger>> JobLedger::Open(LedgerOptions options
   LFM2_RETURN_IF_ERROR(SyncDirectory(options.data_dir));
   LFM2_ASSIGN_OR_RETURN(std::string newest, store->NewestId());
   std::unique_ptr<JobLedger> ledger(
-      new JobLedger(std::move(options), std::move(store), std::move(newest), clock));
+      new JobLedger(std::move(options), std::move(store), newest, clock));
   LFM2_RETURN_IF_ERROR(ledger->Recover());
   return ledger;
 }

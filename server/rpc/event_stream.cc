@@ -158,7 +158,7 @@ EventStream::Action EventStream::Decide() {
   }
   if (held_ && !cut_) return Action::kNone;
   if (!cut_ && !buffer_.empty()) {
-    writing_ = std::move(buffer_.front());
+    writing_.Swap(&buffer_.front());
     buffer_.pop_front();
     write_in_flight_ = true;
     write_started_ = call_.services().clock.Now();

@@ -51,7 +51,7 @@ absl::Status RequestCheck::ToStatus() const {
   details.reason = reason_;
   details.metadata = metadata_;
   details.violations = violations_;
-  return WithViolations(std::move(details));
+  return WithViolations(details);
 }
 
 }  // namespace lfm2

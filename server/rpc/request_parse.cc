@@ -42,7 +42,7 @@ absl::Status FindInvalidUtf8(const std::string& bytes, const Descriptor& type,
       details.reason = Reason::kInvalidUtf8;
       details.metadata["field"] = path;
       details.violations.push_back({path, std::string(utf8.message())});
-      return WithDetails(path + ": " + std::string(utf8.message()), std::move(details));
+      return WithDetails(path + ": " + std::string(utf8.message()), details);
     }
   }
   return absl::OkStatus();

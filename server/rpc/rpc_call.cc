@@ -151,7 +151,8 @@ void RpcCall::Sever(const absl::Status& status) {
                                text.c_str(), nullptr);
 }
 
-void RpcCall::OnWorker(std::function<void()> work, std::function<void(absl::Status)> failed) {
+void RpcCall::OnWorker(std::function<void()> work,
+                       const std::function<void(absl::Status)>& failed) {
   const absl::Status queued =
       core_->context.executor.Run([id = request_id_, work = std::move(work), failed] {
         if (absl::Status status = Caught(id, work); !status.ok()) failed(std::move(status));

@@ -48,7 +48,7 @@ class RpcCall {
   void Sever(const absl::Status& status);
 
   // Runs `work` on the executor; what it throws, and a full queue, comes to `failed`.
-  void OnWorker(std::function<void()> work, std::function<void(absl::Status)> failed);
+  void OnWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
 
   ServiceCore& core() const { return *core_; }
   const std::shared_ptr<ServiceCore>& shared_core() const { return core_; }

@@ -142,7 +142,7 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
   }
   ErrorDetails details;
   for (const google::protobuf::Any& any : wire.details()) ReadDetail(any, details);
-  const absl::Status ours = WithDetails(status.error_message(), std::move(details));
+  absl::Status ours = WithDetails(status.error_message(), details);
   if (ours.code() == code) return ours;
   absl::Status renamed(code, status.error_message());
   ours.ForEachPayload(

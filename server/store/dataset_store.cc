@@ -166,10 +166,11 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DatasetStore::Begin(const std::st
   const fs::path aside = AsidePathIn(root_);
   LFM2_RETURN_IF_ERROR(MakeDirectory(aside));
   absl::StatusOr<std::unique_ptr<FileWriter>> writer = FileWriter::Create(aside / kDataFile);
+  const absl::Status created = writer.status();
   // Made also without a writer: its destructor takes the directory away.
   auto upload = std::unique_ptr<DatasetUpload>(
-      new DatasetUpload(*this, file_name, aside, writer.ok() ? *std::move(writer) : nullptr));
-  if (!writer.ok()) return writer.status();
+      new DatasetUpload(*this, file_name, aside, created.ok() ? *std::move(writer) : nullptr));
+  if (!created.ok()) return created;
   return upload;
 }
 

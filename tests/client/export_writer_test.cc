@@ -8,7 +8,6 @@
 namespace lfm2 {
 namespace {
 
-namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
 TEST(ExportWriter, NpzAndMetaComeWholeOrNotAtAll) {

@@ -168,7 +168,7 @@ class FakeServer final : public v1::Generation::Service,
                              v1::StartTrainingResponse* response) override {
     Note(*context, captured.start, *request);
     if (!start_errors.empty()) {
-      const grpc::Status status = start_errors.front();
+      grpc::Status status = start_errors.front();
       start_errors.pop_front();
       return status;
     }
@@ -362,7 +362,7 @@ struct RunOptions {
 };
 
 // One run of lfm2ctl.
-inline Outcome RunCtl(std::vector<std::string> arguments, const RunOptions& options = {}) {
+inline Outcome RunCtl(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
   std::istringstream in(options.in);
   std::ostringstream out, err;
   Console console{in, out, err};
@@ -381,7 +381,7 @@ inline Outcome RunCtl(std::vector<std::string> arguments, const RunOptions& opti
 inline Outcome RunCtl(const FakeServer& server, std::vector<std::string> arguments,
                       const RunOptions& options = {}) {
   arguments.insert(arguments.end(), {"--server", server.address()});
-  return RunCtl(std::move(arguments), options);
+  return RunCtl(arguments, options);
 }
 
 // A folder that goes away with the test.

@@ -7,7 +7,6 @@ namespace lfm2 {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 TEST(Generate, StdoutIsExactlyTheText) {
   const FakeServer server;

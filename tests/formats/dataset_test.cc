@@ -1,5 +1,6 @@
 #include "model/formats/dataset.h"
 
+#include "absl/strings/str_cat.h"
 #include "model/core/limits.h"
 #include "tests/formats/test_files.h"
 
@@ -103,7 +104,7 @@ TEST(Dataset, NamesTheLineThatBreaksARule) {
        {std::string("[1]"), std::string("{\"txt\":\"a\"}"), std::string("{\"text\":1}"),
         std::string("{\"text\":"), std::string("{\"text\":\"\xff\"}"), std::string("text"),
         std::string("{\"text\":\"a\",\"text\":\"b\"}")}) {
-    const Pass pass = ReadAll(good + "\n" + bad + "\n" + good, DatasetFormat::kJsonl);
+    const Pass pass = ReadAll(absl::StrCat(good, "\n", bad, "\n", good), DatasetFormat::kJsonl);
     EXPECT_REASON("DATASET_INVALID", pass.status);
     EXPECT_EQ(DetailsOf(pass.status).metadata["line"], "3") << pass.status;
     EXPECT_EQ(pass.documents.size(), 1u);

@@ -100,6 +100,7 @@ TEST(Npz, WritesWhatItReadsAndTheSameBytesEachTime) {
 TEST(Npz, WritesMoreMembersThanAPlainZipCounts) {
   const ScratchFolder folder;
   std::vector<TensorView> many;
+  many.reserve(65'536);
   for (int i = 0; i < 65'536; ++i)
     many.push_back({std::to_string(i), DType::kF32, {0}, nullptr, 0});
   ASSERT_TRUE(WriteNpz(folder / "many.npz", many).ok());

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/formats/test_files.h"
 #include "tests/formats/zip_builder.h"
 
@@ -161,7 +162,8 @@ TEST(TorchPt, RefusesSharedValuesThatMultiply) {
   std::string pickle("\x80\x02(]q\x00", 6);
   for (int level = 0; level < 50; ++level) {
     const std::string before(1, static_cast<char>(level));
-    pickle += "](h" + before + "h" + before + "eq" + static_cast<char>(level + 1);
+    absl::StrAppend(&pickle, "](h", before, "h", before, "eq");
+    pickle += static_cast<char>(level + 1);
   }
   EXPECT_SAYS("too many values", Parse(pickle + "t.", "").status());
 }

@@ -16,6 +16,7 @@ std::vector<std::string> Pieces(const Tokenizer& tokenizer, const std::vector<in
                                 bool skip_special) {
   StreamDecoder decoder(tokenizer, skip_special);
   std::vector<std::string> pieces;
+  pieces.reserve(ids.size() + 1);
   for (int32_t id : ids) pieces.push_back(decoder.Push(id));
   pieces.push_back(decoder.Flush());
   return pieces;

@@ -65,6 +65,7 @@ TEST(BoundedQueue, GivesWhatIsInsideAfterCloseAndTakesNothing) {
 TEST(BoundedQueue, CloseWakesEveryPop) {
   BoundedQueue<int> queue(1);
   std::vector<std::thread> poppers;
+  poppers.reserve(3);
   for (int i = 0; i < 3; ++i) {
     poppers.emplace_back([&queue] { EXPECT_FALSE(queue.Pop(kLong).has_value()); });
   }

@@ -384,7 +384,7 @@ TEST(Engine, StopEndsEverythingWithDraining) {
     ModelTask task;
     task.model = model;
     task.run = [](ModelRunner&) {};
-    task.dropped = [&](absl::Status status) {
+    task.dropped = [&](const absl::Status& status) {
       task_dropped = ReasonOf(status) == Reason::kDraining;
     };
     ASSERT_TRUE(engine.Submit(std::move(task)).ok());
@@ -442,6 +442,7 @@ TEST(Engine, LeavesNothingBehindWhenManyThreadsSubmitAndCancelAtRandom) {
   std::atomic<int64_t> accepted{0}, ended{0}, wrong{0};
   Engine engine(limits, Clock::Real());
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       std::mt19937 random(static_cast<unsigned>(t));

@@ -70,6 +70,7 @@ TEST_F(ModelPoolTest, ConcurrentCallersWaitForOneLoad) {
   before_load_ = [gate] { gate.wait(); };
   ModelPool pool(*store_, Loader(), 2);
   std::vector<std::future<std::shared_ptr<LoadedModel>>> callers;
+  callers.reserve(6);
   for (int i = 0; i < 6; ++i) {
     callers.push_back(std::async(std::launch::async, [&] { return pool.Acquire("a").value(); }));
   }
@@ -139,9 +140,9 @@ TEST_F(ModelPoolTest, HoldsToItsCapacityUnderManyCallers) {
   ModelPool pool(*store_, Loader(), 2);
   std::atomic<int> wrong{0}, right{0};
   std::vector<std::thread> threads;
-  for (unsigned t = 0; t < 4; ++t) {
+  for (size_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
-      for (unsigned i = 0; i < 100; ++i) {
+      for (size_t i = 0; i < 100; ++i) {
         const std::string& name = names[(i * (t + 1)) % names.size()];
         const auto model = pool.Acquire(name);
         if (model.ok()) {

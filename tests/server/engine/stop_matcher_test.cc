@@ -76,8 +76,8 @@ TEST(StopMatcher, CutsTheSameHoweverTheTextIsDivided) {
                                             letters(2 + random() % 5, 2)};
     const std::string text = letters(random() % 30, 3);
     std::vector<size_t> ones(text.size(), 1);
-    std::vector<size_t> pieces;
-    for (int i = 0; i < 10; ++i) pieces.push_back(random() % 5);
+    std::vector<size_t> pieces(10);
+    for (size_t& piece : pieces) piece = random() % 5;
     const Outcome whole = Match(stops, text, {});
     EXPECT_EQ(Match(stops, text, ones), whole) << text << " " << stops[0] << " " << stops[1];
     EXPECT_EQ(Match(stops, text, pieces), whole) << text << " " << stops[0] << " " << stops[1];

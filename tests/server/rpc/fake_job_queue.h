@@ -66,7 +66,7 @@ class FakeJobQueue : public JobQueue {
     return page;
   }
   absl::StatusOr<Job> Cancel(const std::string& id) override {
-    const absl::StatusOr<Job> job = Get(id);
+    absl::StatusOr<Job> job = Get(id);
     if (!job.ok()) return job;
     if (IsTerminal(job->state)) return Error(Reason::kWrongState, "the job has ended");
     StateChange change;

@@ -70,6 +70,7 @@ TEST_F(GenerateCallTest, ServesTheNewestModelWhenNoneIsNamed) {
 TEST_F(GenerateCallTest, AnswersManyCallersAtOnceEachWithItsOwnText) {
   Start();
   std::vector<std::thread> callers;
+  callers.reserve(32);
   std::atomic<int> right{0};
   for (int i = 0; i < 32; ++i) {
     callers.emplace_back([&, i] {
@@ -209,6 +210,7 @@ TEST_F(GenerateCallTest, SurvivesAStormOfCancels) {
   Start();
   std::atomic<int> strange{0};
   std::vector<std::thread> callers;
+  callers.reserve(8);
   for (int t = 0; t < 8; ++t) {
     callers.emplace_back([&, t] {
       std::mt19937 random(static_cast<unsigned>(t));

@@ -61,7 +61,7 @@ inline grpc::Status CallRaw(const std::shared_ptr<grpc::Channel>& channel,
   std::promise<grpc::Status> done;
   stub.UnaryCall(&context, method, grpc::StubOptions(), &request, &response,
                  [&](grpc::Status status) { done.set_value(std::move(status)); });
-  const grpc::Status status = done.get_future().get();
+  grpc::Status status = done.get_future().get();
   if (reply != nullptr && response.Valid()) {
     std::vector<grpc::Slice> slices;
     (void)response.Dump(&slices);
@@ -144,9 +144,9 @@ class RpcTest : public testing::Test {
     Connect();
   }
 
-  void Connect(
-      std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials(),
-      grpc::ChannelArguments arguments = {}) {
+  void Connect(const std::shared_ptr<grpc::ChannelCredentials>& credentials =
+                   grpc::InsecureChannelCredentials(),
+               grpc::ChannelArguments arguments = {}) {
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     channel_ = grpc::CreateCustomChannel(server_->address(), credentials, arguments);
     generation_ = v1::Generation::NewStub(channel_);

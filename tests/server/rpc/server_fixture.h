@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "model/formats/file.h"
 #include "server/rpc/auth.h"
 #include "tests/server/rpc/rpc_fixture.h"
@@ -70,13 +71,14 @@ class ServerTest : public RpcTest {
     run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca"
         " -keyout " +
         d + "/ca.key -out " + d + "/ca.pem");
-    for (const std::string name : {"server", "client", "other"}) {
-      run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=" + name +
-          " -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " + d + "/" + name +
-          ".key -out " + d + "/" + name + ".csr");
-      run("openssl x509 -req -days 2 -copy_extensions copy -in " + d + "/" + name + ".csr -CA " +
-          d + "/ca.pem -CAkey " + d + "/ca.key -CAcreateserial -out " + d + "/" + name + ".pem");
-      chmod((d + "/" + name + ".key").c_str(), 0600);
+    for (const char* name : {"server", "client", "other"}) {
+      const std::string stem = d + "/" + name;
+      run(absl::StrCat("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=",
+                       name, " -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout ", stem,
+                       ".key -out ", stem, ".csr"));
+      run(absl::StrCat("openssl x509 -req -days 2 -copy_extensions copy -in ", stem, ".csr -CA ", d,
+                       "/ca.pem -CAkey ", d, "/ca.key -CAcreateserial -out ", stem, ".pem"));
+      chmod((stem + ".key").c_str(), 0600);
     }
     options_.tls_cert_file = d + "/server.pem";
     options_.tls_key_file = d + "/server.key";

@@ -95,6 +95,7 @@ TEST_F(WatchCallTest, ManyWatchersComeAndGo) {
     }
   });
   std::vector<std::thread> watchers;
+  watchers.reserve(8);
   for (int t = 0; t < 8; ++t) {
     watchers.emplace_back([&] {
       for (int i = 0; i < 10; ++i) {

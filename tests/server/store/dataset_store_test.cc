@@ -74,6 +74,7 @@ TEST_F(DatasetStoreTest, KeepsEqualBytesOnceAndSaysSo) {
 
 TEST_F(DatasetStoreTest, KeepsEqualBytesOnceWhenManyUploadThemAtOnce) {
   std::vector<std::thread> threads;
+  threads.reserve(8);
   std::atomic<int> existed{0}, fresh{0};
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&] {

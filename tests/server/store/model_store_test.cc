@@ -25,7 +25,7 @@ class ModelStoreTest : public testing::Test {
 
   // A complete folder beside the store, as a worker leaves it.
   fs::path Made(const std::string& content) {
-    const fs::path path = directory_.path() / ("made-" + std::to_string(made_++));
+    fs::path path = directory_.path() / ("made-" + std::to_string(made_++));
     WriteText(path / "config.json", content);
     return path;
   }
@@ -98,6 +98,7 @@ TEST_F(ModelStoreTest, NeverTakesTwoPublishesWithoutAJobForOne) {
 
 TEST_F(ModelStoreTest, GivesConcurrentPublishesDifferentVersions) {
   std::vector<std::thread> threads;
+  threads.reserve(4);
   std::atomic<int> failed{0};
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
