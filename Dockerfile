@@ -25,6 +25,7 @@ RUN apt-get update -qq \
     libarchive13 \
     libgrpc++1.51 \
     libpcre2-8-0 \
+    libprometheus-cpp-core1.0 \
     libprotobuf32 \
     libsentencepiece0 \
     libspdlog1.10 \

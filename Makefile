@@ -7,7 +7,7 @@ MODEL ?= demo
 JOBS ?= $(shell nproc)
 export LFM2_SERVER ?= 127.0.0.1:7070
 
-.PHONY: help setup build test demo train infer export parity serve lint asan tsan fuzz bench
+.PHONY: help setup build test demo model train infer export parity serve lint asan tsan fuzz bench
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ test: setup ## all tests
 
 demo: build ## the whole loop: serve, train on real text, generate, export, check parity
 	@scripts/demo.sh $(BIN)
+
+model: build ## fetch SmolLM2-135M-Instruct (93 MB) and make it the model `smollm2`: `lfm2ctl chat --model smollm2`
+	@scripts/get_model.sh $(BIN)
 
 serve: build ## the daemon on loopback, with data/
 	@$(BIN)/lfm2d --config configs/server.toml

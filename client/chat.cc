@@ -7,6 +7,7 @@
 #include "client/generate_view.h"
 #include "client/model_claims.h"
 #include "client/model_flags.h"
+#include "client/structure_flags.h"
 #include "client/verbs.h"
 #include "model/core/status_macros.h"
 
@@ -18,6 +19,7 @@ struct Flags {
   v1::ModelRef model;
   ModelClaims claims;
   std::string system;
+  StructureInput structure;
 };
 
 void AddMessage(v1::GenerateRequest& request, const char* role, const std::string& content) {
@@ -48,6 +50,7 @@ absl::Status Ask(Session& session, v1::GenerateRequest& request, const std::stri
 }
 
 absl::Status Run(Session& session, Flags& flags) {
+  LFM2_RETURN_IF_ERROR(SetStructure(flags.structure, flags.request));
   LFM2_RETURN_IF_ERROR(CheckClaims(session, flags.model, flags.claims));
   if (!flags.model.name().empty()) *flags.request.mutable_model() = flags.model;
   const auto reset = [&flags] {
@@ -84,6 +87,7 @@ void AddChat(CLI::App& app, Session& session) {
   TextFlag(*verb, "--system", "The system message",
            [flags](const std::string& v) { flags->system = v; });
   AddSamplingFlags(*verb, flags->request);
+  AddStructureFlags(*verb, flags->structure);
   AddClaimFlags(*verb, flags->claims);
   verb->callback(
       [&session, flags] { session.action = [&session, flags] { return Run(session, *flags); }; });

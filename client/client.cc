@@ -19,8 +19,6 @@ namespace {
 
 constexpr double kQuickTimeoutS = 60;
 constexpr double kLongestTimeoutS = 31'536'000;  // a year: well inside what a deadline can hold
-constexpr int kKeepaliveTimeMs = 30'000;         // over the 10 s that the server allows
-constexpr int kKeepaliveTimeoutMs = 20'000;
 
 absl::StatusOr<std::string> ReadConfigFile(const std::string& path, const char* flag) {
   std::ifstream file(path, std::ios::binary);
@@ -87,8 +85,9 @@ grpc::ChannelArguments MakeArguments(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(kDefaultLimits.message_bytes));
   arguments.SetMaxSendMessageSize(static_cast<int>(kDefaultLimits.message_bytes));
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(kDefaultLimits.keepalive_ms));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                   static_cast<int>(kDefaultLimits.keepalive_timeout_ms));
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);

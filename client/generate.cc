@@ -9,6 +9,7 @@
 #include "client/model_claims.h"
 #include "client/model_flags.h"
 #include "client/source.h"
+#include "client/structure_flags.h"
 #include "client/verbs.h"
 #include "model/core/status_macros.h"
 
@@ -23,6 +24,7 @@ struct Flags {
   TextInput prompt;
   std::optional<std::vector<int32_t>> prompt_ids;
   std::vector<std::string> chat;  // "ROLE:TEXT"
+  StructureInput structure;
 };
 
 absl::Status AddChatMessage(const std::string& text, v1::ChatMessages& messages) {
@@ -85,6 +87,7 @@ absl::Status Run(Session& session, Flags& flags) {
   for (const std::string& stop : flags.request.stop()) {
     if (!IsValidUtf8(stop)) return Error(Reason::kInvalidUtf8, "--stop is not UTF-8");
   }
+  LFM2_RETURN_IF_ERROR(SetStructure(flags.structure, flags.request));
   LFM2_RETURN_IF_ERROR(SetPrompt(session, flags));
   LFM2_RETURN_IF_ERROR(ChooseModel(session, flags));
   LFM2_ASSIGN_OR_RETURN(Client * client, session.Connect());
@@ -127,6 +130,7 @@ void AddGenerate(CLI::App& app, Session& session) {
                kSourceHelp,
            [flags](const std::string& v) { flags->init_from = v; });
   AddSamplingFlags(*verb, flags->request);
+  AddStructureFlags(*verb, flags->structure);
   SwitchFlag(*verb, "special", "BOS and the like in front of the prompt [on]",
              [flags](bool v) { flags->request.set_add_special(v); });
   SwitchFlag(*verb, "allow_special", "Special tokens in the prompt's text are read as such [off]",

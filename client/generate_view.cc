@@ -49,7 +49,18 @@ absl::Status GenerateView::OnEvent(const v1::GenerateResponse& event) {
   if (!event.has_end()) return absl::OkStatus();
   ended_ = true;
   end_ = event.end();
-  return AddText(end_.text());
+  LFM2_RETURN_IF_ERROR(AddText(end_.text()));
+  return session_.table() ? WriteToolCalls() : absl::OkStatus();
+}
+
+// A line each, as it would be written in a program.
+absl::Status GenerateView::WriteToolCalls() {
+  for (const v1::ToolCall& call : end_.tool_calls()) {
+    const std::string line =
+        (text_.empty() ? "" : "\n") + call.name() + "(" + call.arguments() + ")";
+    LFM2_RETURN_IF_ERROR(AddText(line));
+  }
+  return absl::OkStatus();
 }
 
 Json GenerateView::Result() const {
@@ -66,6 +77,10 @@ Json GenerateView::Result() const {
                  {"request_id", start_.request_id()},
                  {"sampling", ProtoToJson(start_.sampling())}};
   if (!end_.stop().empty()) result["stop"] = end_.stop();
+  for (const v1::ToolCall& call : end_.tool_calls()) {
+    result["tool_calls"].push_back({{"name", call.name()}, {"arguments", call.arguments()}});
+  }
+  if (end_.malformed_tool_call()) result["malformed_tool_call"] = true;
   if (!logprobs_.empty()) result["logprobs"] = logprobs_;
   return result;
 }

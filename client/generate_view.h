@@ -22,6 +22,7 @@ class GenerateView {
 
  private:
   absl::Status AddText(const std::string& text);
+  absl::Status WriteToolCalls();
   void AddToken(const v1::GenerateToken& token);
   Json Result() const;
   std::string Summary() const;

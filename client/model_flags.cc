@@ -7,7 +7,7 @@ namespace lfm2 {
 
 void AddShapeFlags(CLI::App& app, v1::ModelShape& shape) {
   const auto grouped = [](CLI::Option* option) { option->group("Model"); };
-  grouped(TextFlag(app, "--arch,--architecture", "lfm2 or hybrid",
+  grouped(TextFlag(app, "--arch,--architecture", "lfm2, hybrid or llama",
                    [&](const std::string& v) { shape.set_architecture(v); }));
   const auto integer = [&](const char* names, const char* help, auto set) {
     grouped(IntFlag(app, names, help, [&shape, set](int64_t v) { (shape.*set)(v); }));

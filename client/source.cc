@@ -26,7 +26,7 @@ bool IsTokenizerFile(const std::string& name) {
 }
 
 bool IsWeightsFile(const std::string& name) {
-  return EndsWithAny(name, {".safetensors", ".npz", ".pt", ".pth"});
+  return EndsWithAny(name, {".safetensors", ".npz", ".pt", ".pth", ".gguf"});
 }
 
 bool IsModelFile(const std::string& name) {
@@ -88,7 +88,7 @@ absl::StatusOr<ResolvedSource> LocalSource(const fs::path& path, SourcePurpose p
     if (!useful) {
       return Error(Reason::kFileNotFound,
                    path.string() + (tokenizer ? " has no tokenizer.json or tokenizer.model"
-                                              : " has no .safetensors, .npz or .pt file"));
+                                              : " has no .safetensors, .npz, .pt or .gguf file"));
     }
   }
   if (purpose == SourcePurpose::kWeights) AddMetaFiles(source.files);

@@ -54,3 +54,12 @@ function(lfm2_spm_shim)
   target_link_libraries(lfm2_spm PRIVATE ${LFM2_SENTENCEPIECE} lfm2_flags)
   set_target_properties(lfm2_spm PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
 endfunction()
+
+# The wheels of deps/wheels-grammar.txt: headers to compile with; the libraries are opened at run time.
+function(lfm2_use_xgrammar target)
+  if(NOT EXISTS ${LFM2_DEPS}/tvm_ffi/include/tvm/ffi/c_api.h)
+    message(FATAL_ERROR "xgrammar is not in ${LFM2_DEPS}: run `make setup`")
+  endif()
+  target_include_directories(${target} SYSTEM PRIVATE ${LFM2_DEPS}/tvm_ffi/include)
+  target_compile_definitions(${target} PRIVATE LFM2_WHEELS_DIR="${LFM2_DEPS}")
+endfunction()

@@ -33,7 +33,23 @@ at::Tensor AverageHeads(const at::Tensor& rows, int64_t group, int64_t head_dim)
 
 // Copied in its own type when that is F32 or 16 bit; everything else becomes float32.
 bool GoesAsItIs(const TensorPlan& plan) {
-  return plan.source != nullptr && plan.averaged_heads == 0 && plan.source->dtype != DType::kF64;
+  return plan.source != nullptr && plan.averaged_heads == 0 && plan.source->dtype != DType::kF64 &&
+         !IsBlockType(plan.source->dtype);
+}
+
+// A quantised file goes on as it is where nothing in it changes: no format of plain tensors could
+// hold it without loss of size or of exactness.
+bool KeepsFile(const ConversionPlan& plan, const ModelFolder* source) {
+  return source != nullptr && source->format == "gguf" && plan.IsWholeSource() &&
+         std::any_of(source->weights.tensors.begin(), source->weights.tensors.end(),
+                     [](const TensorView& tensor) { return IsBlockType(tensor.dtype); });
+}
+
+void ReportKept(ConversionPlan& plan) {
+  for (TensorPlan& tensor : plan.tensors) {
+    tensor.report.fate = TensorFate::kCopied;
+    tensor.report.note = absl::StrCat("kept as ", SafetensorsName(tensor.source->dtype));
+  }
 }
 
 absl::StatusOr<at::Tensor> Make(const TensorPlan& plan, const ModelConfig& target, uint64_t seed) {
@@ -50,6 +66,20 @@ absl::StatusOr<ConversionPlan> Plan(const ModelFolder* source, const ModelConfig
   if (source->config) return PlanTensors(source->weights, &*source->config, target);
   LFM2_ASSIGN_OR_RETURN(const ModelConfig config, InferConfig(source->weights, spec.shape));
   return PlanTensors(source->weights, &config, target);
+}
+
+std::filesystem::path TokenizerOf(const ModelFolder* source) {
+  return source == nullptr ? std::filesystem::path() : source->tokenizer_dir;
+}
+
+absl::Status KeepFile(const ConversionPlan& plan, const ModelFolder& source,
+                      const ModelConfig& target, const std::filesystem::path& directory,
+                      const std::function<void(int64_t, int64_t)>& progress) {
+  LFM2_RETURN_IF_ERROR(
+      WriteHfFolder({target, {}, source.tokenizer_dir, source.weights_file}, directory));
+  const auto total = static_cast<int64_t>(plan.tensors.size());
+  for (int64_t done = 1; progress && done <= total; ++done) progress(done, total);
+  return absl::OkStatus();
 }
 
 absl::Status WriteModel(const ConversionPlan& plan, const ModelFolder* source,
@@ -73,9 +103,7 @@ absl::Status WriteModel(const ConversionPlan& plan, const ModelFolder* source,
     views.push_back(GoesAsItIs(tensor) ? *tensor.source : *next_made++);
     views.back().name = tensor.target.name;
   }
-  return WriteHfFolder(
-      {target, views, source == nullptr ? std::filesystem::path() : source->tokenizer_dir},
-      directory);
+  return WriteHfFolder({target, views, TokenizerOf(source)}, directory);
 }
 
 absl::StatusOr<ConversionReport> Convert(const ModelFolder* source, const ModelConfig& target,
@@ -87,9 +115,14 @@ absl::StatusOr<ConversionReport> Convert(const ModelFolder* source, const ModelC
     return Error(Reason::kModelExists,
                  absl::StrCat("\"", out_directory.filename().string(), "\" exists already"));
   }
-  LFM2_ASSIGN_OR_RETURN(const ConversionPlan plan, Plan(source, target, spec));
+  LFM2_ASSIGN_OR_RETURN(ConversionPlan plan, Plan(source, target, spec));
   LFM2_ASSIGN_OR_RETURN(AsideDirectory aside, AsideDirectory::Create(out_directory));
-  LFM2_RETURN_IF_ERROR(WriteModel(plan, source, target, spec, aside.path(), progress));
+  if (KeepsFile(plan, source)) {
+    ReportKept(plan);
+    LFM2_RETURN_IF_ERROR(KeepFile(plan, *source, target, aside.path(), progress));
+  } else {
+    LFM2_RETURN_IF_ERROR(WriteModel(plan, source, target, spec, aside.path(), progress));
+  }
   LFM2_RETURN_IF_ERROR(aside.Publish());
   ConversionReport report;
   for (const TensorPlan& tensor : plan.tensors) report.tensors.push_back(tensor.report);

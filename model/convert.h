@@ -3,21 +3,23 @@
 //
 // Same architecture: every tensor 1:1. LFM2 to hybrid: embeddings, final norm, head, every norm
 // (operator_norm feeds both attention_norm and ssm_norm) and feed-forward, attention where both
-// have it; kv heads averaged in groups when fewer are asked for; the SSM starts fresh. Partial:
-// every tensor whose name and shape match.
+// have it; kv heads averaged in groups when fewer are asked for; the SSM starts fresh. Llama to
+// hybrid: the same with Llama's names. Partial: every tensor whose name and shape match.
 //
 // A source without a config (a bare weights file) gets one inferred from its tensors: hybrid when a
-// layer has ssm.A_log, else LFM2; vocab_size and d_model from embed_tokens; widths, kernel and
-// state size from the first layer that has them; layers that have q_proj attend; head_dim from
-// q_layernorm, else from n_heads when given, else 64; parallel_residual when there is no ffn_norm;
-// tied when there is no lm_head; rope_theta and norm_eps as given, else the architecture's default.
+// layer has ssm.A_log, LFM2 when one has operator_norm, Llama when one has input_layernorm;
+// vocab_size and d_model from embed_tokens; widths, kernel and state size from the first layer that
+// has them; layers that have q_proj attend; head_dim from q_layernorm, else from n_heads when
+// given, else 64; parallel_residual when there is no ffn_norm; tied when there is no lm_head;
+// rope_theta and norm_eps as given, else the architecture's default.
 //
 // A fresh model is, unless told otherwise: hybrid, vocab_size 259 (bytes), d_model 256, 4 layers,
-// attention in every second, d_model / 64 heads, half as many kv heads, feed-forward 3 d_model, 16
-// SSM states, sequential, tied, rope_theta 10000.
+// attention in every second (Llama: in every one), d_model / 64 heads, half as many kv heads,
+// feed-forward 3 d_model, 16 SSM states, sequential, tied, rope_theta 10000.
 //
-// Writes a Hugging Face folder (config.json, model.safetensors, tokenizer files). Thread rule:
-// synchronous, one thread.
+// Writes a Hugging Face folder (config.json, model.safetensors, tokenizer files). A quantised GGUF
+// of which every tensor stays as it is goes in as model.gguf instead, so nothing is lost; in every
+// other case its tensors become float32. Thread rule: synchronous, one thread.
 #pragma once
 
 #include <cstdint>

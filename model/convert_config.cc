@@ -55,13 +55,13 @@ absl::Status CheckSameArchitecture(const ModelShape& shape, const ModelConfig& s
   if (source.architecture == Architecture::kHybrid) {
     MustEqual(out, "ssm_state_size", shape.ssm_state_size, source.ssm_state_size);
     MustEqual(out, "parallel_residual", shape.parallel_residual, source.parallel_residual);
-  } else {
+  } else if (source.architecture == Architecture::kLfm2) {
     MustEqual(out, "conv_kernel", shape.conv_kernel, source.conv_kernel);
   }
   return out.ToStatus(Reason::kFlagContradictsModel);
 }
 
-absl::Status CheckLfm2ToHybrid(const ModelShape& shape, const ModelConfig& source) {
+absl::Status CheckToHybrid(const ModelShape& shape, const ModelConfig& source) {
   Violations out;
   CheckSharedSizes(out, shape, source);
   if (shape.num_kv_heads &&
@@ -77,11 +77,14 @@ absl::Status CheckLfm2ToHybrid(const ModelShape& shape, const ModelConfig& sourc
 absl::Status CheckForeignFlags(const ModelShape& shape, Architecture target) {
   Violations out;
   const std::string of = absl::StrCat("is not a property of ", NameOf(target), " models");
-  if (target == Architecture::kHybrid) {
-    if (shape.conv_kernel) out.Add("conv_kernel", of);
-  } else {
+  if (target != Architecture::kLfm2 && shape.conv_kernel) out.Add("conv_kernel", of);
+  if (target != Architecture::kHybrid) {
     if (shape.ssm_state_size) out.Add("ssm_state_size", of);
     if (shape.parallel_residual.value_or(false)) out.Add("parallel_residual", of);
+  }
+  if (target == Architecture::kLlama && shape.attn_every.value_or(1) != 1) {
+    out.Add("attn_every",
+            absl::StrCat("is ", *shape.attn_every, "; every layer of a llama model attends"));
   }
   return out.ToStatus();
 }
@@ -91,7 +94,8 @@ absl::Status CheckForeignFlags(const ModelShape& shape, Architecture target) {
 void ResizeLayers(const ModelShape& shape, ModelConfig& config) {
   const int64_t layers = std::clamp<int64_t>(shape.num_layers.value_or(config.num_layers()), 0,
                                              kDefaultLimits.layers + 1);
-  config.attention_layers.resize(static_cast<size_t>(layers), false);
+  config.attention_layers.resize(static_cast<size_t>(layers),
+                                 config.architecture == Architecture::kLlama);
   if (shape.attn_every) config.attention_layers = AttentionEvery(layers, *shape.attn_every);
 }
 
@@ -108,7 +112,7 @@ ModelConfig Overlay(const ModelShape& shape, ModelConfig config) {
   if (config.architecture == Architecture::kHybrid) {
     config.ssm_state_size = shape.ssm_state_size.value_or(config.ssm_state_size);
     config.parallel_residual = shape.parallel_residual.value_or(config.parallel_residual);
-  } else {
+  } else if (config.architecture == Architecture::kLfm2) {
     config.conv_kernel = shape.conv_kernel.value_or(config.conv_kernel);
   }
   config.tie_word_embeddings = shape.tie_word_embeddings.value_or(config.tie_word_embeddings);
@@ -166,12 +170,14 @@ absl::StatusOr<ModelConfig> PlanConfig(const ModelFolder* source, const Conversi
     LFM2_RETURN_IF_ERROR(CheckSameArchitecture(shape, config));
     return Checked(config);
   }
-  if (target == Architecture::kLfm2) {
+  if (target != Architecture::kHybrid) {
     return Error(Reason::kUnsupported,
-                 "a hybrid model does not become an lfm2 model: its SSM has no place there; a "
-                 "partial load copies what matches by name");
+                 absl::StrCat("a model of architecture ", NameOf(config.architecture),
+                              " does not become one of ", NameOf(target),
+                              ": its layers have no place there; a partial load copies what "
+                              "matches by name"));
   }
-  LFM2_RETURN_IF_ERROR(CheckLfm2ToHybrid(shape, config));
+  LFM2_RETURN_IF_ERROR(CheckToHybrid(shape, config));
   return Checked(Overlay(shape, Recast(config, target)));
 }
 

@@ -17,7 +17,7 @@ constexpr int64_t kFreshHidden = 256;
 constexpr int64_t kFreshLayers = 4;
 constexpr int64_t kFreshAttentionEvery = 2;
 constexpr int64_t kFreshSsmState = 16;
-constexpr double kLfm2Theta = 1e6, kHybridTheta = 1e4;
+constexpr double kLfm2Theta = 1e6, kHybridTheta = 1e4, kLlamaTheta = 1e4;
 constexpr std::string_view kLayers = "model.layers.";
 
 // "model.layers.<i>.<rest>"
@@ -104,11 +104,34 @@ absl::Status InferHeads(const TensorArchive& weights, const ModelShape& hints,
   return absl::OkStatus();
 }
 
-}  // namespace
+// A tensor that every layer of the architecture has and no other one.
+struct Mark {
+  Architecture architecture;
+  std::string_view tensor, feed_forward;
+  double rope_theta;
+};
 
-const char* NameOf(Architecture architecture) {
-  return architecture == Architecture::kLfm2 ? "lfm2" : "hybrid";
+constexpr Mark kMarks[] = {
+    {Architecture::kHybrid, "ssm.A_log", "mlp.gate_proj.weight", kHybridTheta},
+    {Architecture::kLfm2, "operator_norm.weight", "feed_forward.w1.weight", kLfm2Theta},
+    {Architecture::kLlama, "input_layernorm.weight", "mlp.gate_proj.weight", kLlamaTheta},
+};
+
+const Mark* FindMark(const TensorArchive& weights) {
+  for (const Mark& mark : kMarks) {
+    if (FindInLayers(weights, mark.tensor) != nullptr) return &mark;
+  }
+  return nullptr;
 }
+
+double ThetaOf(Architecture architecture) {
+  for (const Mark& mark : kMarks) {
+    if (mark.architecture == architecture) return mark.rope_theta;
+  }
+  return kHybridTheta;
+}
+
+}  // namespace
 
 absl::StatusOr<ModelConfig> InferConfig(const TensorArchive& weights, const ModelShape& hints) {
   const TensorView* embedding = weights.Find("model.embed_tokens.weight");
@@ -116,22 +139,23 @@ absl::StatusOr<ModelConfig> InferConfig(const TensorArchive& weights, const Mode
     return Missing("vocab_size and d_model (no matrix model.embed_tokens.weight)");
   }
   ModelConfig config;
-  const bool hybrid = FindInLayers(weights, "ssm.A_log") != nullptr;
-  config.architecture = hybrid ? Architecture::kHybrid : Architecture::kLfm2;
-  if (!hybrid && FindInLayers(weights, "operator_norm.weight") == nullptr) {
-    return Missing("its architecture (neither ssm.A_log nor operator_norm in its layers)");
+  const Mark* mark = FindMark(weights);
+  if (mark == nullptr) {
+    return Missing(
+        "its architecture (none of ssm.A_log, operator_norm and input_layernorm in its layers)");
   }
+  config.architecture = mark->architecture;
+  const bool hybrid = config.architecture == Architecture::kHybrid;
   config.vocab_size = embedding->shape[0];
   config.hidden_size = embedding->shape[1];
-  config.intermediate_size = Dimension(
-      FindInLayers(weights, hybrid ? "mlp.gate_proj.weight" : "feed_forward.w1.weight"), 0);
+  config.intermediate_size = Dimension(FindInLayers(weights, mark->feed_forward), 0);
   if (config.intermediate_size == 0) return Missing("the width of its feed-forward");
   LFM2_RETURN_IF_ERROR(InferLayers(weights, config));
   LFM2_RETURN_IF_ERROR(InferHeads(weights, hints, config));
-  config.rope_theta = hints.rope_theta.value_or(hybrid ? kHybridTheta : kLfm2Theta);
+  config.rope_theta = hints.rope_theta.value_or(mark->rope_theta);
   config.norm_eps = hints.norm_eps.value_or(config.norm_eps);
   config.tie_word_embeddings = weights.Find("lm_head.weight") == nullptr;
-  config.qk_norm = !hybrid;
+  config.qk_norm = config.architecture == Architecture::kLfm2;
   if (hybrid) {
     config.ssm_state_size = Dimension(FindInLayers(weights, "ssm.A_log"), 1);
     config.parallel_residual = FindInLayers(weights, "ffn_norm.weight") == nullptr;
@@ -158,12 +182,14 @@ ModelConfig FreshConfig(const ModelShape& shape) {
   config.ssm_state_size = hybrid ? shape.ssm_state_size.value_or(kFreshSsmState) : 0;
   config.parallel_residual = shape.parallel_residual.value_or(false);
   config.tie_word_embeddings = shape.tie_word_embeddings.value_or(true);
-  config.rope_theta = shape.rope_theta.value_or(hybrid ? kHybridTheta : kLfm2Theta);
+  config.rope_theta = shape.rope_theta.value_or(ThetaOf(config.architecture));
   config.norm_eps = shape.norm_eps.value_or(config.norm_eps);
-  config.qk_norm = !hybrid;
+  config.qk_norm = config.architecture == Architecture::kLfm2;
   const int64_t layers =
       std::clamp<int64_t>(shape.num_layers.value_or(kFreshLayers), 0, kDefaultLimits.layers + 1);
-  config.attention_layers = AttentionEvery(layers, shape.attn_every.value_or(kFreshAttentionEvery));
+  const bool llama = config.architecture == Architecture::kLlama;
+  config.attention_layers =
+      AttentionEvery(layers, shape.attn_every.value_or(llama ? 1 : kFreshAttentionEvery));
   return config;
 }
 
@@ -173,7 +199,7 @@ ModelConfig Recast(const ModelConfig& config, Architecture architecture) {
   const ModelConfig defaults;
   const bool hybrid = architecture == Architecture::kHybrid;
   out.architecture = architecture;
-  out.qk_norm = !hybrid;
+  out.qk_norm = architecture == Architecture::kLfm2;
   out.conv_kernel = defaults.conv_kernel;
   out.conv_bias = defaults.conv_bias;
   out.ssm_state_size = hybrid ? kFreshSsmState : 0;

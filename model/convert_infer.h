@@ -20,6 +20,4 @@ ModelConfig FreshConfig(const ModelShape& shape);
 // it adds gets its default.
 ModelConfig Recast(const ModelConfig& config, Architecture architecture);
 
-const char* NameOf(Architecture architecture);
-
 }  // namespace lfm2

@@ -1,5 +1,6 @@
 #include "model/convert_plan.h"
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 #include <string_view>
@@ -14,8 +15,11 @@ constexpr std::string_view kLayers = "model.layers.";
 
 bool IsFloating(DType dtype) {
   return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 ||
-         dtype == DType::kBF16;
+         dtype == DType::kBF16 || IsBlockType(dtype);
 }
+
+// What becomes float32 on the way, because a plain tensor file has no such type or nobody wants it.
+bool IsWidened(DType dtype) { return dtype == DType::kF64 || IsBlockType(dtype); }
 
 // "model.layers.7.mlp.up_proj.weight": 7 and "mlp.up_proj.weight".
 struct SplitName {
@@ -37,42 +41,42 @@ SplitName Split(const std::string& name) {
 }
 
 struct Rename {
-  std::string_view hybrid, lfm2;
+  std::string_view hybrid, lfm2, llama;
 };
 
-// Everything of the hybrid that LFM2 has under another name. Its norm before the operator feeds
-// both of the hybrid's.
+// Everything of the hybrid that another architecture has under its own name. The other's norm
+// before the operator feeds both of the hybrid's.
 constexpr Rename kModelRenames[] = {
-    {"model.embed_tokens.weight", "model.embed_tokens.weight"},
-    {"model.norm.weight", "model.embedding_norm.weight"},
-    {"lm_head.weight", "lm_head.weight"},
+    {"model.embed_tokens.weight", "model.embed_tokens.weight", "model.embed_tokens.weight"},
+    {"model.norm.weight", "model.embedding_norm.weight", "model.norm.weight"},
+    {"lm_head.weight", "lm_head.weight", "lm_head.weight"},
 };
 constexpr Rename kLayerRenames[] = {
-    {"attention_norm.weight", "operator_norm.weight"},
-    {"ssm_norm.weight", "operator_norm.weight"},
-    {"ffn_norm.weight", "ffn_norm.weight"},
-    {"self_attn.q_proj.weight", "self_attn.q_proj.weight"},
-    {"self_attn.k_proj.weight", "self_attn.k_proj.weight"},
-    {"self_attn.v_proj.weight", "self_attn.v_proj.weight"},
-    {"self_attn.o_proj.weight", "self_attn.out_proj.weight"},
-    {"mlp.gate_proj.weight", "feed_forward.w1.weight"},
-    {"mlp.up_proj.weight", "feed_forward.w3.weight"},
-    {"mlp.down_proj.weight", "feed_forward.w2.weight"},
+    {"attention_norm.weight", "operator_norm.weight", "input_layernorm.weight"},
+    {"ssm_norm.weight", "operator_norm.weight", "input_layernorm.weight"},
+    {"ffn_norm.weight", "ffn_norm.weight", "post_attention_layernorm.weight"},
+    {"self_attn.q_proj.weight", "self_attn.q_proj.weight", "self_attn.q_proj.weight"},
+    {"self_attn.k_proj.weight", "self_attn.k_proj.weight", "self_attn.k_proj.weight"},
+    {"self_attn.v_proj.weight", "self_attn.v_proj.weight", "self_attn.v_proj.weight"},
+    {"self_attn.o_proj.weight", "self_attn.out_proj.weight", "self_attn.o_proj.weight"},
+    {"mlp.gate_proj.weight", "feed_forward.w1.weight", "mlp.gate_proj.weight"},
+    {"mlp.up_proj.weight", "feed_forward.w3.weight", "mlp.up_proj.weight"},
+    {"mlp.down_proj.weight", "feed_forward.w2.weight", "mlp.down_proj.weight"},
 };
 
 template <size_t N>
-std::string_view Renamed(const Rename (&table)[N], std::string_view hybrid) {
+std::string_view Renamed(const Rename (&table)[N], Architecture source, std::string_view hybrid) {
   for (const Rename& rename : table) {
-    if (rename.hybrid == hybrid) return rename.lfm2;
+    if (rename.hybrid == hybrid) return source == Architecture::kLfm2 ? rename.lfm2 : rename.llama;
   }
   return {};
 }
 
-// The source's name of a tensor of the hybrid; empty when LFM2 has nothing like it.
-std::string Lfm2NameOf(const std::string& hybrid_name) {
+// The source's name of a tensor of the hybrid; empty when the source has nothing like it.
+std::string SourceNameOf(Architecture source, const std::string& hybrid_name) {
   const SplitName split = Split(hybrid_name);
-  const std::string_view found =
-      split.layer < 0 ? Renamed(kModelRenames, split.rest) : Renamed(kLayerRenames, split.rest);
+  const std::string_view found = split.layer < 0 ? Renamed(kModelRenames, source, split.rest)
+                                                 : Renamed(kLayerRenames, source, split.rest);
   return found.empty() ? "" : split.prefix + std::string(found);
 }
 
@@ -100,7 +104,7 @@ class Planner {
     TensorPlan plan;
     plan.target = spec;
     plan.report = {spec.name, TensorFate::kFresh, ""};
-    const std::string from = Crosses() ? Lfm2NameOf(spec.name) : spec.name;
+    const std::string from = Crosses() ? SourceNameOf(config_->architecture, spec.name) : spec.name;
     const TensorView* view = from.empty() ? nullptr : source_.Find(from);
     if (view == nullptr) {
       plan.report.note = WhyFresh(spec.name, from);
@@ -112,8 +116,10 @@ class Planner {
       plan.report.note = absl::StrCat("stored as ", SafetensorsName(view->dtype), "; left fresh");
     } else if (view->shape == spec.shape) {
       plan.source = view;
-      plan.report.fate = view->dtype == DType::kF64 ? TensorFate::kConverted : TensorFate::kCopied;
-      if (view->dtype == DType::kF64) plan.report.note = "F64 rounded to F32";
+      plan.report.fate = IsWidened(view->dtype) ? TensorFate::kConverted : TensorFate::kCopied;
+      if (IsWidened(view->dtype)) {
+        plan.report.note = absl::StrCat(SafetensorsName(view->dtype), " to F32");
+      }
       if (from != spec.name) plan.report.note = absl::StrCat("from ", from);
     } else if (!Average(*view, spec, plan)) {
       plan.report.fate = TensorFate::kWrongShape;
@@ -144,7 +150,10 @@ class Planner {
   }
 
   std::string WhyFresh(const std::string& name, const std::string& from) const {
-    if (from.empty()) return "lfm2 has no such tensor";
+    if (from.empty()) {
+      return absl::StrCat(Crosses() ? NameOf(config_->architecture) : "the source",
+                          " has no such tensor");
+    }
     const SplitName split = Split(name);
     if (Crosses() && split.layer >= config_->num_layers()) return "the source has fewer layers";
     if (Crosses() && split.rest.rfind("self_attn.", 0) == 0) {
@@ -175,6 +184,14 @@ class Planner {
 };
 
 }  // namespace
+
+bool ConversionPlan::IsWholeSource() const {
+  return left_over.empty() &&
+         std::all_of(tensors.begin(), tensors.end(), [](const TensorPlan& tensor) {
+           return tensor.source != nullptr && tensor.averaged_heads == 0 &&
+                  tensor.source->name == tensor.target.name;
+         });
+}
 
 ConversionPlan PlanTensors(const TensorArchive& source, const ModelConfig* source_config,
                            const ModelConfig& target) {

@@ -18,6 +18,9 @@ struct TensorPlan {
 struct ConversionPlan {
   std::vector<TensorPlan> tensors;      // every tensor of the target, in the config's order
   std::vector<TensorReport> left_over;  // of the source, kUnexpected, in its order
+
+  // Every tensor of the source is one of the new model, under its own name, as it is.
+  bool IsWholeSource() const;
 };
 
 // `source_config` is null for a partial load.

@@ -130,20 +130,34 @@ int32_t Draw(std::vector<Candidate>& candidates, double uniform) {
   return last;
 }
 
-int32_t Greedy(std::span<const float> logits) {
+bool MayBeChosen(std::span<const uint32_t> allowed, size_t id) {
+  if (allowed.empty()) return true;
+  return id / 32 < allowed.size() && (allowed[id / 32] >> (id % 32) & 1) != 0;
+}
+
+int32_t Greedy(std::span<const float> logits, std::span<const uint32_t> allowed) {
   size_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i) {
-    if (ScoreOf(logits[i]) > ScoreOf(logits[best])) best = i;
+  while (best + 1 < logits.size() && !MayBeChosen(allowed, best)) ++best;
+  for (size_t i = best + 1; i < logits.size(); ++i) {
+    if (ScoreOf(logits[i]) > ScoreOf(logits[best]) && MayBeChosen(allowed, i)) best = i;
   }
   return static_cast<int32_t>(best);
 }
 
+void KeepAllowed(std::vector<Candidate>& candidates, std::span<const uint32_t> allowed) {
+  if (allowed.empty()) return;
+  std::erase_if(candidates, [&](const Candidate& candidate) {
+    return !MayBeChosen(allowed, static_cast<size_t>(candidate.id));
+  });
+}
+
 int32_t Choose(std::span<const float> logits, const SamplingParams& params,
-               std::span<const int32_t> history, int64_t index) {
+               std::span<const int32_t> history, int64_t index, std::span<const uint32_t> allowed) {
   const bool greedy = params.temperature <= 0;
-  if (greedy && params.repetition_penalty == 1) return Greedy(logits);
+  if (greedy && params.repetition_penalty == 1) return Greedy(logits, allowed);
   std::vector<Candidate> candidates = CandidatesOf(logits);
   if (params.repetition_penalty != 1) Penalize(candidates, history, params.repetition_penalty);
+  KeepAllowed(candidates, allowed);
   if (greedy) return std::min_element(candidates.begin(), candidates.end(), Likelier)->id;
   for (Candidate& candidate : candidates) candidate.score /= params.temperature;
   KeepLikeliest(candidates, params.top_k);
@@ -186,10 +200,11 @@ void FillLogprobs(std::span<const float> logits, int64_t count, Sample& sample) 
 }  // namespace
 
 Sample SampleToken(std::span<const float> logits, const SamplingParams& params,
-                   std::span<const int32_t> history, int64_t index) {
+                   std::span<const int32_t> history, int64_t index,
+                   std::span<const uint32_t> allowed) {
   Sample sample;
   if (logits.empty()) return sample;
-  sample.id = Choose(logits, params, history, index);
+  sample.id = Choose(logits, params, history, index, allowed);
   if (params.logprobs >= 0) FillLogprobs(logits, params.logprobs, sample);
   return sample;
 }

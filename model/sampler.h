@@ -36,9 +36,11 @@ struct Sample {
 };
 
 // `history`: every token so far, for the repetition penalty. `index`: how many tokens this sequence
-// has generated.
+// has generated. `allowed`: bit i of word i / 32 says whether token i may be chosen, at least one
+// of the logits may; empty: all may. Logprobs do not look at it: they are the raw logits'.
 Sample SampleToken(std::span<const float> logits, const SamplingParams& params,
-                   std::span<const int32_t> history, int64_t index);
+                   std::span<const int32_t> history, int64_t index,
+                   std::span<const uint32_t> allowed = {});
 // log softmax of one entry.
 float LogProbability(std::span<const float> logits, int32_t id);
 

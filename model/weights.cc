@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/formats/dequantize.h"
 #include "model/formats/model_folder.h"
 
 namespace lfm2 {
@@ -164,6 +165,10 @@ at::ScalarType ToScalarType(DType dtype) {
       return at::kByte;
     case DType::kBool:
       return at::kBool;
+    case DType::kQ8_0:
+    case DType::kQ4_0:
+    case DType::kQ4_1:
+      break;
   }
   return at::ScalarType::Undefined;
 }
@@ -178,6 +183,11 @@ absl::StatusOr<DType> FromScalarType(at::ScalarType type) {
 }
 
 at::Tensor AsTensor(const TensorView& view) {
+  if (IsBlockType(view.dtype)) {
+    at::Tensor values = at::empty(view.shape, at::TensorOptions().dtype(at::kFloat));
+    Dequantize(view, {values.mutable_data_ptr<float>(), static_cast<size_t>(values.numel())});
+    return values;
+  }
   const at::TensorOptions options = at::TensorOptions().dtype(ToScalarType(view.dtype));
   const auto address = reinterpret_cast<uintptr_t>(view.data);
   if (view.bytes > 0 && address % static_cast<uintptr_t>(SizeOf(view.dtype)) == 0) {

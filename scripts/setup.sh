@@ -38,5 +38,6 @@ unpack() {
   touch "$stamp"
 }
 unpack deps/wheels-cpu.txt
+unpack deps/wheels-grammar.txt
 if [ "${CUDA:-0}" = 1 ]; then unpack deps/wheels-cuda.txt; fi
 echo "setup: done"

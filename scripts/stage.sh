@@ -4,9 +4,10 @@
 set -euo pipefail
 bin=$1 python=$2 stage=$3
 libs=$stage/usr/lib/lfm2d
-mkdir -p "$stage/usr/bin" "$libs/bin" "$libs/torch"
+mkdir -p "$stage/usr/bin" "$libs/bin" "$libs/torch" "$libs/grammar"
 cp "$bin"/lfm2d "$bin"/lfm2-worker "$bin"/lfm2ctl "$libs/bin/"
 cp "$bin"/liblfm2_spm.so "$libs/bin/"
+cp "$python/tvm_ffi/lib/libtvm_ffi.so" "$python/xgrammar/libxgrammar_bindings.so" "$libs/grammar/"
 mkdir -p "$libs/torch/lib"
 for library in "$python"/torch/lib/*.so*; do
   case "$(basename "$library")" in

@@ -7,10 +7,12 @@
 #include "model/formats/hf_cache.h"
 #include "server/base/executor.h"
 #include "server/base/log.h"
+#include "server/base/text_endpoint.h"
 #include "server/data_dir.h"
 #include "server/engine/engine.h"
+#include "server/engine/metrics.h"
+#include "server/engine/model_loader.h"
 #include "server/engine/model_pool.h"
-#include "server/engine/torch_runner.h"
 #include "server/jobs/bodies.h"
 #include "server/jobs/job_queue.h"
 #include "server/rpc/rpc_server.h"
@@ -24,6 +26,8 @@ namespace fs = std::filesystem;
 
 constexpr int kExecutorThreads = 4;
 constexpr size_t kExecutorQueue = 4096;
+constexpr int kLoadThreads = 2;
+constexpr size_t kLoadQueue = 64;
 
 fs::path WorkerProgram(const ServerConfig& config) {
   if (!config.worker.empty()) return config.worker;
@@ -43,6 +47,17 @@ RpcOptions RpcOptionsOf(const ServerConfig& config) {
   return options;
 }
 
+ModelLoaderOptions LoaderOptionsOf(const ServerConfig& config) {
+  ModelLoaderOptions options;
+  options.device = config.device;
+  options.dtype = config.dtype;
+  options.weights = config.weights;
+  options.threads = static_cast<int>(config.threads);
+  options.kv_bytes = config.kv_bytes;
+  options.prefix_cache_bytes = config.prefix_cache_bytes;
+  return options;
+}
+
 // Members stand in the order they are made in; destruction is the reverse.
 class RealApp : public App {
  public:
@@ -51,11 +66,7 @@ class RealApp : public App {
     Clock& clock = Clock::Real();
     const fs::path data_dir = config.data_dir;
     LFM2_ASSIGN_OR_RETURN(lock_, DataDirLock::Acquire(data_dir));
-    TorchOptions torch;
-    torch.device = config.device;
-    torch.dtype = config.dtype;
-    torch.threads = static_cast<int>(config.threads);
-    LFM2_ASSIGN_OR_RETURN(ModelLoader loader, MakeTorchModelLoader(torch));
+    LFM2_ASSIGN_OR_RETURN(ModelLoader loader, MakeModelLoader(LoaderOptionsOf(config)));
     const fs::path hf_cache =
         config.hf_cache.empty() ? DefaultHfCacheRoot() : fs::path(config.hf_cache);
     LFM2_ASSIGN_OR_RETURN(models_, ModelStore::Open(data_dir / "models", hf_cache));
@@ -65,8 +76,9 @@ class RealApp : public App {
     engine_ = std::make_unique<Engine>(config.limits, clock);
     LFM2_RETURN_IF_ERROR(OpenJobs(data_dir, clock));
     executor_ = std::make_unique<Executor>(kExecutorThreads, kExecutorQueue);
+    loads_ = std::make_unique<Executor>(kLoadThreads, kLoadQueue);
     LFM2_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(RpcOptionsOf(config), Context(hf_cache, clock)));
-    return absl::OkStatus();
+    return ServeMetrics();
   }
 
   ~RealApp() override { Drain(); }
@@ -102,6 +114,34 @@ class RealApp : public App {
     return absl::OkStatus();
   }
 
+  absl::Status ServeMetrics() {
+    if (config_.metrics_listen.empty()) return absl::OkStatus();
+    LFM2_ASSIGN_OR_RETURN(metrics_, TextEndpoint::Start(config_.metrics_listen, "/metrics",
+                                                        [this] { return MetricsText(); }));
+    Log(LogLevel::kInfo, "metrics", {{"address", metrics_->address()}});
+    return absl::OkStatus();
+  }
+
+  std::string MetricsText() const {
+    const EngineStats engine = engine_->stats();
+    const RpcStats rpc = rpc_->stats();
+    MetricsGauges gauges;
+    gauges.running_sequences = engine.running;
+    gauges.waiting_requests = engine.waiting;
+    gauges.waiting_tokens = engine.waiting_tokens;
+    gauges.open_calls = rpc.open_calls;
+    gauges.open_streams = rpc.open_streams;
+    gauges.serving = rpc.serving;
+    for (const auto& model : pool_->Loaded()) {
+      const BlockUsage blocks = model->runner->blocks();
+      gauges.blocks.in_use += blocks.in_use;
+      gauges.blocks.cached += blocks.cached;
+      gauges.blocks.limit += blocks.limit;
+      ++gauges.loaded_models;
+    }
+    return engine_->metrics().Text(gauges);
+  }
+
   ServiceContext Context(const fs::path& hf_cache, Clock& clock) {
     const std::string dataset_root = (fs::path(config_.data_dir) / "datasets").string();
     const std::string scratch = (fs::path(config_.data_dir) / "scratch").string();
@@ -112,6 +152,7 @@ class RealApp : public App {
         .datasets = *datasets_,
         .jobs = jobs_.get(),
         .executor = *executor_,
+        .loads = *loads_,
         .plan = [=](const JobSpec& spec,
                     PlanDepth depth) { return PlanTrainJob(spec, depth, dataset_root, scratch); },
         .probe =
@@ -135,8 +176,9 @@ class RealApp : public App {
   std::unique_ptr<ModelPool> pool_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<JobQueue> jobs_;
-  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Executor> executor_, loads_;
   std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<TextEndpoint> metrics_;
 };
 
 }  // namespace

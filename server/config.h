@@ -18,6 +18,9 @@ struct ServerConfig {
   std::string data_dir = "data";
   std::string device = "auto";
   std::string dtype = "auto";
+  std::string weights = "auto";  // number format of weights served on the CPU; auto: as dtype says
+  int64_t kv_bytes = int64_t{4} << 30;            // keys and values on the CPU, of a loaded model
+  int64_t prefix_cache_bytes = int64_t{1} << 30;  // of those, kept of ended sequences; 0: none
   int64_t threads = 0;             // of the engine's arithmetic; 0: as many as there are cores
   std::string default_model;       // for requests that name none; empty: the newest
   int64_t default_context = 4096;  // tokens, of models whose config names no limit
@@ -29,6 +32,7 @@ struct ServerConfig {
   std::string tokens;  // file of bearer tokens' hashes
   bool insecure_i_know = false;
   bool reflection = true;
+  std::string metrics_listen;  // loopback host:port of /metrics; empty: none
   std::string log_level = "info";
   std::string log_format = "text";  // or "json"
   int64_t drain_timeout_ms = 30'000;

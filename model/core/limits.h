@@ -11,6 +11,13 @@ struct Limits {
   int64_t message_bytes = 4 << 20;
   int64_t metadata_bytes = 8 << 10;
   int64_t streams_per_connection = 100;
+  int64_t open_calls = 4096;             // of all callers
+  int64_t open_calls_per_caller = 1024;  // where tokens tell callers apart
+  // A peer that is silent for so long is asked, and is gone when it does not answer in time. A
+  // client may ask as often as the least time says.
+  int64_t keepalive_ms = 30'000;
+  int64_t keepalive_timeout_ms = 20'000;
+  int64_t keepalive_least_ms = 10'000;
   // Generate, Score, Tokenize.
   int64_t prompt_bytes = 1 << 20;
   int64_t stop_strings = 16;
@@ -19,13 +26,29 @@ struct Limits {
   int64_t logprobs = 20;
   int64_t messages = 1024;
   int64_t waiting_requests = 1024;  // accepted and not yet started
+  int64_t waiting_requests_per_caller = 256;
+  int64_t waiting_tokens = int64_t{1} << 19;  // of their prompts
+  int64_t waiting_tokens_per_caller = int64_t{1} << 17;
   int64_t running_sequences = 64;
   int64_t step_tokens = 512;           // token budget of one engine step
+  int64_t prompt_chunk_tokens = 256;   // of prompts in a step in which anything decodes
+  int64_t priority_ageing_ms = 5'000;  // waiting that is worth one level of priority
+  int64_t engine_stall_ms = 8'000;     // without progress; then Generation is not serving
   int64_t stream_buffer_events = 256;  // unsent events before a reader is called slow
   int64_t slow_reader_timeout_ms = 30'000;
   int64_t generate_timeout_ms = 600'000;  // when the client set no deadline
   int64_t generate_timeout_max_ms = 3'600'000;
   int64_t loaded_models = 4;
+  // Structured output.
+  int64_t grammar_bytes = 64 << 10;
+  int64_t grammar_depth = 64;  // of brackets, or of a schema's JSON
+  int64_t grammar_compile_ms = 2'000;
+  int64_t grammar_step_ms = 2'000;  // for the tokens that may come next
+  int64_t grammar_compiles = 16;    // under way or waiting to begin, of one model
+  int64_t grammars_cached = 64;     // of one model
+  int64_t grammar_cache_bytes = 64 << 20;
+  int64_t tool_calls = 128;  // of one answer
+  int64_t tool_call_bytes = 256 << 10;
   // Names and labels.
   int64_t name_bytes = 128;
   int64_t request_id_bytes = 128;
@@ -35,7 +58,7 @@ struct Limits {
   int64_t queued_jobs = 10'000;
   int64_t job_spec_bytes = 64 << 10;
   int64_t dataset_bytes = int64_t{64} << 30;
-  int64_t parity_tokens = 4096;
+  int64_t parity_tokens = 1024;  // one pass, which nothing can interrupt
   // Files from outside.
   int64_t json_bytes = int64_t{64} << 20;  // tokenizer.json of the largest families is 35 MB
   int64_t json_depth = 64;

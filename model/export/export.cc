@@ -27,14 +27,21 @@ constexpr char kNpzFile[] = "model.npz";
 constexpr char kMetaFile[] = "model.json";
 constexpr char kSpoolFile[] = "spool";
 
-// A tensor as the format stores it. numpy has no bfloat16: NPZ widens it, which loses nothing.
+// numpy has no bfloat16, and neither format has block types: those become float32, which loses
+// nothing.
+bool IsWidened(const TensorView& tensor, ExportFormat format) {
+  return IsBlockType(tensor.dtype) ||
+         (format == ExportFormat::kNpz && tensor.dtype == DType::kBF16);
+}
+
+// A tensor as the format stores it.
 struct Stored {
   TensorView view;
   at::Tensor owner;  // of widened data
 };
 
 absl::StatusOr<Stored> AsStored(const TensorView& tensor, ExportFormat format) {
-  if (format != ExportFormat::kNpz || tensor.dtype != DType::kBF16) return Stored{tensor, {}};
+  if (!IsWidened(tensor, format)) return Stored{tensor, {}};
   Stored stored;
   stored.owner = AsTensor(tensor).to(at::kFloat);
   LFM2_ASSIGN_OR_RETURN(stored.view, AsView(tensor.name, stored.owner));
@@ -51,6 +58,8 @@ class Export {
 
  private:
   absl::Status CollectTensors();
+  absl::StatusOr<std::vector<TensorView>> StoredTensors(const std::filesystem::path& directory,
+                                                        TensorArchive& widened);
   absl::Status WriteNpzAndMeta(const std::filesystem::path& directory);
   absl::Status WriteSafetensorsFolder(const std::filesystem::path& directory);
   absl::StatusOr<std::string> Meta(const std::filesystem::path& npz);
@@ -81,7 +90,7 @@ absl::Status Export::CollectTensors() {
 absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
   Json tensors = Json::object();
   for (const TensorView* tensor : tensors_) {
-    const bool widened = tensor->dtype == DType::kBF16;
+    const bool widened = IsWidened(*tensor, request_.format);
     Json entry = {{"shape", tensor->shape},
                   {"dtype", SafetensorsName(widened ? DType::kF32 : tensor->dtype)},
                   {"llama_cpp", LlamaCppName(*model_.config, tensor->name)}};
@@ -105,40 +114,42 @@ absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
          "\n";
 }
 
-absl::Status Export::WriteNpzAndMeta(const std::filesystem::path& directory) {
+// The tensors as the format stores them; `widened` holds those that are in no other file.
+absl::StatusOr<std::vector<TensorView>> Export::StoredTensors(
+    const std::filesystem::path& directory, TensorArchive& widened) {
   LFM2_ASSIGN_OR_RETURN(TensorSpool spool, TensorSpool::Create(directory / kSpoolFile));
-  bool any_widened = false;
   for (const TensorView* tensor : tensors_) {
-    if (tensor->dtype == DType::kBF16) {
+    if (IsWidened(*tensor, request_.format)) {
       LFM2_ASSIGN_OR_RETURN(const Stored stored, AsStored(*tensor, request_.format));
       LFM2_RETURN_IF_ERROR(spool.Add(stored.view));
-      any_widened = true;
     }
     Advance();
   }
-  TensorArchive widened;
-  if (any_widened) {
-    LFM2_ASSIGN_OR_RETURN(widened, spool.Finish());
-  } else {
+  if (spool.empty()) {
     std::error_code ignored;
     std::filesystem::remove(directory / kSpoolFile, ignored);
+  } else {
+    LFM2_ASSIGN_OR_RETURN(widened, spool.Finish());
   }
   std::vector<TensorView> views;
   for (const TensorView* tensor : tensors_) {
     const TensorView* wide = widened.Find(tensor->name);
     views.push_back(wide != nullptr ? *wide : *tensor);
   }
+  return views;
+}
+
+absl::Status Export::WriteNpzAndMeta(const std::filesystem::path& directory) {
+  TensorArchive widened;
+  LFM2_ASSIGN_OR_RETURN(const std::vector<TensorView> views, StoredTensors(directory, widened));
   LFM2_RETURN_IF_ERROR(WriteNpz(directory / kNpzFile, views));
   LFM2_ASSIGN_OR_RETURN(const std::string meta, Meta(directory / kNpzFile));
   return WriteFileDurably(directory / kMetaFile, meta);
 }
 
 absl::Status Export::WriteSafetensorsFolder(const std::filesystem::path& directory) {
-  std::vector<TensorView> views;
-  for (const TensorView* tensor : tensors_) {
-    views.push_back(*tensor);
-    Advance();
-  }
+  TensorArchive widened;
+  LFM2_ASSIGN_OR_RETURN(const std::vector<TensorView> views, StoredTensors(directory, widened));
   const std::filesystem::path& tokenizer =
       request_.tokenizer_dir.empty() ? model_.tokenizer_dir : request_.tokenizer_dir;
   return WriteHfFolder({*model_.config, views, tokenizer}, directory);

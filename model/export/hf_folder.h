@@ -15,10 +15,13 @@ struct HfFolderContent {
   const ModelConfig& config;
   std::span<const TensorView> tensors;
   std::filesystem::path tokenizer_dir;  // its files are copied; empty: none
+  // Copied as model.gguf in place of `tensors`, which are what it holds: safetensors has no block
+  // types. Empty: the tensors are written.
+  std::filesystem::path gguf = {};
 };
 
-// config.json, model.safetensors and the tokenizer's files, each fsynced. kDiskFull,
-// kStorageIoError.
+// config.json, model.safetensors (or model.gguf) and the tokenizer's files, each fsynced.
+// kDiskFull, kStorageIoError.
 absl::Status WriteHfFolder(const HfFolderContent& content, const std::filesystem::path& directory);
 
 }  // namespace lfm2

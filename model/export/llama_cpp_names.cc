@@ -9,52 +9,59 @@
 namespace lfm2 {
 namespace {
 
-enum class Owner { kBoth, kLfm2, kHybrid };
+// Which architectures have a part under this name: bits.
+enum Owners : unsigned {
+  kLfm2 = 1U << static_cast<int>(Architecture::kLfm2),
+  kHybrid = 1U << static_cast<int>(Architecture::kHybrid),
+  kLlama = 1U << static_cast<int>(Architecture::kLlama),
+  kAll = kLfm2 | kHybrid | kLlama,
+};
 
 struct NamePair {
-  Owner owner;
+  unsigned owners;
   std::string_view ours;
   std::string_view theirs;
 };
 
 // Outside the layers; ".weight" stays.
 constexpr NamePair kModelNames[] = {
-    {Owner::kBoth, "model.embed_tokens", "token_embd"},
-    {Owner::kLfm2, "model.embedding_norm",
-     "token_embd_norm"},  // the final norm, by llama.cpp's name
-    {Owner::kHybrid, "model.norm", "output_norm"},
-    {Owner::kBoth, "lm_head", "output"},
+    {kAll, "model.embed_tokens", "token_embd"},
+    {kLfm2, "model.embedding_norm", "token_embd_norm"},  // the final norm, by llama.cpp's name
+    {kHybrid | kLlama, "model.norm", "output_norm"},
+    {kAll, "lm_head", "output"},
 };
 
 // Inside "model.layers.N." and "blk.N."; ".weight" and ".bias" stay.
 constexpr NamePair kLayerNames[] = {
-    {Owner::kLfm2, "operator_norm", "attn_norm"},
-    {Owner::kHybrid, "attention_norm", "attn_norm"},
-    {Owner::kHybrid, "ssm_norm", "ssm_norm"},
-    {Owner::kBoth, "ffn_norm", "ffn_norm"},
-    {Owner::kBoth, "self_attn.q_proj", "attn_q"},
-    {Owner::kBoth, "self_attn.k_proj", "attn_k"},
-    {Owner::kBoth, "self_attn.v_proj", "attn_v"},
-    {Owner::kLfm2, "self_attn.out_proj", "attn_output"},
-    {Owner::kHybrid, "self_attn.o_proj", "attn_output"},
-    {Owner::kLfm2, "self_attn.q_layernorm", "attn_q_norm"},
-    {Owner::kLfm2, "self_attn.k_layernorm", "attn_k_norm"},
-    {Owner::kLfm2, "conv.in_proj", "shortconv.in_proj"},
-    {Owner::kLfm2, "conv.conv", "shortconv.conv"},
-    {Owner::kLfm2, "conv.out_proj", "shortconv.out_proj"},
-    {Owner::kLfm2, "feed_forward.w1", "ffn_gate"},
-    {Owner::kLfm2, "feed_forward.w3", "ffn_up"},
-    {Owner::kLfm2, "feed_forward.w2", "ffn_down"},
-    {Owner::kHybrid, "mlp.gate_proj", "ffn_gate"},
-    {Owner::kHybrid, "mlp.up_proj", "ffn_up"},
-    {Owner::kHybrid, "mlp.down_proj", "ffn_down"},
-    {Owner::kHybrid, "ssm.in_proj", "ssm_in"},
-    {Owner::kHybrid, "ssm.A_log", "ssm_a_log"},
-    {Owner::kHybrid, "ssm.B", "ssm_b"},
-    {Owner::kHybrid, "ssm.C", "ssm_c"},
-    {Owner::kHybrid, "ssm.D", "ssm_d"},
-    {Owner::kHybrid, "ssm.log_dt", "ssm_log_dt"},
-    {Owner::kHybrid, "ssm.out_proj", "ssm_out"},
+    {kLfm2, "operator_norm", "attn_norm"},
+    {kHybrid, "attention_norm", "attn_norm"},
+    {kLlama, "input_layernorm", "attn_norm"},
+    {kHybrid, "ssm_norm", "ssm_norm"},
+    {kLfm2 | kHybrid, "ffn_norm", "ffn_norm"},
+    {kLlama, "post_attention_layernorm", "ffn_norm"},
+    {kAll, "self_attn.q_proj", "attn_q"},
+    {kAll, "self_attn.k_proj", "attn_k"},
+    {kAll, "self_attn.v_proj", "attn_v"},
+    {kLfm2, "self_attn.out_proj", "attn_output"},
+    {kHybrid | kLlama, "self_attn.o_proj", "attn_output"},
+    {kLfm2, "self_attn.q_layernorm", "attn_q_norm"},
+    {kLfm2, "self_attn.k_layernorm", "attn_k_norm"},
+    {kLfm2, "conv.in_proj", "shortconv.in_proj"},
+    {kLfm2, "conv.conv", "shortconv.conv"},
+    {kLfm2, "conv.out_proj", "shortconv.out_proj"},
+    {kLfm2, "feed_forward.w1", "ffn_gate"},
+    {kLfm2, "feed_forward.w3", "ffn_up"},
+    {kLfm2, "feed_forward.w2", "ffn_down"},
+    {kHybrid | kLlama, "mlp.gate_proj", "ffn_gate"},
+    {kHybrid | kLlama, "mlp.up_proj", "ffn_up"},
+    {kHybrid | kLlama, "mlp.down_proj", "ffn_down"},
+    {kHybrid, "ssm.in_proj", "ssm_in"},
+    {kHybrid, "ssm.A_log", "ssm_a_log"},
+    {kHybrid, "ssm.B", "ssm_b"},
+    {kHybrid, "ssm.C", "ssm_c"},
+    {kHybrid, "ssm.D", "ssm_d"},
+    {kHybrid, "ssm.log_dt", "ssm_log_dt"},
+    {kHybrid, "ssm.out_proj", "ssm_out"},
 };
 
 constexpr std::string_view kOurLayers = "model.layers.", kTheirLayers = "blk.";
@@ -70,9 +77,9 @@ constexpr Side kToOurs = {&NamePair::theirs, &NamePair::ours, kTheirLayers, kOur
 template <size_t N>
 std::optional<std::string> Lookup(const NamePair (&table)[N], Architecture architecture,
                                   const Side& side, std::string_view stem) {
-  const Owner owner = architecture == Architecture::kLfm2 ? Owner::kLfm2 : Owner::kHybrid;
+  const unsigned owner = 1U << static_cast<int>(architecture);
   for (const NamePair& pair : table) {
-    if ((pair.owner == Owner::kBoth || pair.owner == owner) && pair.*side.from == stem) {
+    if ((pair.owners & owner) != 0 && pair.*side.from == stem) {
       return std::string(pair.*side.to);
     }
   }

@@ -21,6 +21,7 @@ class TensorSpool {
 
   // Copies the tensor's bytes.
   absl::Status Add(const TensorView& tensor);
+  bool empty() const { return tensors_.empty(); }
   // Views of the mapped file, in the order of Add. Ends the spool.
   absl::StatusOr<TensorArchive> Finish();
 

@@ -9,6 +9,36 @@ namespace {
 
 using Specs = std::vector<TensorSpec>;
 
+// What an architecture calls its parts.
+struct Names {
+  Architecture architecture;
+  const char* name;
+  const char* model_type;
+  const char* hf_class;  // null: transformers has none
+  const char* final_norm;
+  const char* out_proj;
+  const char* gate;
+  const char* up;
+  const char* down;
+  const char* eps;
+  const char* attends;  // in layer_types; null: every layer attends, and there is no such list
+  const char* other;
+};
+
+constexpr Names kNames[kArchitectures] = {
+    {Architecture::kLfm2, "lfm2", "lfm2", "Lfm2ForCausalLM", "model.embedding_norm", "out_proj",
+     "w1", "w3", "w2", "norm_eps", "full_attention", "conv"},
+    {Architecture::kHybrid, "hybrid", "lfm2_ssm_hybrid", nullptr, "model.norm", "o_proj",
+     "gate_proj", "up_proj", "down_proj", "norm_eps", "attention_ssm", "ssm"},
+    {Architecture::kLlama, "llama", "llama", "LlamaForCausalLM", "model.norm", "o_proj",
+     "gate_proj", "up_proj", "down_proj", "rms_norm_eps", nullptr, nullptr},
+};
+static_assert(kNames[static_cast<int>(Architecture::kLlama)].architecture == Architecture::kLlama);
+
+const Names& NamesOf(const ModelConfig& config) {
+  return kNames[static_cast<size_t>(config.architecture)];
+}
+
 void AppendAttention(const ModelConfig& config, const std::string& prefix, Specs& specs) {
   const int64_t query = config.num_attention_heads * config.head_dim;
   const int64_t key = config.num_key_value_heads * config.head_dim;
@@ -46,12 +76,12 @@ void AppendDiagonalSsm(const ModelConfig& config, const std::string& prefix, Spe
 }
 
 void AppendGatedMlp(const ModelConfig& config, const std::string& prefix, Specs& specs) {
-  const bool lfm2 = config.architecture == Architecture::kLfm2;
+  const Names& names = NamesOf(config);
   const std::vector<int64_t> wide = {config.intermediate_size, config.hidden_size};
   const std::vector<int64_t> narrow = {config.hidden_size, config.intermediate_size};
-  specs.push_back({prefix + (lfm2 ? "w1" : "gate_proj") + ".weight", wide});
-  specs.push_back({prefix + (lfm2 ? "w3" : "up_proj") + ".weight", wide});
-  specs.push_back({prefix + (lfm2 ? "w2" : "down_proj") + ".weight", narrow});
+  specs.push_back({prefix + names.gate + ".weight", wide});
+  specs.push_back({prefix + names.up + ".weight", wide});
+  specs.push_back({prefix + names.down + ".weight", narrow});
 }
 
 void AppendBranch(const ModelConfig& config, const Branch& branch, const std::string& layer,
@@ -89,15 +119,28 @@ Layer HybridLayer(bool attends, bool parallel) {
   return layer;
 }
 
+Layer LlamaLayer() {
+  return {{"input_layernorm", {{BlockKind::kAttention, "self_attn"}}},
+          {"post_attention_layernorm", {{BlockKind::kGatedMlp, "mlp"}}}};
+}
+
+Layer LayerOf(const ModelConfig& config, bool attends) {
+  switch (config.architecture) {
+    case Architecture::kLfm2:
+      return Lfm2Layer(attends);
+    case Architecture::kHybrid:
+      return HybridLayer(attends, config.parallel_residual);
+    case Architecture::kLlama:
+      return LlamaLayer();
+  }
+  return {};
+}
+
 Json LayerTypes(const ModelConfig& config) {
-  const bool lfm2 = config.architecture == Architecture::kLfm2;
+  const Names& names = NamesOf(config);
   Json types = Json::array();
   for (bool attends : config.attention_layers) {
-    if (lfm2) {
-      types.push_back(attends ? "full_attention" : "conv");
-    } else {
-      types.push_back(attends ? "attention_ssm" : "ssm");
-    }
+    types.push_back(attends ? names.attends : names.other);
   }
   return types;
 }
@@ -124,19 +167,33 @@ void PutSizes(const ModelConfig& config, Json& out) {
   if (config.max_position_embeddings > 0) {
     out["max_position_embeddings"] = config.max_position_embeddings;
   }
-  out["norm_eps"] = config.norm_eps;
+  out[NamesOf(config).eps] = config.norm_eps;
   out["rope_theta"] = config.rope_theta;
   out["tie_word_embeddings"] = config.tie_word_embeddings;
-  out["layer_types"] = LayerTypes(config);
+  if (NamesOf(config).attends != nullptr) out["layer_types"] = LayerTypes(config);
+}
+
+// transformers 5 reads the base from here.
+void PutRope(const ModelConfig& config, Json& out) {
+  out["rope_parameters"] = {{"rope_theta", config.rope_theta}, {"rope_type", "default"}};
 }
 
 void PutLfm2Keys(const ModelConfig& config, Json& out) {
-  out["rope_parameters"] = {{"rope_theta", config.rope_theta}, {"rope_type", "default"}};
+  PutRope(config, out);
   out["block_auto_adjust_ff_dim"] = false;
   out["block_ffn_dim_multiplier"] = 1.0;
   out["block_multiple_of"] = 256;
   out["conv_L_cache"] = config.conv_kernel;
   out["conv_bias"] = config.conv_bias;
+  out["initializer_range"] = 0.02;
+  out["use_cache"] = true;
+}
+
+void PutLlamaKeys(const ModelConfig& config, Json& out) {
+  PutRope(config, out);
+  out["hidden_act"] = "silu";
+  out["attention_bias"] = false;
+  out["mlp_bias"] = false;
   out["initializer_range"] = 0.02;
   out["use_cache"] = true;
 }
@@ -154,23 +211,29 @@ void PutHybridKeys(const ModelConfig& config, Json& out) {
 
 }  // namespace
 
+const char* NameOf(Architecture architecture) {
+  return kNames[static_cast<size_t>(architecture)].name;
+}
+
+std::optional<Architecture> ArchitectureByName(std::string_view name) {
+  for (const Names& names : kNames) {
+    if (name == names.name) return names.architecture;
+  }
+  return std::nullopt;
+}
+
 std::vector<Layer> ModelConfig::Layers() const {
   std::vector<Layer> layers;
   layers.reserve(attention_layers.size());
   for (bool attends : attention_layers) {
-    layers.push_back(architecture == Architecture::kLfm2 ? Lfm2Layer(attends)
-                                                         : HybridLayer(attends, parallel_residual));
+    layers.push_back(LayerOf(*this, attends));
   }
   return layers;
 }
 
-std::string_view ModelConfig::final_norm() const {
-  return architecture == Architecture::kLfm2 ? "model.embedding_norm" : "model.norm";
-}
+std::string_view ModelConfig::final_norm() const { return NamesOf(*this).final_norm; }
 
-std::string_view ModelConfig::attention_out_proj() const {
-  return architecture == Architecture::kLfm2 ? "out_proj" : "o_proj";
-}
+std::string_view ModelConfig::attention_out_proj() const { return NamesOf(*this).out_proj; }
 
 std::vector<TensorSpec> ModelConfig::TensorSpecs() const {
   Specs specs = {{"model.embed_tokens.weight", {vocab_size, hidden_size}}};
@@ -198,16 +261,22 @@ int64_t ModelConfig::ParameterCount() const {
 }
 
 std::string ModelConfigToJson(const ModelConfig& config) {
-  const bool lfm2 = config.architecture == Architecture::kLfm2;
+  const Names& names = NamesOf(config);
   Json out;
-  if (lfm2) out["architectures"] = {"Lfm2ForCausalLM"};
-  out["model_type"] = lfm2 ? "lfm2" : "lfm2_ssm_hybrid";
+  if (names.hf_class != nullptr) out["architectures"] = {names.hf_class};
+  out["model_type"] = names.model_type;
   PutSizes(config, out);
   PutTokenIds(config, out);
-  if (lfm2) {
-    PutLfm2Keys(config, out);
-  } else {
-    PutHybridKeys(config, out);
+  switch (config.architecture) {
+    case Architecture::kLfm2:
+      PutLfm2Keys(config, out);
+      break;
+    case Architecture::kHybrid:
+      PutHybridKeys(config, out);
+      break;
+    case Architecture::kLlama:
+      PutLlamaKeys(config, out);
+      break;
   }
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

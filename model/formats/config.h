@@ -1,9 +1,10 @@
-// config.json of a model, checked: the one place that knows the two architectures.
+// config.json of a model, checked: the one place that knows the architectures.
 //
 // A layer is a list of stages, a stage is a norm and the branches that share it: x +=
 // sum(branch(norm(x))). Everything else (decoder, weights, export, parity) walks that list and
 // never asks which architecture it is. Source of the layouts: shared design notes "The models,
-// exactly" 1 and 2; transformers' Lfm2Config for the keys. Thread rule: plain data. No LibTorch.
+// exactly" 1 and 2; transformers' Lfm2Config and LlamaConfig for the keys. Thread rule: plain data.
+// No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,12 @@
 
 namespace lfm2 {
 
-enum class Architecture { kLfm2, kHybrid };
+// Stored in job records by number: new ones go to the end.
+enum class Architecture { kLfm2, kHybrid, kLlama };
+inline constexpr int kArchitectures = 3;
+
+const char* NameOf(Architecture architecture);  // "lfm2", "hybrid", "llama"
+std::optional<Architecture> ArchitectureByName(std::string_view name);
 
 // Sub-blocks, each with its own tensors under "model.layers.<i>.<prefix>.".
 enum class BlockKind { kAttention, kShortConv, kDiagonalSsm, kGatedMlp };
@@ -27,7 +33,7 @@ struct Branch {
 };
 
 struct Stage {
-  std::string norm;  // "operator_norm", "ffn_norm", "attention_norm", "ssm_norm"
+  std::string norm;  // "operator_norm", "attention_norm", "input_layernorm", …
   std::vector<Branch> branches;
 };
 
@@ -58,7 +64,7 @@ struct ModelConfig {
   std::optional<int32_t> bos_token_id, eos_token_id, pad_token_id;
   std::vector<int32_t> eos_token_ids;  // all of generation_config / config when a list is given
   // One entry a layer: does it carry attention (instead of the conv for LFM2, beside the SSM for
-  // the hybrid)?
+  // the hybrid; always for Llama)?
   std::vector<bool> attention_layers;
   // LFM2 with block_auto_adjust_ff_dim, else absent: the width that the formula gives, and
   // intermediate_size as config.json has it. Parsing takes the formula's; OpenModelFolder takes the
@@ -70,7 +76,7 @@ struct ModelConfig {
   int64_t num_layers() const { return static_cast<int64_t>(attention_layers.size()); }
   std::vector<Layer> Layers() const;            // the explicit list of sub-blocks
   std::string_view final_norm() const;          // "model.embedding_norm" or "model.norm"
-  std::string_view attention_out_proj() const;  // "out_proj" (LFM2) or "o_proj" (hybrid)
+  std::string_view attention_out_proj() const;  // "out_proj" (LFM2) or "o_proj"
   std::vector<TensorSpec> TensorSpecs()
       const;                       // every tensor of the state dict; lm_head only when untied
   int64_t ParameterCount() const;  // tied weights counted once
@@ -82,8 +88,8 @@ struct ModelConfig {
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text);
 
 // config.json text that ParseModelConfig reads back to an equal config (the effective width is
-// written, so the two optional widths come back absent), and that transformers loads for LFM2
-// (model_type "lfm2", architectures, layer_types, rope_parameters). For the hybrid, model_type
+// written, so the two optional widths come back absent), and that transformers loads for LFM2 and
+// Llama (model_type, architectures, layer_types, rope_parameters). For the hybrid, model_type
 // "lfm2_ssm_hybrid" with an explicit "layer_types" list ("ssm", "attention_ssm") beside
 // "attn_every" when one exists.
 std::string ModelConfigToJson(const ModelConfig& config);

@@ -21,6 +21,10 @@ constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr int64_t kLfm2Positions = 128'000;  // transformers' default
 constexpr double kLfm2Theta = 1e6;           // transformers' default
 constexpr double kHybridTheta = 1e4;
+// transformers' defaults
+constexpr int64_t kLlamaPositions = 2048;
+constexpr double kLlamaTheta = 1e4;
+constexpr double kLlamaEps = 1e-6;
 
 using Names = std::initializer_list<const char*>;
 
@@ -124,20 +128,21 @@ absl::Status CheckModelType(const Json& root) {
   const auto it = root.find("model_type");
   if (it == root.end() || !it->is_string()) {
     return Error(Reason::kConfigInvalid,
-                 "model_type is missing; it must be \"lfm2\" or \"lfm2_ssm_hybrid\"",
+                 "model_type is missing; it must be \"lfm2\", \"lfm2_ssm_hybrid\" or \"llama\"",
                  {{"key", "model_type"}});
   }
   const std::string type = it->get<std::string>();
-  if (type == "lfm2" || type == "lfm2_ssm_hybrid") return absl::OkStatus();
+  if (type == "lfm2" || type == "lfm2_ssm_hybrid" || type == "llama") return absl::OkStatus();
   std::string what = "is none of this program's";
   if (type.find("moe") != std::string::npos)
     what = "is a mixture of experts, which is not supported";
   if (type.find("vl") != std::string::npos) what = "is a vision model, which is not supported";
   if (type.find("audio") != std::string::npos) what = "is an audio model, which is not supported";
   if (type.find("lfm3") != std::string::npos) what = "is LFM3, which is not supported";
-  return Error(Reason::kConfigInvalid,
-               "model_type " + Shown(*it) + " " + what + "; \"lfm2\" and \"lfm2_ssm_hybrid\" are",
-               {{"key", "model_type"}, {"value", type.substr(0, 64)}});
+  return Error(
+      Reason::kConfigInvalid,
+      "model_type " + Shown(*it) + " " + what + "; \"lfm2\", \"lfm2_ssm_hybrid\" and \"llama\" are",
+      {{"key", "model_type"}, {"value", type.substr(0, 64)}});
 }
 
 void ReadTokenIds(KeyReader& keys, ModelConfig& config) {
@@ -300,8 +305,6 @@ void ReadCommon(KeyReader& keys, ModelConfig& config) {
   config.hidden_size =
       keys.RequiredInt({"hidden_size", "block_dim", "conv_dim", "conv_dim_out"}, {2, kMaxHidden});
   ReadHeads(keys, config);
-  config.norm_eps = keys.PositiveNumber({"norm_eps", "block_norm_eps"}, 1e-5);
-  config.tie_word_embeddings = keys.Bool({"tie_word_embeddings", "tie_embedding"}, true);
   ReadTokenIds(keys, config);
   keys.MustBe("hidden_act", "silu");
   keys.MustBe("attention_bias", false);
@@ -313,10 +316,17 @@ void ReadCommon(KeyReader& keys, ModelConfig& config) {
   }
 }
 
+// LFM2's own two and the hybrid's.
+void ReadNormAndHead(KeyReader& keys, ModelConfig& config) {
+  config.norm_eps = keys.PositiveNumber({"norm_eps", "block_norm_eps"}, 1e-5);
+  config.tie_word_embeddings = keys.Bool({"tie_word_embeddings", "tie_embedding"}, true);
+}
+
 void ReadLfm2(KeyReader& keys, ModelConfig& config) {
   config.architecture = Architecture::kLfm2;
   config.qk_norm = true;
   ReadCommon(keys, config);
+  ReadNormAndHead(keys, config);
   const int64_t layers = keys.RequiredInt({"num_hidden_layers"}, {1, kDefaultLimits.layers});
   ReadLfm2Layers(keys, layers, config);
   ReadLfm2Width(keys, config);
@@ -330,6 +340,7 @@ void ReadLfm2(KeyReader& keys, ModelConfig& config) {
 void ReadHybrid(KeyReader& keys, ModelConfig& config) {
   config.architecture = Architecture::kHybrid;
   ReadCommon(keys, config);
+  ReadNormAndHead(keys, config);
   const int64_t layers = keys.RequiredInt({"num_hidden_layers"}, {1, kDefaultLimits.layers});
   const auto types = ReadLayerTypes(keys, layers, "attention_ssm", "ssm");
   const auto every = keys.OptionalInt({"attn_every"}, {0, kDefaultLimits.layers});
@@ -348,6 +359,20 @@ void ReadHybrid(KeyReader& keys, ModelConfig& config) {
       keys.OptionalInt({"max_position_embeddings"}, {1, kMaxPositions}).value_or(0);
 }
 
+void ReadLlama(KeyReader& keys, ModelConfig& config) {
+  config.architecture = Architecture::kLlama;
+  ReadCommon(keys, config);
+  config.norm_eps = keys.PositiveNumber({"rms_norm_eps"}, kLlamaEps);
+  config.tie_word_embeddings = keys.Bool({"tie_word_embeddings"}, false);
+  const int64_t layers = keys.RequiredInt({"num_hidden_layers"}, {1, kDefaultLimits.layers});
+  config.attention_layers.assign(static_cast<size_t>(layers), true);
+  config.intermediate_size = keys.RequiredInt({"intermediate_size"}, {1, kMaxIntermediate});
+  config.rope_theta = ReadRopeTheta(keys, kLlamaTheta);
+  config.max_position_embeddings =
+      keys.OptionalInt({"max_position_embeddings"}, {1, kMaxPositions}).value_or(kLlamaPositions);
+  keys.MustBe("rope_interleaved", false);
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text) {
@@ -362,6 +387,8 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text) {
   ModelConfig config;
   if ((*root)["model_type"] == "lfm2") {
     ReadLfm2(keys, config);
+  } else if ((*root)["model_type"] == "llama") {
+    ReadLlama(keys, config);
   } else {
     ReadHybrid(keys, config);
   }

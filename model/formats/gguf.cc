@@ -47,12 +47,22 @@ struct TypeName {
   const char* name;
 };
 
+struct ReadableType {
+  uint32_t type;
+  DType dtype;
+};
+
+constexpr ReadableType kReadTypes[] = {
+    {0, DType::kF32},  {1, DType::kF16},  {30, DType::kBF16},
+    {8, DType::kQ8_0}, {2, DType::kQ4_0}, {3, DType::kQ4_1},
+};
+
 constexpr TypeName kUnreadTypes[] = {
-    {2, "Q4_0"},     {3, "Q4_1"},    {6, "Q5_0"},     {7, "Q5_1"},   {8, "Q8_0"},    {9, "Q8_1"},
-    {10, "Q2_K"},    {11, "Q3_K"},   {12, "Q4_K"},    {13, "Q5_K"},  {14, "Q6_K"},   {15, "Q8_K"},
-    {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},
-    {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},   {26, "I32"},    {27, "I64"},
-    {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},   {35, "TQ2_0"}, {39, "MXFP4"},
+    {6, "Q5_0"},   {7, "Q5_1"},    {9, "Q8_1"},   {10, "Q2_K"},    {11, "Q3_K"},   {12, "Q4_K"},
+    {13, "Q5_K"},  {14, "Q6_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+    {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},
+    {25, "I16"},   {26, "I32"},    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},
+    {35, "TQ2_0"}, {39, "MXFP4"},
 };
 
 // The double that reads as the float does: 1e-5f becomes 1e-5, not 9.99999974e-06.
@@ -224,17 +234,19 @@ class Reader {
 
   absl::StatusOr<DType> ReadType(const std::string& name) {
     LFM2_ASSIGN_OR_RETURN(const uint32_t type, Take<uint32_t>());
-    if (type == 0) return DType::kF32;
-    if (type == 1) return DType::kF16;
-    if (type == 30) return DType::kBF16;
+    std::string read;
+    for (const ReadableType& known : kReadTypes) {
+      if (known.type == type) return known.dtype;
+      read += (read.empty() ? "" : ", ") + std::string(SafetensorsName(known.dtype));
+    }
     std::string shown = "type " + std::to_string(type);
     for (const TypeName& unread : kUnreadTypes) {
       if (unread.type == type) shown = unread.name;
     }
-    return Error(Reason::kUnsupported,
-                 std::string(file_) + ": tensor \"" + name + "\" is " + shown +
-                     "; F32, F16 and BF16 are read",
-                 {{"file", std::string(file_)}, {"tensor", name}, {"type", shown}});
+    return Error(
+        Reason::kUnsupported,
+        std::string(file_) + ": tensor \"" + name + "\" is " + shown + "; these are read: " + read,
+        {{"file", std::string(file_)}, {"tensor", name}, {"type", shown}});
   }
 
   absl::StatusOr<TensorInfo> ReadTensorInfo() {
@@ -253,10 +265,11 @@ class Reader {
     LFM2_ASSIGN_OR_RETURN(info.view.dtype, ReadType(info.view.name));
     LFM2_ASSIGN_OR_RETURN(info.offset,
                           TakeSize("tensor offset", static_cast<int64_t>(bytes_.size())));
-    const absl::StatusOr<int64_t> elements = ElementsOf(info.view.shape);
-    if (!elements.ok() || !CheckedMul(*elements, SizeOf(info.view.dtype), &info.view.bytes)) {
-      return Invalid("tensor \"" + info.view.name + "\" has a shape that is too large");
+    const absl::StatusOr<int64_t> bytes = BytesOf(info.view.dtype, info.view.shape);
+    if (!bytes.ok()) {
+      return Invalid("tensor \"" + info.view.name + "\": " + std::string(bytes.status().message()));
     }
+    info.view.bytes = *bytes;
     if (info.offset % alignment_ != 0) {
       return Invalid("tensor \"" + info.view.name + "\" is not aligned to " +
                      std::to_string(alignment_));

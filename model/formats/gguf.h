@@ -1,6 +1,7 @@
-// GGUF, versions 2 and 3, little-endian: metadata and the tensors that are not quantised (F32, F16,
-// BF16). Every length and offset is checked against the file before anything is allocated for it.
-// Sources: ggml's docs/gguf.md for the layout; llama.cpp's gguf-py constants for the lfm2 names.
+// GGUF, versions 2 and 3, little-endian: metadata and tensors of the types F32, F16, BF16, Q8_0,
+// Q4_0 and Q4_1, whose data stay where they are in the file. Every length and offset is checked
+// against the file before anything is allocated for it. Sources: ggml's docs/gguf.md for the
+// layout; llama.cpp's gguf-py constants for the names of tensors and keys.
 #pragma once
 
 #include <filesystem>
@@ -21,15 +22,15 @@ struct GgufFile {
   TensorArchive weights;  // GGUF's names; shapes row-major, that is ggml's order reversed
 };
 
-// kModelFileInvalid; kUnsupported for a quantised tensor, with its type's name and those that are
+// kModelFileInvalid; kUnsupported for a tensor of another type, with its name and those that are
 // read.
 absl::StatusOr<GgufFile> ReadGguf(const std::filesystem::path& path);
 absl::StatusOr<GgufFile> ParseGguf(std::string_view file_name, std::span<const std::byte> bytes);
 
-// Config and Hugging Face's tensor names of a file whose general.architecture is "lfm2"; the conv
-// weights get their middle dimension back. Renames in place. kUnsupported for another architecture,
-// kModelFileInvalid for a tensor with no known name, kConfigInvalid for metadata that make no
-// config.
-absl::StatusOr<ModelConfig> Lfm2FromGguf(std::string_view file_name, GgufFile& file);
+// Config and Hugging Face's tensor names of a file whose general.architecture is "lfm2" or "llama";
+// lfm2's conv weights get their middle dimension back, the rows of llama's q and k transformers'
+// order. Changes `file.weights` in place. kUnsupported for another architecture, kModelFileInvalid
+// for a tensor with no known name, kConfigInvalid for metadata that make no config.
+absl::StatusOr<ModelConfig> ModelFromGguf(std::string_view file_name, GgufFile& file);
 
 }  // namespace lfm2

@@ -68,15 +68,28 @@ absl::Status ReadGenerationConfig(const fs::path& path, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-// The first file of the folder, by name, that `wanted` accepts.
+// The files of the folder that `wanted` accepts, by name.
 template <typename Predicate>
-fs::path FirstFile(const fs::path& directory, Predicate wanted) {
+std::vector<fs::path> FilesOf(const fs::path& directory, Predicate wanted) {
   std::vector<fs::path> found;
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     if (IsFile(it->path()) && wanted(it->path())) found.push_back(it->path());
   }
-  return found.empty() ? fs::path() : *std::min_element(found.begin(), found.end());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// Empty when the folder has none. Quantisations of one model often lie side by side: which of them
+// is meant is not for us to say.
+absl::StatusOr<fs::path> GgufOf(const fs::path& directory) {
+  const std::vector<fs::path> found =
+      FilesOf(directory, [](const fs::path& path) { return FormatOf(path) == "gguf"; });
+  if (found.size() <= 1) return found.empty() ? fs::path() : found.front();
+  return Error(Reason::kModelFileInvalid,
+               "folder \"" + directory.filename().string() + "\" holds " +
+                   std::to_string(found.size()) + " .gguf files, " + found[0].filename().string() +
+                   " and " + found[1].filename().string() + " among them: name one");
 }
 
 absl::StatusOr<fs::path> WeightsOf(const fs::path& directory) {
@@ -84,15 +97,17 @@ absl::StatusOr<fs::path> WeightsOf(const fs::path& directory) {
     if (IsFile(directory / name)) return directory / name;
   }
   for (const char* format : {"npz", "pt"}) {
-    const fs::path found =
-        FirstFile(directory, [&](const fs::path& path) { return FormatOf(path) == format; });
-    if (!found.empty()) return found;
+    const std::vector<fs::path> found =
+        FilesOf(directory, [&](const fs::path& path) { return FormatOf(path) == format; });
+    if (!found.empty()) return found.front();
   }
+  LFM2_ASSIGN_OR_RETURN(const fs::path gguf, GgufOf(directory));
+  if (!gguf.empty()) return gguf;
   const std::string name = directory.filename().string();
   return Error(Reason::kFileNotFound,
                "folder \"" + name +
                    "\" holds no weights: model.safetensors, model.safetensors.index.json, "
-                   "*.npz, *.pt, *.pth or *.bin",
+                   "*.npz, *.pt, *.pth, *.bin or *.gguf",
                {{"file", name}});
 }
 
@@ -100,7 +115,7 @@ fs::path TokenizerDirectory(const fs::path& directory) {
   for (const char* name : {"tokenizer.json", "tokenizer.model", "bytes_tokenizer.json"}) {
     if (IsFile(directory / name)) return directory;
   }
-  return FirstFile(directory, [](const fs::path& path) { return path.extension() == ".model"; })
+  return FilesOf(directory, [](const fs::path& path) { return path.extension() == ".model"; })
                  .empty()
              ? fs::path()
              : directory;
@@ -189,9 +204,15 @@ std::vector<std::string> Mismatches(const ModelConfig& config, const TensorArchi
 
 absl::StatusOr<ModelFolder> OpenGguf(const fs::path& path) {
   LFM2_ASSIGN_OR_RETURN(GgufFile file, ReadGguf(path));
-  LFM2_ASSIGN_OR_RETURN(ModelConfig config, Lfm2FromGguf(path.filename().string(), file));
+  LFM2_ASSIGN_OR_RETURN(ModelConfig config, ModelFromGguf(path.filename().string(), file));
   LFM2_RETURN_IF_ERROR(ReconcileWidth(file.weights, config));
   ModelFolder folder;
+  if (IsFile(path.parent_path() / "tokenizer.json")) {
+    folder.tokenizer_dir = path.parent_path();
+  } else if (file.metadata.count("tokenizer.ggml.model") > 0) {
+    folder.tokenizer_dir = path;
+  }
+  folder.weights_file = path;
   folder.config = std::move(config);
   folder.weights = std::move(file.weights);
   folder.format = "gguf";
@@ -203,17 +224,23 @@ absl::StatusOr<ModelFolder> OpenFile(const fs::path& path) {
   folder.format = FormatOf(path);
   if (folder.format == "gguf") return OpenGguf(path);
   LFM2_ASSIGN_OR_RETURN(folder.weights, ReadWeights(path, folder.format));
+  folder.weights_file = path;
   return folder;
 }
 
 absl::StatusOr<ModelFolder> OpenDirectory(const fs::path& directory) {
+  if (!IsFile(directory / "config.json")) {
+    LFM2_ASSIGN_OR_RETURN(const fs::path gguf, GgufOf(directory));
+    if (!gguf.empty()) return OpenGguf(gguf);
+  }
   LFM2_ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(directory));
   LFM2_ASSIGN_OR_RETURN(const fs::path weights, WeightsOf(directory));
   LFM2_ASSIGN_OR_RETURN(ModelFolder folder, OpenFile(weights));
   LFM2_RETURN_IF_ERROR(ReconcileWidth(folder.weights, config));
   DropRepeatedHead(config, folder.weights);
   folder.config = std::move(config);
-  folder.tokenizer_dir = TokenizerDirectory(directory);
+  const fs::path tokenizer = TokenizerDirectory(directory);
+  if (!tokenizer.empty()) folder.tokenizer_dir = tokenizer;
   return folder;
 }
 

@@ -259,6 +259,11 @@ Json HeaderOf(std::span<const TensorView> tensors,
 absl::Status CheckWritable(std::span<const TensorView> tensors) {
   std::set<std::string_view> names;
   for (const TensorView& tensor : tensors) {
+    if (IsBlockType(tensor.dtype)) {
+      return Error(Reason::kInternal, "tensor \"" + tensor.name + "\" is " +
+                                          SafetensorsName(tensor.dtype) +
+                                          ", which safetensors does not have");
+    }
     if (tensor.name == "__metadata__" || !names.insert(tensor.name).second) {
       return Error(Reason::kInternal,
                    "tensor name \"" + tensor.name + "\" cannot be written twice");

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "model/core/errors.h"
+#include "model/core/status_macros.h"
 #include "model/formats/format_error.h"
 
 namespace lfm2 {
@@ -10,21 +11,25 @@ namespace {
 
 struct DTypeSpec {
   DType dtype;
-  int64_t bytes;
+  int64_t elements;  // of a block
+  int64_t bytes;     // of a block
   const char* name;
 };
 
 constexpr DTypeSpec kDTypes[] = {
-    {DType::kF64, 8, "F64"},   {DType::kF32, 4, "F32"}, {DType::kF16, 2, "F16"},
-    {DType::kBF16, 2, "BF16"}, {DType::kI64, 8, "I64"}, {DType::kI32, 4, "I32"},
-    {DType::kI16, 2, "I16"},   {DType::kI8, 1, "I8"},   {DType::kU8, 1, "U8"},
-    {DType::kBool, 1, "BOOL"},
+    {DType::kF64, 1, 8, "F64"},     {DType::kF32, 1, 4, "F32"},     {DType::kF16, 1, 2, "F16"},
+    {DType::kBF16, 1, 2, "BF16"},   {DType::kI64, 1, 8, "I64"},     {DType::kI32, 1, 4, "I32"},
+    {DType::kI16, 1, 2, "I16"},     {DType::kI8, 1, 1, "I8"},       {DType::kU8, 1, 1, "U8"},
+    {DType::kBool, 1, 1, "BOOL"},   {DType::kQ8_0, 32, 34, "Q8_0"}, {DType::kQ4_0, 32, 18, "Q4_0"},
+    {DType::kQ4_1, 32, 20, "Q4_1"},
 };
-static_assert(kDTypes[static_cast<int>(DType::kBool)].dtype == DType::kBool);
+static_assert(kDTypes[static_cast<int>(DType::kQ4_1)].dtype == DType::kQ4_1);
 
 const DTypeSpec& SpecOf(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
 
 }  // namespace
+
+int64_t BlockElements(DType dtype) { return SpecOf(dtype).elements; }
 
 int64_t SizeOf(DType dtype) { return SpecOf(dtype).bytes; }
 
@@ -33,6 +38,7 @@ const char* SafetensorsName(DType dtype) { return SpecOf(dtype).name; }
 absl::StatusOr<DType> DTypeBySafetensorsName(std::string_view name) {
   std::string known;
   for (const DTypeSpec& spec : kDTypes) {
+    if (spec.elements > 1) continue;
     if (name == spec.name) return spec.dtype;
     if (!known.empty()) known += ", ";
     known += spec.name;
@@ -68,6 +74,24 @@ absl::StatusOr<int64_t> ElementsOf(const std::vector<int64_t>& shape) {
                  "shape " + ShapeToString(shape) + " has more than 2^63 - 1 elements");
   }
   return elements;
+}
+
+absl::StatusOr<int64_t> BytesOf(DType dtype, const std::vector<int64_t>& shape) {
+  LFM2_ASSIGN_OR_RETURN(const int64_t elements, ElementsOf(shape));
+  const int64_t block = BlockElements(dtype);
+  const int64_t row = shape.empty() ? 1 : shape.back();
+  if (row % block != 0) {
+    return Error(Reason::kModelFileInvalid,
+                 std::string(SafetensorsName(dtype)) + " " + ShapeToString(shape) +
+                     " has rows that are not whole blocks of " + std::to_string(block));
+  }
+  int64_t bytes = 0;
+  if (!CheckedMul(elements / block, SizeOf(dtype), &bytes)) {
+    return Error(Reason::kModelFileInvalid, std::string(SafetensorsName(dtype)) + " " +
+                                                ShapeToString(shape) +
+                                                " has more than 2^63 - 1 bytes");
+  }
+  return bytes;
 }
 
 const TensorView* TensorArchive::Find(std::string_view name) const {

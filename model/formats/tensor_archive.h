@@ -18,10 +18,29 @@
 
 namespace lfm2 {
 
-enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool };
+// The last three are ggml's block types: 32 neighbours in a row share a scale (Q4_1: and a
+// minimum). Their layout stands in dequantize.h.
+enum class DType {
+  kF64,
+  kF32,
+  kF16,
+  kBF16,
+  kI64,
+  kI32,
+  kI16,
+  kI8,
+  kU8,
+  kBool,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1
+};
 
-int64_t SizeOf(DType dtype);               // bytes of one element
-const char* SafetensorsName(DType dtype);  // "F32", "BF16", …
+int64_t BlockElements(DType dtype);  // 1; 32 for a block type
+int64_t SizeOf(DType dtype);         // bytes of one element; of one block for a block type
+inline bool IsBlockType(DType dtype) { return BlockElements(dtype) > 1; }
+const char* SafetensorsName(DType dtype);  // "F32", "BF16", …; of a block type ggml's name: "Q8_0"
+// Block types are none of safetensors': kModelFileInvalid.
 absl::StatusOr<DType> DTypeBySafetensorsName(std::string_view name);
 
 struct TensorView {
@@ -29,13 +48,16 @@ struct TensorView {
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;       // row-major; empty for a scalar
   const std::byte* data = nullptr;  // little-endian; not necessarily aligned to the element
-  int64_t bytes = 0;                // product(shape) * SizeOf(dtype), checked by every reader
+  int64_t bytes = 0;                // BytesOf(dtype, shape), checked by every reader
 };
 
 std::string ShapeToString(const std::vector<int64_t>& shape);  // "[2, 3]"
 // Elements of a shape; an error when a dimension is negative or the product does not fit in 63
 // bits.
 absl::StatusOr<int64_t> ElementsOf(const std::vector<int64_t>& shape);
+// Bytes of a tensor; an error as of ElementsOf, when they do not fit in 63 bits, and when a row of
+// a block type is not whole blocks.
+absl::StatusOr<int64_t> BytesOf(DType dtype, const std::vector<int64_t>& shape);
 
 struct TensorArchive {
   std::vector<TensorView> tensors;  // in file order; names are unique

@@ -15,34 +15,49 @@ namespace {
 constexpr std::string_view kToolStart = "<|tool_response_start|>",
                            kToolEnd = "<|tool_response_end|>";
 
+constexpr std::string_view kHeaderStart = "<|start_header_id|>", kHeaderEnd = "<|end_header_id|>",
+                           kTurnEnd = "<|eot_id|>";
+constexpr std::string_view kChatMlMarkers[] = {kImStart, kImEnd};
+constexpr std::string_view kLlama3Markers[] = {kHeaderStart, kHeaderEnd, kTurnEnd};
+
 class Renderer {
  public:
-  Renderer(const Tokenizer& tokenizer, ChatStyle style, int32_t bos)
-      : tokenizer_(tokenizer),
-        style_(style),
-        segments_{{tokenizer.TokenBytes(bos, false, true), bos}} {}
+  Renderer(const Tokenizer& tokenizer, ChatStyle style) : tokenizer_(tokenizer), style_(style) {
+    if (style_.bos == BosRule::kNone) return;
+    const int32_t bos = *tokenizer.bos();
+    segments_.push_back({tokenizer.TokenBytes(bos, false, true), bos});
+  }
 
-  absl::Status Message(const ChatMessage& message, std::string_view content) {
-    LFM2_RETURN_IF_ERROR(Marker(kImStart));
-    Text(message.role + "\n");
-    const bool wraps = message.role == "tool" && style_.wraps_tool_results;
+  absl::Status Message(std::string_view role, std::string_view content) {
+    const bool wraps = role == "tool" && style_.tool_results == ToolResults::kWrapped;
+    LFM2_RETURN_IF_ERROR(Opening(role));
     if (wraps) LFM2_RETURN_IF_ERROR(Marker(kToolStart));
     Text(content);
     if (wraps) LFM2_RETURN_IF_ERROR(Marker(kToolEnd));
+    if (style_.family == ChatFamily::kLlama3) return Marker(kTurnEnd);
     LFM2_RETURN_IF_ERROR(Marker(kImEnd));
     Text("\n");
     return absl::OkStatus();
   }
 
-  absl::Status GenerationPrompt() {
-    LFM2_RETURN_IF_ERROR(Marker(kImStart));
-    Text("assistant\n");
-    return absl::OkStatus();
-  }
+  absl::Status GenerationPrompt() { return Opening("assistant"); }
 
   std::vector<ChatSegment> Take() { return std::move(segments_); }
 
  private:
+  absl::Status Opening(std::string_view role) {
+    if (style_.family == ChatFamily::kLlama3) {
+      LFM2_RETURN_IF_ERROR(Marker(kHeaderStart));
+      Text(role);
+      LFM2_RETURN_IF_ERROR(Marker(kHeaderEnd));
+      Text("\n\n");
+      return absl::OkStatus();
+    }
+    LFM2_RETURN_IF_ERROR(Marker(kImStart));
+    Text(std::string(role) + "\n");
+    return absl::OkStatus();
+  }
+
   absl::Status Marker(std::string_view marker) {
     const std::optional<int32_t> id = SpecialTokenId(tokenizer_, marker);
     if (!id) {
@@ -56,7 +71,7 @@ class Renderer {
 
   // Text next to text is one segment: BPE merges across the seam as it does in the reference.
   void Text(std::string_view text) {
-    if (segments_.back().id) segments_.push_back({});
+    if (segments_.empty() || segments_.back().id) segments_.push_back({});
     segments_.back().text += text;
   }
 
@@ -65,7 +80,7 @@ class Renderer {
   std::vector<ChatSegment> segments_;
 };
 
-absl::Status CheckMessages(const std::vector<ChatMessage>& messages) {
+absl::Status CheckMessages(const ChatStyle& style, const std::vector<ChatMessage>& messages) {
   Violations violations;
   if (messages.empty()) violations.Add("messages", "must hold at least one message");
   for (size_t i = 0; i < messages.size(); ++i) {
@@ -73,6 +88,9 @@ absl::Status CheckMessages(const std::vector<ChatMessage>& messages) {
     if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
       violations.Add(absl::StrCat("messages[", i, "].role"),
                      "must be system, user, assistant or tool");
+    } else if (role == "tool" && style.tool_results == ToolResults::kRefused) {
+      violations.Add(absl::StrCat("messages[", i, "].role"),
+                     absl::StrCat("is tool, which has no place in the template of ", style.name));
     }
     if (!CheckUtf8(messages[i].content).ok()) {
       violations.Add(absl::StrCat("messages[", i, "].content"), "must be valid UTF-8");
@@ -105,6 +123,12 @@ std::string_view Stripped(std::string_view text) {
   return end == 0 ? std::string_view() : text.substr(begin, end - begin);
 }
 
+std::string_view WithoutThinking(std::string_view content) {
+  constexpr std::string_view kThinkEnd = "</think>";
+  const size_t end = content.rfind(kThinkEnd);
+  return end == std::string_view::npos ? content : Stripped(content.substr(end + kThinkEnd.size()));
+}
+
 // First message whose thinking stays.
 int64_t KeepThinkingFrom(const std::vector<ChatMessage>& messages, PastThinking past) {
   if (past == PastThinking::kDroppedBeforeLastAnswer) return LastOf(messages, "assistant");
@@ -119,23 +143,34 @@ std::optional<int32_t> SpecialTokenId(const Tokenizer& tokenizer, std::string_vi
   return id && tokenizer.IsSpecial(*id) ? id : std::nullopt;
 }
 
+std::span<const std::string_view> MarkersOf(ChatFamily family) {
+  if (family == ChatFamily::kLlama3) return kLlama3Markers;
+  return kChatMlMarkers;
+}
+
 absl::StatusOr<std::vector<ChatSegment>> RenderSegments(const Tokenizer& tokenizer,
                                                         const ChatStyle& style,
                                                         const std::vector<ChatMessage>& messages) {
-  LFM2_RETURN_IF_ERROR(CheckMessages(messages));
-  constexpr std::string_view kThinkEnd = "</think>";
+  LFM2_RETURN_IF_ERROR(CheckMessages(style, messages));
   const int64_t keep_from = KeepThinkingFrom(messages, style.past_thinking);
-  Renderer renderer(tokenizer, style, *tokenizer.bos());
+  Renderer renderer(tokenizer, style);
+  const bool has_system = messages[0].role == "system";
+  if (!has_system && !style.default_system.empty()) {
+    LFM2_RETURN_IF_ERROR(renderer.Message("system", style.default_system));
+  }
+  if (!has_system && !style.system_preface.empty()) {
+    LFM2_RETURN_IF_ERROR(renderer.Message("system", style.system_preface));
+  }
   for (size_t i = 0; i < messages.size(); ++i) {
+    const std::string_view role = messages[i].role;
     std::string_view content = messages[i].content;
-    const bool drops =
-        style.drops_empty_system && i == 0 && messages[i].role == "system" && content.empty();
-    if (drops) continue;
-    const size_t think_end = content.rfind(kThinkEnd);
-    const bool is_past = messages[i].role == "assistant" && static_cast<int64_t>(i) < keep_from;
-    if (is_past && think_end != std::string_view::npos)
-      content = Stripped(content.substr(think_end + kThinkEnd.size()));
-    LFM2_RETURN_IF_ERROR(renderer.Message(messages[i], content));
+    const bool is_first_system = i == 0 && has_system;
+    if (is_first_system && style.drops_empty_system && content.empty()) continue;
+    if (role == "assistant" && static_cast<int64_t>(i) < keep_from)
+      content = WithoutThinking(content);
+    if (style.family == ChatFamily::kLlama3) content = Stripped(content);
+    const std::string_view preface = is_first_system ? style.system_preface : std::string_view();
+    LFM2_RETURN_IF_ERROR(renderer.Message(role, std::string(preface).append(content)));
   }
   LFM2_RETURN_IF_ERROR(renderer.GenerationPrompt());
   return renderer.Take();

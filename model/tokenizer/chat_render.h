@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +25,11 @@ struct ChatSegment {
 // Id of a special token of this name.
 std::optional<int32_t> SpecialTokenId(const Tokenizer& tokenizer, std::string_view name);
 
-// With the generation prompt at the end. The tokenizer has a BOS. kInvalidArgument naming the
-// messages that are wrong.
+// The special tokens that messages of the family stand between.
+std::span<const std::string_view> MarkersOf(ChatFamily family);
+
+// With the generation prompt at the end. The tokenizer has a BOS where the style wants one.
+// kInvalidArgument naming the messages that are wrong.
 absl::StatusOr<std::vector<ChatSegment>> RenderSegments(const Tokenizer& tokenizer,
                                                         const ChatStyle& style,
                                                         const std::vector<ChatMessage>& messages);

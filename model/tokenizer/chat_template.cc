@@ -31,12 +31,16 @@ absl::StatusOr<ChatStyle> StyleOf(const Tokenizer& tokenizer) {
                  "the chat template with SHA-256 " + sha256 + " is not known",
                  {{"sha256", sha256}});
   }
-  if (!tokenizer.bos() || !SpecialTokenId(tokenizer, kImStart) ||
-      !SpecialTokenId(tokenizer, kImEnd)) {
-    return Error(
-        Reason::kUnknownTemplate,
-        "the chat template needs a BOS, <|im_start|> and <|im_end|>, which the tokenizer lacks",
-        {{"sha256", sha256}});
+  std::string lacks = style->bos == BosRule::kOneFirst && !tokenizer.bos() ? "a BOS" : "";
+  for (std::string_view marker : MarkersOf(style->family)) {
+    if (SpecialTokenId(tokenizer, marker)) continue;
+    lacks += (lacks.empty() ? "" : ", ") + std::string(marker);
+  }
+  if (!lacks.empty()) {
+    return Error(Reason::kUnknownTemplate,
+                 std::string("the chat template of ") + style->name + " needs " + lacks +
+                     ", which the tokenizer lacks",
+                 {{"sha256", sha256}});
   }
   return *style;
 }

@@ -16,7 +16,8 @@ struct ChatMessage {
   std::string content;  // UTF-8
 };
 
-// Token ids of the rendered conversation with the generation prompt appended, one BOS.
+// Token ids of the rendered conversation with the generation prompt appended, one BOS where the
+// template writes it.
 // kUnknownTemplate when the tokenizer has no template or one that is not known (its sha256 is in
 // the metadata); kInvalidArgument for a role that the template has no place for.
 absl::StatusOr<std::vector<int32_t>> EncodeChat(const Tokenizer& tokenizer,

@@ -18,18 +18,52 @@ enum class PastThinking {
   kDroppedBeforeLastQuestion,  // in all assistant messages before the last user message
 };
 
-// All are ChatML with one BOS: <|im_start|>role\ncontent<|im_end|>\n.
-struct ChatStyle {
-  bool drops_empty_system = false;  // a first system message without text leaves no trace
-  bool wraps_tool_results = false;  // in <|tool_response_start|> and <|tool_response_end|>
-  PastThinking past_thinking = PastThinking::kKept;
+enum class ChatFamily {
+  kChatMl,  // <|im_start|>role\ncontent<|im_end|>\n
+  kLlama3,  // <|start_header_id|>role<|end_header_id|>\n\ncontent<|eot_id|>, the content stripped
 };
 
-inline constexpr ChatStyle kPlainStyle = {false, false, PastThinking::kKept};
-inline constexpr ChatStyle kLfm2Style = {true, true, PastThinking::kKept};
-inline constexpr ChatStyle kLfm25Style = {true, false, PastThinking::kDroppedBeforeLastAnswer};
-inline constexpr ChatStyle kLfm25PreserveStyle = {true, false,
-                                                  PastThinking::kDroppedBeforeLastQuestion};
+enum class BosRule { kOneFirst, kNone };
+enum class ToolResults {
+  kAsTheyAre,
+  kWrapped,  // in <|tool_response_start|> and <|tool_response_end|>
+  kRefused,  // the template writes them as JSON, which is not done here
+};
+
+struct ChatStyle {
+  const char* name = "";
+  ChatFamily family = ChatFamily::kChatMl;
+  BosRule bos = BosRule::kOneFirst;
+  bool drops_empty_system = false;  // a first system message without text leaves no trace
+  ToolResults tool_results = ToolResults::kAsTheyAre;
+  PastThinking past_thinking = PastThinking::kKept;
+  std::string_view default_system = {};  // where the first message is no system message
+  std::string_view system_preface = {};  // begins the system message, which then is always there
+};
+
+inline constexpr ChatStyle kPlainStyle = {.name = "ChatML with a BOS"};
+inline constexpr ChatStyle kChatMlStyle = {.name = "ChatML", .bos = BosRule::kNone};
+inline constexpr ChatStyle kSmolLm2Style = {
+    .name = "SmolLM2",
+    .bos = BosRule::kNone,
+    .default_system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"};
+inline constexpr ChatStyle kLfm2Style = {
+    .name = "LFM2", .drops_empty_system = true, .tool_results = ToolResults::kWrapped};
+inline constexpr ChatStyle kLfm25Style = {.name = "LFM2.5",
+                                          .drops_empty_system = true,
+                                          .past_thinking = PastThinking::kDroppedBeforeLastAnswer};
+inline constexpr ChatStyle kLfm25PreserveStyle = {
+    .name = "LFM2.5 with preserve_thinking",
+    .drops_empty_system = true,
+    .past_thinking = PastThinking::kDroppedBeforeLastQuestion};
+inline constexpr ChatStyle kLlama3Style = {.name = "Llama 3", .family = ChatFamily::kLlama3};
+// The dates are the template's own where nobody gives others. Llama 3.2's template writes the day
+// on which it is rendered, so it is not one of the known.
+inline constexpr ChatStyle kLlama31Style = {
+    .name = "Llama 3.1",
+    .family = ChatFamily::kLlama3,
+    .tool_results = ToolResults::kRefused,
+    .system_preface = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"};
 
 // Jinja drops the white space beside a tag that carries a minus; so does this, so that a template
 // that was only indented otherwise keeps its hash.

@@ -9,6 +9,7 @@
 #include "model/formats/file.h"
 #include "model/tokenizer/bpe_tokenizer.h"
 #include "model/tokenizer/bytes.h"
+#include "model/tokenizer/gguf_tokenizer.h"
 #include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/sentencepiece.h"
 #include "model/tokenizer/tokenizer_config.h"
@@ -18,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr char kGgufExtension[] = ".gguf";
 constexpr std::array<std::string_view, 3> kSidecarFiles = {
     "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
 
@@ -57,6 +59,13 @@ absl::Status CheckByteMarker(const fs::path& file) {
                         "definition \"" + Shortened(definition) + "\" is not known");
 }
 
+absl::StatusOr<TokenizerFiles> FilesOfGguf(const fs::path& file) {
+  LFM2_ASSIGN_OR_RETURN(const GgufFile gguf, ReadGguf(file));
+  absl::StatusOr<TokenizerFiles> files = TokenizerFilesFromGguf(gguf);
+  if (!files.ok()) return Annotate(files.status(), file.filename().string());
+  return files;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const fs::path& path) {
@@ -66,9 +75,16 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const fs::path& p
     return MakeByteTokenizer();
   }
   const std::string extension = file.extension().string();
+  if (extension == kGgufExtension) {
+    LFM2_ASSIGN_OR_RETURN(const TokenizerFiles files, FilesOfGguf(file));
+    LFM2_ASSIGN_OR_RETURN(const TokenizerConfig config,
+                          TokenizerConfig::Parse(files.tokenizer_config_json));
+    return MakeBpeTokenizer(files.tokenizer_json, config);
+  }
   if (extension != ".json" && extension != ".model") {
     return TokenizerError(file.filename().string(),
-                          "must be a .json (tokenizers) or a .model (sentencepiece)");
+                          "must be a .json (tokenizers), a .model (sentencepiece) or a .gguf that "
+                          "carries a tokenizer");
   }
   LFM2_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file, kDefaultLimits.json_bytes));
   LFM2_ASSIGN_OR_RETURN(const TokenizerConfig config, TokenizerConfig::Read(file.parent_path()));
@@ -81,6 +97,11 @@ absl::Status CopyTokenizerFiles(const fs::path& source, const fs::path& director
   if (file.filename() == kByteTokenizerFile) {
     const Json marker = {{"definition", std::string(kByteTokenizerDefinition)}};
     return WriteFileDurably(directory / kByteTokenizerFile, marker.dump(2) + "\n");
+  }
+  if (file.extension() == kGgufExtension) {
+    LFM2_ASSIGN_OR_RETURN(const TokenizerFiles files, FilesOfGguf(file));
+    LFM2_RETURN_IF_ERROR(WriteFileDurably(directory / "tokenizer.json", files.tokenizer_json));
+    return WriteFileDurably(directory / "tokenizer_config.json", files.tokenizer_config_json);
   }
   LFM2_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file, kDefaultLimits.json_bytes));
   const bool is_json = file.extension() == ".json";

@@ -2,11 +2,12 @@
 // events leave through each request's sink. Loop: take what is new, drop what is cancelled or late,
 // schedule, step, emit.
 //
-// Thread rule: Submit and stats from any thread. Ownership: shares each sink until its OnEnd.
+// Thread rule: any thread, but for Stop. Ownership: shares each sink until its OnEnd.
 #pragma once
 
 #include <chrono>
 #include <memory>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "model/core/limits.h"
@@ -15,12 +16,23 @@
 
 namespace lfm2 {
 
+class EngineLoop;
+class Metrics;
+
 struct EngineStats {
   int64_t steps = 0;
   int64_t waiting = 0;
+  int64_t waiting_tokens = 0;
   int64_t running = 0;
   int64_t finished = 0;
   int64_t tokens_generated = 0;
+};
+
+// What a watchdog looks at.
+struct EngineProgress {
+  int64_t beats = 0;  // iterations that came to their end
+  bool busy = false;  // something is accepted and not ended
+  SteadyTime since;   // of the last beat, or of the moment that work came
 };
 
 class Engine {
@@ -28,7 +40,10 @@ class Engine {
   Engine(const Limits& limits, Clock& clock);
   ~Engine();  // Stop()
 
-  // kQueueFull with a retry delay, kDraining. On an error the sink is not called at all.
+  // Whether one more request of this caller would be taken now: before the work of making it.
+  absl::Status CheckRoom(std::string_view tenant);
+  // kQueueFull and kTooManyRequests with a retry delay, kDraining. On an error the sink is not
+  // called at all.
   absl::Status Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
   absl::Status Submit(ModelTask task);
 
@@ -37,10 +52,11 @@ class Engine {
   // Ends every sequence with kDraining and joins the thread. Not from a sink or a task.
   void Stop();
   EngineStats stats() const;
+  EngineProgress progress() const;
+  Metrics& metrics();
 
  private:
-  class Loop;
-  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<EngineLoop> loop_;
 };
 
 }  // namespace lfm2

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "server/engine/guarded.h"
 
 namespace lfm2 {
 namespace {
@@ -17,73 +17,87 @@ constexpr int64_t kPoolRetryMs = 2000;
 struct ModelPool::Entry {
   std::string name;
   std::string version;
-  std::shared_ptr<LoadedModel> model;  // null while it loads, and when that failed
-  absl::Status failure;
-  bool loading = true;
-  int64_t waiting = 0;  // callers that wait for the load: it must not go before they have it
+  std::shared_ptr<LoadedModel> model;  // null while it loads
+  std::vector<Ready> waiting;          // for the load
 
-  bool idle() const { return !loading && waiting == 0 && model.use_count() == 1; }
+  bool idle() const { return model != nullptr && model.use_count() == 1; }
 };
 
 ModelPool::ModelPool(ModelStore& store, ModelLoader loader, int64_t capacity)
     : store_(store), loader_(std::move(loader)), capacity_(capacity) {}
 
-absl::StatusOr<std::shared_ptr<LoadedModel>> ModelPool::Acquire(const std::string& reference) {
-  LFM2_ASSIGN_OR_RETURN(const ModelVersion version, store_.Resolve(reference));
-  std::shared_ptr<LoadedModel>
-      evicted;  // freed without the lock, and before the load that needs its memory
+absl::Status ModelPool::MakeRoom(std::shared_ptr<LoadedModel>& evicted) {
+  if (static_cast<int64_t>(entries_.size()) < capacity_) return absl::OkStatus();
+  const auto oldest_idle = std::find_if(entries_.rbegin(), entries_.rend(),
+                                        [](const auto& candidate) { return candidate->idle(); });
+  if (oldest_idle == entries_.rend()) {
+    return RetryLater(Reason::kModelLoading,
+                      "all " + std::to_string(capacity_) + " places for loaded models are in use",
+                      kPoolRetryMs);
+  }
+  evicted = std::move((*oldest_idle)->model);
+  entries_.erase(std::prev(oldest_idle.base()));
+  return absl::OkStatus();
+}
+
+std::optional<ModelPool::Acquired> ModelPool::Acquire(const std::string& reference, Executor& loads,
+                                                      Ready ready) {
+  const absl::StatusOr<ModelVersion> version = store_.Resolve(reference);
+  if (!version.ok()) return version.status();
+  // Freed without the lock, and before the load that needs its memory.
+  std::shared_ptr<LoadedModel> evicted;
   std::shared_ptr<Entry> entry;
   {
     MutexLock lock(mutex_);
     const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto& candidate) {
-      return candidate->name == version.name && candidate->version == version.version;
+      return candidate->name == version->name && candidate->version == version->version;
     });
     if (found != entries_.end()) {
       entries_.splice(entries_.begin(), entries_, found);
       entry = entries_.front();
-      ++entry->waiting;
-      while (entry->loading) loaded_.Wait(mutex_);
-      --entry->waiting;
-      if (!entry->failure.ok()) return entry->failure;
-      return entry->model;
+      if (entry->model != nullptr) return entry->model;
+      entry->waiting.push_back(std::move(ready));
+      return std::nullopt;
     }
-    if (static_cast<int64_t>(entries_.size()) >= capacity_) {
-      const auto oldest_idle =
-          std::find_if(entries_.rbegin(), entries_.rend(),
-                       [](const auto& candidate) { return candidate->idle(); });
-      if (oldest_idle == entries_.rend()) {
-        return RetryLater(
-            Reason::kModelLoading,
-            "all " + std::to_string(capacity_) + " places for loaded models are in use",
-            kPoolRetryMs);
-      }
-      evicted = std::move((*oldest_idle)->model);
-      entries_.erase(std::prev(oldest_idle.base()));
-    }
+    if (absl::Status room = MakeRoom(evicted); !room.ok()) return room;
     entry = std::make_shared<Entry>();
-    entry->name = version.name;
-    entry->version = version.version;
+    entry->name = version->name;
+    entry->version = version->version;
+    entry->waiting.push_back(std::move(ready));
     entries_.push_front(entry);
   }
   evicted.reset();
-  return Load(version, entry);
+  const absl::Status queued =
+      loads.Run([this, version = *version, entry] { Load(version, entry); });
+  if (!queued.ok()) {
+    Conclude(entry,
+             RetryLater(Reason::kModelLoading, "too many models wait to be loaded", kPoolRetryMs));
+  }
+  return std::nullopt;
 }
 
-absl::StatusOr<std::shared_ptr<LoadedModel>> ModelPool::Load(const ModelVersion& version,
-                                                             const std::shared_ptr<Entry>& entry) {
-  absl::StatusOr<std::shared_ptr<LoadedModel>> model = loader_(version);
+void ModelPool::Load(const ModelVersion& version, const std::shared_ptr<Entry>& entry) {
+  Acquired model = std::shared_ptr<LoadedModel>();
+  const absl::Status thrown = Guarded("the load of a model", [&] {
+    model = loader_(version);
+    return absl::OkStatus();
+  });
+  Conclude(entry, thrown.ok() ? std::move(model) : Acquired(thrown));
+}
+
+// `result` holds the model until everybody who waited has it.
+void ModelPool::Conclude(const std::shared_ptr<Entry>& entry, const Acquired& result) {
+  std::vector<Ready> waiting;
   {
     MutexLock lock(mutex_);
-    entry->loading = false;
-    if (model.ok()) {
-      entry->model = *model;
+    waiting.swap(entry->waiting);
+    if (result.ok()) {
+      entry->model = *result;
     } else {
-      entry->failure = model.status();
       entries_.remove(entry);
     }
   }
-  loaded_.NotifyAll();
-  return model;
+  for (const Ready& ready : waiting) ready(result);
 }
 
 std::shared_ptr<LoadedModel> ModelPool::Find(const std::string& name,
@@ -93,6 +107,15 @@ std::shared_ptr<LoadedModel> ModelPool::Find(const std::string& name,
     if (entry->name == name && entry->version == version) return entry->model;
   }
   return nullptr;
+}
+
+std::vector<std::shared_ptr<LoadedModel>> ModelPool::Loaded() const {
+  std::vector<std::shared_ptr<LoadedModel>> models;
+  MutexLock lock(mutex_);
+  for (const auto& entry : entries_) {
+    if (entry->model != nullptr) models.push_back(entry->model);
+  }
+  return models;
 }
 
 }  // namespace lfm2

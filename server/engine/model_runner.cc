@@ -7,10 +7,15 @@
 namespace lfm2 {
 namespace {
 
-// Positions whose logits are in memory at once while a text is scored.
 constexpr size_t kScoreTokens = 256;
 
 }  // namespace
+
+const char* PrefixMissName(PrefixMiss miss) {
+  constexpr const char* kNames[kPrefixMisses] = {
+      "none", "disabled", "empty", "no_common_prefix", "too_short", "evicted", "unsupported"};
+  return kNames[static_cast<size_t>(miss)];
+}
 
 void ModelRunner::Retire(std::unique_ptr<RunnerState>, std::span<const int32_t>, std::string_view) {
 }

@@ -1,11 +1,14 @@
-// Runs batches of one model. The seam between the engine and LibTorch: torch_runner.cc is the real
-// one, tests have a fake. Thread rule: the engine's thread only.
+// Runs batches of one model. The seam between the engine and the arithmetic: torch_runner.cc and
+// cpu_runner.cc are the real ones, tests have a fake. Thread rule: the engine's thread only.
 //
 // States and failures. A state that an item with an OK status used has advanced by exactly the
 // item's tokens. After any other status the state is unspecified: the engine destroys it and
-// neither steps nor retires it. What one request alone can cause (its ids, logits that are not
-// finite) is found item by item, before the pass or after it: the other items go on. A failure of
-// the pass itself is every item's that took part.
+// neither steps nor retires it. What one request alone can cause (its ids, the memory that its
+// tokens need, logits that are not finite, its sampling) is found item by item, before the pass or
+// after it, and is FaultScope::kItem: the other items go on. A failure of the pass itself is kBatch
+// for every item that took part; the engine then makes each of those sequences anew from its
+// tokens, which are all known, and runs each once by itself: the one that fails again is ended, the
+// others lose time only.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/core/prefix_reuse.h"
 #include "model/core/probe.h"
 #include "model/sampler.h"
 
@@ -33,25 +37,7 @@ struct StateRequest {
   bool use_cache = true;
 };
 
-// Why a prompt, or its rest, is not read from the prefix cache.
-enum class PrefixMiss {
-  kNone,            // everything that could be reused was
-  kDisabled,        // the request asked for no cache
-  kEmpty,           // nothing of this model and tenant is kept
-  kNoCommonPrefix,  // what is kept begins otherwise
-  kTooShort,        // the common prefix costs as much to replay as to compute
-  kEvicted,         // it was kept once and had to go
-  kUnsupported,     // this runner keeps nothing
-};
-
-struct PrefixReuse {
-  int64_t cached_tokens = 0;    // of the prompt: their keys and values stand
-  int64_t replayed_tokens = 0;  // of those: run again for the states that are not kept by token
-  PrefixMiss miss = PrefixMiss::kUnsupported;
-
-  // The first token that the sequence gives to Step, below the prompt's length.
-  int64_t resume_at() const { return cached_tokens - replayed_tokens; }
-};
+const char* PrefixMissName(PrefixMiss miss);  // "none", "no_common_prefix", …
 
 struct NewState {
   std::unique_ptr<RunnerState> state;
@@ -65,11 +51,22 @@ struct StepItem {
   const SamplingParams* sampling = nullptr;
   std::span<const int32_t> history;  // prompt and generated tokens, for the repetition penalty
   int64_t index = 0;                 // generated tokens so far
+  std::span<const uint32_t> allowed;  // as SampleToken's: what a grammar lets come next
 };
+
+enum class FaultScope { kItem, kBatch };
 
 struct StepOutput {
   absl::Status status;  // OK, or why this item has no result
   std::optional<Sample> sample;
+  FaultScope scope = FaultScope::kItem;  // of a status that is not OK
+};
+
+// Memory of a runner in fixed-size blocks of keys and values.
+struct BlockUsage {
+  int64_t in_use = 0;  // of sequences
+  int64_t cached = 0;  // that only the prefix cache holds
+  int64_t limit = 0;   // 0: none
 };
 
 class ModelRunner {
@@ -89,6 +86,9 @@ class ModelRunner {
                                                         std::span<const int32_t> tokens) = 0;
   // Probes and all logits of one pass from an empty state.
   virtual absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) = 0;
+
+  // For an operator's eyes. Any thread.
+  virtual BlockUsage blocks() const { return {}; }
 
   // All of a text at once, from an empty state: one fewer than tokens.
   absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens);

@@ -10,15 +10,24 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "model/core/limits.h"
+#include "model/grammar/grammar.h"
 #include "model/sampler.h"
+#include "model/tokenizer/tool_calls.h"
 #include "server/base/clock.h"
 #include "server/engine/loaded_model.h"
 
 namespace lfm2 {
 
+// Order of admission to the device. A request that waits long enough passes later ones of a higher
+// priority.
+enum class Priority { kLow, kNormal, kHigh };
+inline constexpr int kPriorities = 3;
+
 struct GenerateRequest {
   std::string request_id;
   std::string tenant;  // the caller's token name; "" without tokens
+  Priority priority = Priority::kNormal;
   bool use_prefix_cache = true;
   std::shared_ptr<LoadedModel> model;
   std::vector<int32_t> prompt;  // at least one token, prompt + max_new_tokens within the context
@@ -27,6 +36,9 @@ struct GenerateRequest {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;
   bool ignore_eos = false;
+  std::shared_ptr<const Grammar> grammar;  // what the text must follow; null: anything
+  std::chrono::milliseconds grammar_step{kDefaultLimits.grammar_step_ms};
+  bool takes_tool_calls = false;  // out of the text, into the end
   SteadyTime deadline = SteadyTime::max();
 };
 
@@ -45,6 +57,8 @@ struct GenerateEnd {
   FinishReason finish_reason = FinishReason::kLength;
   std::string text;  // what was held back
   std::string stop;  // the stop string that matched
+  std::vector<ToolCall> tool_calls;
+  bool malformed_tool_call = false;  // one of them stands in the text as it was written
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
   PrefixReuse reuse;
@@ -65,12 +79,19 @@ class TokenSink {
   virtual bool cancelled() const = 0;
 };
 
-// Work on a model that is one step long and is no generation: Score and Parity. Runs on the
-// engine's thread.
+// Work on a model that is no generation: Score, Parity, the self-test. In turns between two steps,
+// each of which delays decoding as a chunk of a prompt does. All calls are made on the engine's
+// thread, and so is the destruction.
 struct ModelTask {
   std::shared_ptr<LoadedModel> model;
-  std::function<void(ModelRunner&)> run;
-  std::function<void(absl::Status)> dropped;  // called instead of run: draining, deadline passed
+  std::string tenant;
+  Priority priority = Priority::kNormal;  // low: when no prompt waits, or after the ageing time
+  int64_t tokens = 0;                     // that go through the model in all
+  // One turn; true when it wants another one. It may throw: then it is dropped.
+  std::function<bool(ModelRunner&)> run;
+  // Called once instead of a further turn: draining, deadline passed, cancelled, a fault.
+  std::function<void(absl::Status)> dropped;
+  std::function<bool()> cancelled;  // looked at before each turn; empty: never
   SteadyTime deadline = SteadyTime::max();
 };
 

@@ -1,47 +1,180 @@
 #include "server/engine/scheduler.h"
 
 #include <algorithm>
+#include <optional>
+#include <tuple>
 
 namespace lfm2 {
 namespace {
 
-LaneStep& StepOf(std::vector<LaneStep>& steps, const LoadedModel* lane) {
-  const auto found = std::find_if(steps.begin(), steps.end(),
-                                  [lane](const LaneStep& step) { return step.lane == lane; });
-  if (found != steps.end()) return *found;
-  return steps.emplace_back(LaneStep{lane, {}});
-}
+using Callers = std::map<std::string_view, std::vector<size_t>>;
 
-// Tokens that decoding leaves of the lane's budget. One that decodes nothing moves on whatever the
-// limit is.
-int64_t PromptBudget(const LaneStep& step, const StepLimits& limits) {
-  const auto decoding = static_cast<int64_t>(step.chunks.size());
-  if (decoding == 0) return std::max<int64_t>(limits.step_tokens, 1);
-  return std::max<int64_t>(limits.step_tokens - decoding, 0);
-}
-
-void AddPromptChunks(std::span<const ScheduledSequence> sequences, int64_t budget, LaneStep& step) {
-  for (size_t i = 0; i < sequences.size() && budget > 0; ++i) {
-    if (sequences[i].decoding || sequences[i].lane != step.lane) continue;
-    const int64_t tokens = std::min(sequences[i].pending, budget);
-    step.chunks.push_back({i, tokens});
-    budget -= tokens;
+class Planner {
+ public:
+  Planner(std::span<const ScheduledSequence> sequences, const StepLimits& limits, FairShare& share)
+      : sequences_(sequences), limits_(limits), share_(share), tokens_(sequences.size(), 0) {
+    limits_.step_tokens = std::max<int64_t>(limits.step_tokens, 1);
+    limits_.running_sequences = std::max<int64_t>(limits.running_sequences, 1);
   }
-}
+
+  std::vector<LaneStep> Plan() {
+    TakeDecoding();
+    GrantPlaces();
+    TakeOneAlone();
+    for (const bool yielding : {false, true}) DealTokens(yielding);
+    AddPromptChunks();
+    ForgetAbsentCallers();
+    return std::move(steps_);
+  }
+
+ private:
+  bool HoldsPlace(size_t i) const { return sequences_[i].decoding || sequences_[i].started; }
+  bool Yields(size_t i) const {
+    return sequences_[i].priority == Priority::kLow && sequences_[i].waited_ms < limits_.ageing_ms;
+  }
+  int64_t Urgency(size_t i) const {
+    return sequences_[i].waited_ms +
+           static_cast<int64_t>(sequences_[i].priority) * limits_.ageing_ms;
+  }
+  // Most urgent first; order of arrival between equals.
+  void SortByUrgency(std::vector<size_t>& indices) const {
+    std::stable_sort(indices.begin(), indices.end(), [this](size_t a, size_t b) {
+      return std::tuple(Yields(a), -Urgency(a)) < std::tuple(Yields(b), -Urgency(b));
+    });
+  }
+
+  LaneStep& StepOf(const LoadedModel* lane) {
+    const auto found = std::find_if(steps_.begin(), steps_.end(),
+                                    [&](const LaneStep& s) { return s.lane == lane; });
+    return found != steps_.end() ? *found : steps_.emplace_back(LaneStep{lane, {}});
+  }
+
+  void TakeDecoding() {
+    int64_t decoding = 0;
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      const ScheduledSequence& s = sequences_[i];
+      if (!s.decoding || s.alone || s.resting) continue;
+      StepOf(sequences_[i].lane).chunks.push_back({i, 1});
+      ++decoding;
+    }
+    budget_ = std::max<int64_t>(limits_.step_tokens - decoding, 0);
+    if (decoding > 0)
+      budget_ = std::min(budget_, std::max<int64_t>(limits_.prompt_chunk_tokens, 0));
+  }
+
+  // Fills prompts_: every sequence with a prompt that holds a place now.
+  void GrantPlaces() {
+    int64_t free = std::min(limits_.running_sequences, limits_.step_tokens);
+    Callers waiting;
+    std::map<std::string_view, int64_t> held;
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      if (!HoldsPlace(i)) {
+        if (!sequences_[i].resting) waiting[sequences_[i].caller].push_back(i);
+        continue;
+      }
+      --free;
+      ++held[sequences_[i].caller];
+      const ScheduledSequence& s = sequences_[i];
+      if (!s.decoding && !s.alone && !s.resting) prompts_.push_back(i);
+    }
+    if (free <= 0) return;
+    for (auto& [caller, indices] : waiting) {
+      SortByUrgency(indices);
+      std::reverse(indices.begin(), indices.end());  // taken from the back
+    }
+    for (; free > 0 && !waiting.empty(); --free) {
+      const auto chosen =
+          std::min_element(waiting.begin(), waiting.end(), [&](const auto& a, const auto& b) {
+            const auto rank = [&](const auto& entry) {
+              return std::tuple(Yields(entry.second.back()), held[entry.first],
+                                entry.first < std::string_view(share_.next));
+            };
+            return rank(a) < rank(b);
+          });
+      prompts_.push_back(chosen->second.back());
+      ++held[chosen->first];
+      chosen->second.pop_back();
+      if (chosen->second.empty()) waiting.erase(chosen);
+    }
+  }
+
+  void TakeOneAlone() {
+    for (size_t i = 0; i < sequences_.size() && budget_ > 0; ++i) {
+      if (!sequences_[i].alone || sequences_[i].resting) continue;
+      const int64_t tokens = std::min(sequences_[i].pending, budget_);
+      alone_ = LaneStep{sequences_[i].lane, {{i, tokens}}};
+      budget_ -= tokens;
+      return;
+    }
+  }
+
+  // One pass of the round robin over the callers of one kind, as long as there are tokens.
+  void DealTokens(bool yielding) {
+    Callers callers;
+    for (const size_t i : prompts_) {
+      if (Yields(i) == yielding) callers[sequences_[i].caller].push_back(i);
+    }
+    for (auto& [caller, indices] : callers) SortByUrgency(indices);
+    auto turn = callers.lower_bound(share_.next);
+    while (budget_ > 0 && !callers.empty()) {
+      if (turn == callers.end()) turn = callers.begin();
+      int64_t& deficit = share_.deficit[std::string(turn->first)];
+      if (deficit <= 0) deficit = std::max<int64_t>(limits_.prompt_chunk_tokens, 1);
+      Serve(turn->second, deficit);
+      if (turn->second.empty()) {
+        share_.deficit.erase(share_.deficit.find(turn->first));
+        turn = callers.erase(turn);
+      } else if (deficit == 0) {
+        ++turn;
+      }
+      share_.next = turn == callers.end() ? std::string() : std::string(turn->first);
+    }
+  }
+
+  void Serve(std::vector<size_t>& indices, int64_t& deficit) {
+    while (!indices.empty() && budget_ > 0 && deficit > 0) {
+      const size_t i = indices.front();
+      const int64_t tokens = std::min({sequences_[i].pending - tokens_[i], budget_, deficit});
+      if (tokens_[i] == 0) served_.push_back(i);
+      tokens_[i] += tokens;
+      budget_ -= tokens;
+      deficit -= tokens;
+      if (tokens_[i] == sequences_[i].pending) indices.erase(indices.begin());
+    }
+  }
+
+  void AddPromptChunks() {
+    for (const size_t i : served_) {
+      StepOf(sequences_[i].lane).chunks.push_back({i, tokens_[i]});
+    }
+    if (alone_) steps_.push_back(*std::move(alone_));
+  }
+
+  void ForgetAbsentCallers() {
+    for (auto it = share_.deficit.begin(); it != share_.deficit.end();) {
+      const bool present =
+          std::any_of(sequences_.begin(), sequences_.end(),
+                      [&](const ScheduledSequence& s) { return s.caller == it->first; });
+      it = present ? std::next(it) : share_.deficit.erase(it);
+    }
+  }
+
+  const std::span<const ScheduledSequence> sequences_;
+  StepLimits limits_;
+  FairShare& share_;
+  int64_t budget_ = 0;           // tokens for prompts that are left
+  std::vector<size_t> prompts_;  // that hold a place
+  std::vector<size_t> served_;   // in the order they were served in
+  std::vector<int64_t> tokens_;  // of each sequence's prompt in this step
+  std::optional<LaneStep> alone_;
+  std::vector<LaneStep> steps_;
+};
 
 }  // namespace
 
 std::vector<LaneStep> PlanStep(std::span<const ScheduledSequence> sequences,
-                               const StepLimits& limits) {
-  const auto places = static_cast<size_t>(std::max<int64_t>(limits.running_sequences, 1));
-  const auto running = sequences.first(std::min(sequences.size(), places));
-  std::vector<LaneStep> steps;
-  for (size_t i = 0; i < running.size(); ++i) {
-    LaneStep& step = StepOf(steps, running[i].lane);
-    if (running[i].decoding) step.chunks.push_back({i, 1});
-  }
-  for (LaneStep& step : steps) AddPromptChunks(running, PromptBudget(step, limits), step);
-  return steps;
+                               const StepLimits& limits, FairShare& share) {
+  return Planner(sequences, limits, share).Plan();
 }
 
 }  // namespace lfm2

@@ -15,10 +15,8 @@ double Milliseconds(SteadyTime from, SteadyTime to) {
 }
 
 std::set<int32_t> EosIds(const LoadedModel& model) {
-  std::set<int32_t> ids(model.config.eos_token_ids.begin(), model.config.eos_token_ids.end());
-  if (model.config.eos_token_id.has_value()) ids.insert(*model.config.eos_token_id);
-  if (model.tokenizer->eos().has_value()) ids.insert(*model.tokenizer->eos());
-  return ids;
+  const std::vector<int32_t> ids = model.EndIds();
+  return {ids.begin(), ids.end()};
 }
 
 }  // namespace
@@ -32,12 +30,16 @@ Sequence::Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, Ste
       stops_(std::move(request_.stop)),
       arrived_(arrived) {
   if (!request_.ignore_eos) eos_ids_ = EosIds(*request_.model);
+  if (request_.takes_tool_calls) calls_ = ToolCallCollector(*request_.model->tokenizer);
+  if (request_.grammar != nullptr) {
+    constraint_ = std::make_unique<Constraint>(std::move(request_.grammar), request_.grammar_step);
+  }
   if (request_.max_new_tokens <= 0) finish_reason_ = FinishReason::kLength;
 }
 
 absl::Status Sequence::Check(SteadyTime now) const {
   if (sink_->cancelled()) return Error(Reason::kCancelled, "the caller cancelled");
-  if (now < request_.deadline) return absl::OkStatus();
+  if (now < request_.deadline) return constraint_ ? constraint_->Check() : absl::OkStatus();
   const Metadata metadata = {{"tokens", std::to_string(completion_tokens_)}};
   if (!started()) {
     return Error(Reason::kDeadlineInQueue,
@@ -52,19 +54,32 @@ absl::Status Sequence::Check(SteadyTime now) const {
                metadata);
 }
 
-absl::Status Sequence::Start(SteadyTime now) {
-  LFM2_ASSIGN_OR_RETURN(NewState fresh, request_.model->runner->Start(
-                                            {tokens_, request_.tenant, request_.use_prefix_cache}));
+absl::Status Sequence::TakeState(bool use_cache) {
+  LFM2_ASSIGN_OR_RETURN(NewState fresh,
+                        request_.model->runner->Start({tokens_, request_.tenant, use_cache}));
   const int64_t resume_at = fresh.reuse.resume_at();
-  if (fresh.state == nullptr || resume_at < 0 || resume_at >= prompt_tokens_) {
+  if (fresh.state == nullptr || resume_at < 0 ||
+      resume_at >= static_cast<int64_t>(tokens_.size())) {
     return Error(Reason::kInternal, "the model's state for this request cannot be gone on from");
   }
   state_ = std::move(fresh.state);
-  reuse_ = fresh.reuse;
   processed_ = resume_at;
+  if (!started()) reuse_ = fresh.reuse;
+  return absl::OkStatus();
+}
+
+absl::Status Sequence::Start(SteadyTime now) {
+  LFM2_RETURN_IF_ERROR(TakeState(request_.use_prefix_cache));
   started_at_ = now;
   tokens_.reserve(static_cast<size_t>(prompt_tokens_ + request_.max_new_tokens));
   return absl::OkStatus();
+}
+
+absl::Status Sequence::Restart() {
+  ++restarts_;
+  alone_ = true;
+  state_.reset();
+  return TakeState(false);
 }
 
 StepItem Sequence::NextItem(int64_t tokens) const {
@@ -76,12 +91,15 @@ StepItem Sequence::NextItem(int64_t tokens) const {
   item.sampling = &request_.sampling;
   item.history = all;
   item.index = completion_tokens_;
+  if (constraint_) item.allowed = constraint_->allowed();
   return item;
 }
 
 TokenEvent Sequence::Accept(const Sample& sample, SteadyTime now) {
   processed_ = static_cast<int64_t>(tokens_.size());
   if (!first_token_at_.has_value()) first_token_at_ = now;
+  last_token_at_ = now;
+  alone_ = false;
   TokenEvent event;
   event.index = completion_tokens_++;
   event.id = sample.id;
@@ -91,13 +109,19 @@ TokenEvent Sequence::Accept(const Sample& sample, SteadyTime now) {
   }
   tokens_.push_back(sample.id);
   if (EndsById(sample.id)) return event;
-  event.text = stops_.Push(decoder_.Push(sample.id));
+  event.text = stops_.Push(calls_.Push(sample.id, decoder_.Push(sample.id)));
   if (stops_.matched()) {
     finish_reason_ = FinishReason::kStop;
   } else if (completion_tokens_ >= request_.max_new_tokens) {
     finish_reason_ = FinishReason::kLength;
   }
+  if (constraint_ && !finish_reason_) constraint_->Push(sample.id);
   return event;
+}
+
+bool Sequence::ReadyBy(std::chrono::steady_clock::time_point until) const {
+  if (!constraint_) return true;
+  return constraint_->WaitUntil(until) && constraint_->Check().ok() && !constraint_->finished();
 }
 
 bool Sequence::EndsById(int32_t id) {
@@ -118,15 +142,17 @@ void Sequence::GiveStateBack() {
 }
 
 GenerateEnd Sequence::End(absl::Status status, SteadyTime now) {
-  GiveStateBack();
   GenerateEnd end;
-  end.text = stops_.Push(decoder_.Flush());
+  if (!finish_reason_ && finished()) finish_reason_ = FinishReason::kEos;
+  end.text = stops_.Push(calls_.Flush(decoder_.Flush()));
   end.text += stops_.Flush();
   // Bytes that never became a character are U+FFFD in the end, and a stop string may name that.
   if (stops_.matched() && status.ok()) finish_reason_ = FinishReason::kStop;
   end.status = std::move(status);
   end.finish_reason = finish_reason_.value_or(FinishReason::kLength);
   end.stop = stops_.match();
+  end.tool_calls = calls_.TakeCalls();
+  end.malformed_tool_call = calls_.malformed();
   end.prompt_tokens = prompt_tokens_;
   end.completion_tokens = completion_tokens_;
   end.reuse = reuse_;

@@ -10,14 +10,17 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "model/tokenizer/stream_decoder.h"
 #include "server/base/clock.h"
+#include "server/engine/constraint.h"
 #include "server/engine/model_runner.h"
 #include "server/engine/request.h"
 #include "server/engine/stop_matcher.h"
+#include "server/engine/tool_call_collector.h"
 
 namespace lfm2 {
 
@@ -33,27 +36,47 @@ class Sequence {
   absl::Status Start(SteadyTime now);
   // The state is unspecified after a failed step: it must not be retired.
   void DropState() { state_.reset(); }
+  // After a failed batch: a fresh state that has seen nothing; all tokens are pending again. From
+  // here to the next token the sequence runs alone. Not when it has been restarted too often.
+  absl::Status Restart();
+  bool can_restart() const { return restarts_ < kMostRestarts; }
   // The next `tokens` of what is pending: valid until Accept or Advance.
   StepItem NextItem(int64_t tokens) const;
   // A chunk of the prompt has been through the model.
   void Advance(int64_t tokens) { processed_ += tokens; }
   // The token that was sampled after everything pending went through the model.
   TokenEvent Accept(const Sample& sample, SteadyTime now);
-  // How it ended, and the text that was held back; gives the state back. `status` is OK when
-  // finished(). The last call.
+  // To the runner, which may keep it for the tenant's next request; destroys it where the request
+  // asked for no cache.
+  void GiveStateBack();
+  // How it ended, and the text that was held back. `status` is OK when finished(). The last call.
   GenerateEnd End(absl::Status status, SteadyTime now);
 
   bool started() const { return started_at_.has_value(); }
-  bool decoding() const { return completion_tokens_ > 0; }
-  bool finished() const { return finish_reason_.has_value(); }
+  bool decoding() const { return completion_tokens_ > 0 && pending() == 1; }
+  bool alone() const { return alone_; }
+  bool finished() const {
+    return finish_reason_.has_value() || (constraint_ && constraint_->finished());
+  }
+  // The grammar, where there is one, has said what may come next. False after `until`: not in this
+  // step.
+  bool ReadyBy(std::chrono::steady_clock::time_point until) const;
   int64_t pending() const { return static_cast<int64_t>(tokens_.size()) - processed_; }
   int64_t completion_tokens() const { return completion_tokens_; }
+  int64_t prompt_tokens() const { return prompt_tokens_; }
+  const std::string& tenant() const { return request_.tenant; }
+  Priority priority() const { return request_.priority; }
+  const PrefixReuse& reuse() const { return reuse_; }
+  SteadyTime arrived() const { return arrived_; }
+  std::optional<SteadyTime> last_token_at() const { return last_token_at_; }
   LoadedModel& model() const { return *request_.model; }
   const std::shared_ptr<TokenSink>& sink() const { return sink_; }
 
  private:
+  static constexpr int kMostRestarts = 2;
+
+  absl::Status TakeState(bool use_cache);
   bool EndsById(int32_t id);
-  void GiveStateBack();
 
   GenerateRequest request_;  // its prompt has moved to tokens_
   std::shared_ptr<TokenSink> sink_;
@@ -63,11 +86,15 @@ class Sequence {
   int64_t processed_ = 0;  // of tokens_: have been through the model, or are read from the cache
   int64_t completion_tokens_ = 0;
   StreamDecoder decoder_;
+  ToolCallCollector calls_;
   StopMatcher stops_;
+  std::unique_ptr<Constraint> constraint_;  // null: anything may come next
   std::optional<FinishReason> finish_reason_;
   PrefixReuse reuse_;
   SteadyTime arrived_;
-  std::optional<SteadyTime> started_at_, first_token_at_;
+  std::optional<SteadyTime> started_at_, first_token_at_, last_token_at_;
+  bool alone_ = false;
+  int restarts_ = 0;
   std::unique_ptr<RunnerState> state_;  // after request_: goes before the model does
 };
 

@@ -125,7 +125,7 @@ at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
   return torch::tensor(values, at::kLong).to(device());
 }
 
-// When the pass throws, the states of all its sequences are half advanced, so all of them fail.
+// When the pass throws, the states of all its sequences are half advanced: kBatch for all of them.
 // What one request alone can cause is found before (token ids) or after it (logits).
 std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
   std::vector<StepOutput> outputs(items.size());
@@ -141,7 +141,7 @@ std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
     return absl::OkStatus();
   });
   if (!status.ok()) {
-    for (const size_t i : batch) outputs[i] = {status, std::nullopt};
+    for (const size_t i : batch) outputs[i] = {status, std::nullopt, FaultScope::kBatch};
   }
   return outputs;
 }
@@ -150,7 +150,8 @@ StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
   if (!AllFinite(logits)) {
     return {NotFiniteError(static_cast<int64_t>(item.history.size()) - 1), std::nullopt};
   }
-  return {absl::OkStatus(), SampleToken(logits, *item.sampling, item.history, item.index)};
+  return {absl::OkStatus(), SampleToken(logits, *item.sampling, item.history, item.index,
+                                             item.allowed)};
 }
 
 void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
@@ -248,12 +249,18 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, a
   loaded->config = config;
   loaded->dtype = dtype == at::kBFloat16 ? "bfloat16" : "float32";
   loaded->device = device.str();
+  loaded->kv_dtype = loaded->dtype;
   loaded->bytes = weights->bytes();
   loaded->runner = std::make_unique<TorchRunner>(Decoder(config, weights));
   return loaded;
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> ResolveDevice(const std::string& name) {
+  LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(name));
+  return device.str();
+}
 
 absl::StatusOr<ModelLoader> MakeTorchModelLoader(const TorchOptions& options) {
   LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options.device));

@@ -14,6 +14,9 @@ struct TorchOptions {
   int threads = 0;              // 0: as many as there are cores
 };
 
+// "cpu" or "cuda:N" for any of the device's names, as OpenDevice does. kDeviceUnavailable.
+absl::StatusOr<std::string> ResolveDevice(const std::string& name);
+
 // Opens the device at once (before any ATen call of the process). kDeviceUnavailable.
 absl::StatusOr<ModelLoader> MakeTorchModelLoader(const TorchOptions& options);
 

@@ -86,7 +86,8 @@ void ToProto(const ModelShape& shape, pb::ModelShape* out) {
 absl::Status FromProto(const pb::ModelShape& shape, ModelShape& out) {
   if (shape.has_architecture()) {
     Architecture architecture = Architecture::kLfm2;
-    LFM2_RETURN_IF_ERROR(TakeEnum(shape.architecture(), 2, "architecture", architecture));
+    LFM2_RETURN_IF_ERROR(
+        TakeEnum(shape.architecture(), kArchitectures, "architecture", architecture));
     out.architecture = architecture;
   }
 #define LFM2_GET(field) \

@@ -58,7 +58,7 @@ absl::Status LinkFiles(const std::vector<NamedFile>& files, const DatasetPaths& 
 bool IsWeightsFile(const std::string& name) {
   const std::string extension = fs::path(name).extension().string();
   return extension == ".safetensors" || extension == ".npz" || extension == ".pt" ||
-         extension == ".pth" || extension == ".bin";
+         extension == ".pth" || extension == ".bin" || extension == ".gguf";
 }
 
 // The one file with weights: without a config.json nothing says how several belong together.
@@ -69,8 +69,9 @@ absl::StatusOr<std::string> OnlyWeightsFile(const std::vector<NamedFile>& files)
   }
   if (found.size() == 1) return found.front();
   if (found.empty()) {
-    return Error(Reason::kFileNotFound,
-                 "none of the source's files holds weights: .safetensors, .npz, .pt, .pth, .bin");
+    return Error(
+        Reason::kFileNotFound,
+        "none of the source's files holds weights: .safetensors, .npz, .pt, .pth, .bin, .gguf");
   }
   return Error(Reason::kModelFileInvalid, "the source has " + std::to_string(found.size()) +
                                               " weights files and no config.json");
@@ -170,7 +171,7 @@ absl::StatusOr<bool> IsStoredAsItIs(const JobSpec& spec, const StartModel& start
   if (spec.source.kind != SourceSpec::Kind::kFolder || spec.partial) return false;
   const ModelFolder& source = *start.source;
   std::error_code error;
-  if (!source.config || source.format != "safetensors" ||
+  if (!source.config || (source.format != "safetensors" && source.format != "gguf") ||
       !fs::is_directory(spec.source.directory, error))
     return false;
   LFM2_ASSIGN_OR_RETURN(const ModelConfig own, ParseModelConfig(ModelConfigToJson(*source.config)));

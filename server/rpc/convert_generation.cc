@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/core/status_macros.h"
+#include "model/grammar/grammar_check.h"
 #include "server/rpc/convert.h"
 
 namespace lfm2 {
@@ -214,6 +215,52 @@ v1::PrefixMiss ToProto(PrefixMiss miss) {
   return v1::PREFIX_MISS_UNSPECIFIED;
 }
 
+std::optional<GrammarSource> StructureOf(const v1::GenerateRequest& request, const Limits& limits,
+                                         RequestCheck& check) {
+  GrammarSource source;
+  switch (request.structure_case()) {
+    case v1::GenerateRequest::kJsonSchema:
+      source = {GrammarKind::kJsonSchema, request.json_schema()};
+      break;
+    case v1::GenerateRequest::kRegex:
+      source = {GrammarKind::kRegex, request.regex()};
+      break;
+    case v1::GenerateRequest::kEbnf:
+      source = {GrammarKind::kEbnf, request.ebnf()};
+      break;
+    case v1::GenerateRequest::STRUCTURE_NOT_SET:
+      return std::nullopt;
+  }
+  const char* field = GrammarKindName(source.kind);
+  check.Add(field, CheckGrammar(source, limits));
+  if (request.ignore_eos()) check.Add("ignore_eos", absl::StrCat("excludes ", field));
+  return source;
+}
+
+absl::Status BindStructure(const GrammarSource& source, const Limits& limits,
+                           GenerateRequest& out) {
+  const GrammarVocabulary vocabulary = {out.model->tokenizer, out.model->config.vocab_size,
+                                        out.model->EndIds()};
+  LFM2_ASSIGN_OR_RETURN(out.grammar, out.model->grammars->Get(vocabulary, source, limits));
+  out.grammar_step = std::chrono::milliseconds(limits.grammar_step_ms);
+  return absl::OkStatus();
+}
+
+Priority PriorityOf(v1::Priority priority, RequestCheck& check) {
+  switch (priority) {
+    case v1::PRIORITY_LOW:
+      return Priority::kLow;
+    case v1::PRIORITY_HIGH:
+      return Priority::kHigh;
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      return Priority::kNormal;
+    default:
+      check.Range("priority", priority, v1::PRIORITY_UNSPECIFIED, v1::PRIORITY_HIGH);
+      return Priority::kNormal;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
@@ -233,13 +280,16 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
   ask.stop.assign(request.stop().begin(), request.stop().end());
   ask.stop_ids.assign(request.stop_ids().begin(), request.stop_ids().end());
   ask.ignore_eos = request.ignore_eos();
+  ask.priority = PriorityOf(request.priority(), check);
   if (request.has_use_prefix_cache()) ask.use_prefix_cache = request.use_prefix_cache();
+  ask.structure = StructureOf(request, limits, check);
+  ask.takes_tool_calls = request.has_tool_calls() ? request.tool_calls() : request.has_chat();
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   return ask;
 }
 
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
-                                             int64_t default_context) {
+                                             int64_t default_context, const Limits& limits) {
   RequestCheck check;
   const int64_t context = ContextOf(*model, default_context);
   GenerateRequest out;
@@ -254,6 +304,9 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   out.stop = std::move(ask.stop);
   out.stop_ids = std::move(ask.stop_ids);
   out.ignore_eos = ask.ignore_eos;
+  out.takes_tool_calls = ask.takes_tool_calls;
+  if (ask.structure) LFM2_RETURN_IF_ERROR(BindStructure(*ask.structure, limits, out));
+  out.priority = ask.priority;
   out.use_prefix_cache = ask.use_prefix_cache;
   return out;
 }
@@ -374,6 +427,12 @@ v1::GenerateResponse EndMessage(const GenerateEnd& end) {
   }
   message.set_text(end.text);
   message.set_stop(end.stop);
+  for (const ToolCall& call : end.tool_calls) {
+    v1::ToolCall& out_call = *message.add_tool_calls();
+    out_call.set_name(call.name);
+    out_call.set_arguments(call.arguments);
+  }
+  message.set_malformed_tool_call(end.malformed_tool_call);
   return out;
 }
 

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "lfm2/v1/generation.pb.h"
+#include "model/grammar/grammar.h"
 #include "model/tokenizer/chat_template.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/request.h"
@@ -34,7 +35,10 @@ struct GenerateAsk {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;
   bool ignore_eos = false;
+  Priority priority = Priority::kNormal;
   bool use_prefix_cache = true;
+  std::optional<GrammarSource> structure;
+  bool takes_tool_calls = false;
 };
 
 // All violations at once. kPromptEmpty, kPromptTooLong {bytes, limit}, kInvalidArgument.
@@ -42,9 +46,11 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request, co
 
 // Tokenizes and checks against the model. kPromptEmpty, kPromptTooLong {tokens, limit},
 // kContextExceeded, kTokenizerMismatch, kUnknownTemplate, kInvalidArgument for ids outside the
-// vocabulary. request_id, tenant and deadline are the caller's to fill in.
+// vocabulary; errors of GrammarCache, whose compile it waits for. request_id, tenant and deadline
+// are the caller's to fill in.
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
-                                             int64_t default_context);
+                                             int64_t default_context,
+                                             const Limits& limits = kDefaultLimits);
 
 absl::StatusOr<Prompt> CheckScore(const v1::ScoreRequest& request, const Limits& limits);
 // At least 2 tokens, within the context.

@@ -21,12 +21,10 @@ void TakeSize(const char* field, bool set, int64_t value, int64_t low, int64_t h
 
 void TakeArchitecture(const v1::ModelShape& in, ModelShape& out, RequestCheck& check) {
   if (!in.has_architecture()) return;
-  if (in.architecture() == "lfm2") {
-    out.architecture = Architecture::kLfm2;
-  } else if (in.architecture() == "hybrid") {
-    out.architecture = Architecture::kHybrid;
-  } else {
-    check.Add("shape.architecture", "is \"" + in.architecture() + "\", must be lfm2 or hybrid");
+  out.architecture = ArchitectureByName(in.architecture());
+  if (!out.architecture) {
+    check.Add("shape.architecture",
+              "is \"" + in.architecture() + "\", must be lfm2, hybrid or llama");
   }
 }
 

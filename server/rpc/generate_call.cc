@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include "model/core/status_macros.h"
+#include "server/rpc/acquire_model.h"
 #include "server/rpc/convert.h"
-#include "server/rpc/convert_generation.h"
 
 namespace lfm2 {
 
@@ -18,24 +17,31 @@ SteadyTime GenerateCall::Deadline() {
   return std::min(client, now + std::chrono::milliseconds(limits.generate_timeout_max_ms));
 }
 
-absl::StatusOr<GenerateRequest> GenerateCall::Prepare(const v1::GenerateRequest& request) {
-  const ServiceContext& services = call().services();
-  const SteadyTime deadline = Deadline();
-  LFM2_ASSIGN_OR_RETURN(GenerateAsk ask, CheckGenerate(request, services.limits));
-  LFM2_ASSIGN_OR_RETURN(const std::string reference, ModelReference(ask.model, services));
-  LFM2_ASSIGN_OR_RETURN(std::shared_ptr<LoadedModel> model, services.models.Acquire(reference));
-  LFM2_ASSIGN_OR_RETURN(GenerateRequest bound,
-                        BindGenerate(std::move(ask), std::move(model), services.default_context));
-  bound.request_id = call().request_id();
-  bound.tenant = std::string(call().tenant());
-  bound.deadline = deadline;
-  return bound;
-}
-
+// What can be refused cheaply is refused first: a full queue before any text is tokenized.
 void GenerateCall::Start(const v1::GenerateRequest& request) {
   if (stopped()) return;
-  absl::StatusOr<GenerateRequest> bound = Prepare(request);
+  const ServiceContext& services = call().services();
+  deadline_ = Deadline();
+  if (absl::Status room = services.engine.CheckRoom(call().tenant()); !room.ok()) return End(room);
+  absl::StatusOr<GenerateAsk> ask = CheckGenerate(request, services.limits);
+  if (!ask.ok()) return End(ask.status());
+  ask_ = *std::move(ask);
+  const absl::StatusOr<std::string> reference = ModelReference(ask_.model, services);
+  if (!reference.ok()) return End(reference.status());
+  AcquireModel<EventStream>(shared_from_this(), *reference,
+                            [this](const ModelPool::Acquired& model) { OnModel(model); });
+}
+
+void GenerateCall::OnModel(const ModelPool::Acquired& model) {
+  if (stopped()) return;
+  if (!model.ok()) return End(model.status());
+  absl::StatusOr<GenerateRequest> bound =
+      BindGenerate(std::move(ask_), *model, call().services().default_context,
+                   call().services().limits);
   if (!bound.ok()) return End(bound.status());
+  bound->request_id = call().request_id();
+  bound->tenant = std::string(call().tenant());
+  bound->deadline = deadline_;
   call().prompt_tokens = static_cast<int64_t>(bound->prompt.size());
   tokenizer_ = bound->model->tokenizer;
   // The start message goes first, and only when the engine has taken the request.

@@ -8,6 +8,7 @@
 
 #include "lfm2/v1/generation.pb.h"
 #include "server/engine/request.h"
+#include "server/rpc/convert_generation.h"
 #include "server/rpc/event_stream.h"
 
 namespace lfm2 {
@@ -22,9 +23,11 @@ class GenerateCall final : public EventStream, public TokenSink {
   bool cancelled() const override { return stopped(); }
 
  private:
-  absl::StatusOr<GenerateRequest> Prepare(const v1::GenerateRequest& request);
   SteadyTime Deadline();
+  void OnModel(const ModelPool::Acquired& model);  // on the executor
 
+  GenerateAsk ask_;  // from Start to OnModel
+  SteadyTime deadline_;
   std::shared_ptr<const Tokenizer> tokenizer_;  // set before Submit
 };
 

@@ -1,5 +1,7 @@
 #include "lfm2/v1/generation.grpc.pb.h"
 #include "model/core/status_macros.h"
+#include "server/engine/score_task.h"
+#include "server/rpc/acquire_model.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/convert_generation.h"
 #include "server/rpc/generate_call.h"
@@ -50,48 +52,60 @@ absl::StatusOr<v1::DetokenizeResponse> DoDetokenize(RpcCall& call,
   return response;
 }
 
-// What a score needs, made on the executor.
-struct ScoreWork {
-  std::shared_ptr<LoadedModel> model;
-  std::vector<int32_t> ids;
-};
-
-absl::StatusOr<ScoreWork> PrepareScore(RpcCall& call, const v1::ScoreRequest& request) {
-  const ServiceContext& services = call.services();
-  ScoreWork work;
-  LFM2_ASSIGN_OR_RETURN(const Prompt prompt, CheckScore(request, services.limits));
-  LFM2_ASSIGN_OR_RETURN(const std::string reference, ModelReference(request.model(), services));
-  LFM2_ASSIGN_OR_RETURN(work.model, services.models.Acquire(reference));
-  LFM2_ASSIGN_OR_RETURN(work.ids, BindScore(prompt, *work.model, services.default_context));
-  return work;
-}
-
-absl::StatusOr<v1::ScoreResponse> RunScore(const ScoreWork& work, ModelRunner& runner) {
-  LFM2_ASSIGN_OR_RETURN(const std::vector<float> logprobs, runner.Score(work.ids));
+v1::ScoreResponse ScoreMessage(const LoadedModel& model, const ScoreTask& score) {
   v1::ScoreResponse response;
-  response.set_model(work.model->name);
-  response.set_version(work.model->version);
-  response.mutable_ids()->Assign(work.ids.begin(), work.ids.end());
-  response.mutable_logprobs()->Assign(logprobs.begin(), logprobs.end());
+  response.set_model(model.name);
+  response.set_version(model.version);
+  response.mutable_ids()->Assign(score.tokens().begin(), score.tokens().end());
+  response.mutable_logprobs()->Assign(score.logprobs().begin(), score.logprobs().end());
   return response;
 }
 
-void DoScore(const std::shared_ptr<UnaryCall>& unary, const v1::ScoreRequest& request) {
-  absl::StatusOr<ScoreWork> work = PrepareScore(unary->call(), request);
-  if (!work.ok()) return unary->Fail(work.status());
-  unary->call().prompt_tokens = static_cast<int64_t>(work->ids.size());
+// The engine calls it again between its steps until the text is through.
+ModelTask TaskOf(const std::shared_ptr<UnaryCall>& unary, std::shared_ptr<LoadedModel> model,
+                 std::shared_ptr<ScoreTask> score) {
   ModelTask task;
-  task.model = work->model;
+  task.model = std::move(model);
+  task.tenant = std::string(unary->call().tenant());
+  task.tokens = static_cast<int64_t>(score->tokens().size());
   task.deadline = unary->call().ClientDeadline();
-  task.run = [unary, shared = std::make_shared<ScoreWork>(*std::move(work))](ModelRunner& runner) {
-    if (unary->cancelled()) return unary->Fail(Error(Reason::kCancelled, "the client cancelled"));
-    const absl::Status caught =
-        Caught(unary->call().request_id(), [&] { unary->Reply(RunScore(*shared, runner)); });
-    if (!caught.ok()) unary->Fail(caught);
-  };
+  task.cancelled = [unary] { return unary->cancelled(); };
   task.dropped = [unary](const absl::Status& status) { unary->Fail(status); };
-  const absl::Status submitted = unary->call().services().engine.Submit(std::move(task));
+  task.run = [unary, served = task.model.get(), score = std::move(score)](ModelRunner& runner) {
+    const absl::StatusOr<bool> more = score->Advance(runner);
+    if (!more.ok()) {
+      unary->Fail(more.status());
+      return false;
+    }
+    if (!*more) unary->Reply(ScoreMessage(*served, *score));
+    return *more;
+  };
+  return task;
+}
+
+void StartScore(const std::shared_ptr<UnaryCall>& unary, const Prompt& prompt,
+                const std::shared_ptr<LoadedModel>& model) {
+  const ServiceContext& services = unary->call().services();
+  absl::StatusOr<std::vector<int32_t>> ids = BindScore(prompt, *model, services.default_context);
+  if (!ids.ok()) return unary->Fail(ids.status());
+  unary->call().prompt_tokens = static_cast<int64_t>(ids->size());
+  auto score = std::make_shared<ScoreTask>(*std::move(ids), services.limits.prompt_chunk_tokens);
+  const absl::Status submitted = services.engine.Submit(TaskOf(unary, model, std::move(score)));
   if (!submitted.ok()) unary->Fail(submitted);
+}
+
+void DoScore(const std::shared_ptr<UnaryCall>& unary, const v1::ScoreRequest& request) {
+  const ServiceContext& services = unary->call().services();
+  if (absl::Status room = services.engine.CheckRoom(unary->call().tenant()); !room.ok()) {
+    return unary->Fail(room);
+  }
+  const absl::StatusOr<Prompt> prompt = CheckScore(request, services.limits);
+  if (!prompt.ok()) return unary->Fail(prompt.status());
+  const absl::StatusOr<std::string> reference = ModelReference(request.model(), services);
+  if (!reference.ok()) return unary->Fail(reference.status());
+  AcquireModel(unary, *reference, [unary, prompt = *prompt](const ModelPool::Acquired& model) {
+    model.ok() ? StartScore(unary, prompt, *model) : unary->Fail(model.status());
+  });
 }
 
 class GenerationService final : public RawGeneration {

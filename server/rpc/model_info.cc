@@ -26,7 +26,7 @@ v1::Model ManifestInfo(const ModelVersion& version, ServiceCore& core) {
 }
 
 void AddConfig(const ModelConfig& config, v1::Model& out) {
-  out.set_architecture(config.architecture == Architecture::kLfm2 ? "lfm2" : "hybrid");
+  out.set_architecture(NameOf(config.architecture));
   out.set_parameters(config.ParameterCount());
   out.set_context_length(config.max_position_embeddings);
   out.set_vocab_size(config.vocab_size);

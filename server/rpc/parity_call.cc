@@ -1,28 +1,22 @@
 #include "server/rpc/parity_call.h"
 
 #include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "server/rpc/acquire_model.h"
 #include "server/rpc/convert.h"
 
 namespace lfm2 {
 
-absl::StatusOr<std::shared_ptr<LoadedModel>> ParityCall::Prepare() {
-  const ServiceContext& services = call().services();
-  LFM2_ASSIGN_OR_RETURN(ask_, CheckParity(request_, services.limits));
-  LFM2_ASSIGN_OR_RETURN(const std::string reference, ModelReference(request_.model(), services));
-  LFM2_ASSIGN_OR_RETURN(std::shared_ptr<LoadedModel> model, services.models.Acquire(reference));
-  LFM2_RETURN_IF_ERROR(CheckParityTokens(ask_.tokens, model->config.vocab_size,
-                                         model->ContextLength(services.default_context)));
-  return model;
-}
-
 void ParityCall::Start(const v1::ParityRequest& request) {
   if (stopped()) return;
   request_ = request;
-  const absl::StatusOr<std::shared_ptr<LoadedModel>> model = Prepare();
-  if (!model.ok()) return End(model.status());
+  const ServiceContext& services = call().services();
+  absl::StatusOr<ParityAsk> ask = CheckParity(request_, services.limits);
+  if (!ask.ok()) return End(ask.status());
+  ask_ = *std::move(ask);
   call().prompt_tokens = static_cast<int64_t>(ask_.tokens.size());
-  RunOn(*model, [this](absl::StatusOr<ParityReport> report) {
+  const absl::StatusOr<std::string> reference = ModelReference(request_.model(), services);
+  if (!reference.ok()) return End(reference.status());
+  ProbeModel(*reference, [this](absl::StatusOr<ParityReport> report) {
     if (!report.ok()) return End(report.status());
     report_ = *std::move(report);
     if (request_.has_against()) {
@@ -33,17 +27,34 @@ void ParityCall::Start(const v1::ParityRequest& request) {
   });
 }
 
+void ParityCall::ProbeModel(const std::string& reference, Then then) {
+  AcquireModel<EventStream>(
+      shared_from_this(), reference, [this, then](const ModelPool::Acquired& model) {
+        if (stopped()) return;
+        if (!model.ok()) return then(model.status());
+        const absl::Status fits =
+            CheckParityTokens(ask_.tokens, (*model)->config.vocab_size,
+                              (*model)->ContextLength(call().services().default_context));
+        if (!fits.ok()) return then(fits);
+        RunOn(*model, then);
+      });
+}
+
 void ParityCall::RunOn(const std::shared_ptr<LoadedModel>& model, Then then) {
   const auto self = shared_from_this();  // keeps `this` of `then` alive
   ModelTask task;
   task.model = model;
+  task.tenant = std::string(call().tenant());
+  task.priority = Priority::kLow;  // one pass over everything cannot be interrupted
+  task.tokens = static_cast<int64_t>(ask_.tokens.size());
   task.deadline = call().ClientDeadline();
+  task.cancelled = [self] { return self->stopped(); };
   task.run = [this, self, then](ModelRunner& runner) {
-    if (stopped()) return;
     const absl::Status caught = Caught(call().request_id(), [&] {
       then(runner.Probe(ask_.tokens, ask_.values || request_.has_against()));
     });
     if (!caught.ok()) End(caught);
+    return false;
   };
   task.dropped = [self, then](const absl::Status& status) { then(status); };
   if (absl::Status status = call().services().engine.Submit(std::move(task)); !status.ok()) {
@@ -64,14 +75,7 @@ void ParityCall::CompareWith() {
 }
 
 void ParityCall::CompareWithModel(const std::string& reference) {
-  const absl::StatusOr<std::shared_ptr<LoadedModel>> other =
-      call().services().models.Acquire(reference);
-  if (!other.ok()) return End(other.status());
-  const absl::Status fits =
-      CheckParityTokens(ask_.tokens, (*other)->config.vocab_size,
-                        (*other)->ContextLength(call().services().default_context));
-  if (!fits.ok()) return End(Annotate(fits, "against"));
-  RunOn(*other, [this](absl::StatusOr<ParityReport> theirs) {
+  ProbeModel(reference, [this](absl::StatusOr<ParityReport> theirs) {
     // The comparison walks every value: not on the engine's thread.
     auto shared = std::make_shared<absl::StatusOr<ParityReport>>(std::move(theirs));
     OnWorker([this, shared] { Compare(*shared); });

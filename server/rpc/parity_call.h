@@ -24,7 +24,7 @@ class ParityCall final : public EventStream {
 
  private:
   using Then = std::function<void(absl::StatusOr<ParityReport>)>;
-  absl::StatusOr<std::shared_ptr<LoadedModel>> Prepare();
+  void ProbeModel(const std::string& reference, Then then);
   // `then` is called once: on the engine's thread, or at once when the engine refuses.
   void RunOn(const std::shared_ptr<LoadedModel>& model, Then then);
   void CompareWith();  // on the executor

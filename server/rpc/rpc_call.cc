@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "model/core/errors.h"
 #include "server/base/log.h"
+#include "server/engine/metrics.h"
 #include "server/rpc/status.h"
 
 namespace lfm2 {
@@ -78,7 +79,10 @@ absl::Status RpcCall::Admit() {
   principal_ = *std::move(principal);
   if (core_->draining)
     return RetryLater(Reason::kDraining, "the server is stopping", kDrainRetryMs);
-  return absl::OkStatus();
+  absl::Status place = core_->calls.TakePlace(tenant());
+  has_place_ = place.ok();
+  if (!has_place_) core_->context.engine.metrics().CountRejected(DetailsOf(place).reason);
+  return place;
 }
 
 void RpcCall::Identify(std::string_view wanted) {
@@ -124,6 +128,7 @@ void RpcCall::Close() {
                         std::to_string(std::max<int64_t>(completion_tokens, 0)));
   }
   Log(level, "call", fields);
+  if (has_place_) core_->calls.GivePlace(tenant());
   core_->calls.Leave();
 }
 

@@ -27,7 +27,8 @@ class RpcCall {
   RpcCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
           std::string_view method);
 
-  // Credentials, scope, draining. Nothing of the request is looked at before this.
+  // Credentials, scope, draining, the caps on open calls. Nothing of the request is looked at
+  // before this.
   absl::Status Admit();
   // Admit, parse, take over the request's id.
   template <typename Request>
@@ -70,6 +71,7 @@ class RpcCall {
   const SteadyTime arrived_;
   Principal principal_;
   std::string request_id_;
+  bool has_place_ = false;
   absl::Status status_;
 };
 

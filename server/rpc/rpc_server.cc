@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "server/base/log.h"
+#include "server/engine/watchdog.h"
 #include "server/rpc/bind.h"
 #include "server/rpc/event_stream.h"
 #include "server/rpc/foreign_methods.h"
@@ -25,9 +27,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kKeepaliveMs = 30'000;         // a peer that says nothing is asked …
-constexpr int kKeepaliveTimeoutMs = 10'000;  // … and is gone when it does not answer
-constexpr int kMinClientPingMs = 10'000;
 constexpr size_t kTransportMemory = size_t{512} << 20;
 constexpr char kGeneration[] = "lfm2.v1.Generation";
 constexpr char kTraining[] = "lfm2.v1.Training";
@@ -57,11 +56,14 @@ void SetChannelArguments(const Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(limits.metadata_bytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                              static_cast<int>(limits.streams_per_connection));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(limits.keepalive_ms));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             static_cast<int>(limits.keepalive_timeout_ms));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // However long a stream has nothing to say, the questions go on; the default is two.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kMinClientPingMs);
+                             static_cast<int>(limits.keepalive_least_ms));
   // Otherwise a second daemon would share the port, and each would get half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   grpc::ResourceQuota quota("lfm2d");
@@ -89,7 +91,10 @@ class SocketMode {
 class RealRpcServer final : public RpcServer {
  public:
   RealRpcServer(std::shared_ptr<ServiceCore> core, ListenAddress address)
-      : core_(std::move(core)), address_(std::move(address)) {
+      : core_(std::move(core)),
+        address_(std::move(address)),
+        watchdog_(core_->context.engine, core_->context.models, core_->context.clock,
+                  core_->context.limits.engine_stall_ms) {
     services_.push_back(MakeGenerationService(core_));
     services_.push_back(MakeTrainingService(core_));
     services_.push_back(MakeModelsService(core_));
@@ -116,16 +121,22 @@ class RealRpcServer final : public RpcServer {
                        ": it is in use, not this host's, or not permitted");
     }
     actual_port_ = port;
-    SetServing(true);
+    SetOthersServing(true);
+    SetGenerationServing(true);
     sweeper_ = std::thread([this] { SweepUntilStopped(); });
     return absl::OkStatus();
   }
 
   std::string address() const override { return address_.WithPort(actual_port_); }
 
+  RpcStats stats() const override {
+    return {core_->calls.count(), core_->calls.streams(), serving_};
+  }
+
   void BeginDrain() override {
-    SetServing(false);
     core_->draining = true;
+    SetOthersServing(false);
+    SetGenerationServing(false);
   }
 
   void Shutdown(milliseconds timeout) override {
@@ -148,15 +159,29 @@ class RealRpcServer final : public RpcServer {
   }
 
  private:
-  void SetServing(bool serving) {
+  void SetOthersServing(bool serving) {
     grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
     if (health == nullptr) return;
-    health->SetServingStatus(kGeneration, serving);
     health->SetServingStatus(kModels, serving);
     health->SetServingStatus(kTraining, serving && core_->context.jobs != nullptr);
   }
 
-  // Looks for readers that take nothing.
+  // Generation is served while the engine makes progress and nothing drains.
+  void SetGenerationServing(bool alive) LFM2_EXCLUDES(health_mutex_) {
+    MutexLock lock(health_mutex_);
+    const bool serving = alive && !core_->draining;
+    if (serving == serving_) return;
+    serving_ = serving;
+    if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
+      health->SetServingStatus(kGeneration, serving);
+    }
+    if (!core_->draining) {
+      Log(serving ? LogLevel::kInfo : LogLevel::kError,
+          serving ? "the engine makes progress" : "the engine makes no progress");
+    }
+  }
+
+  // Looks for readers that take nothing, and at the engine.
   void SweepUntilStopped() {
     const int64_t timeout_ms = core_->context.limits.slow_reader_timeout_ms;
     const milliseconds period(std::clamp<int64_t>(timeout_ms / 4, 10, 1000));
@@ -166,6 +191,7 @@ class RealRpcServer final : public RpcServer {
       mutex_.Unlock();
       const SteadyTime now = core_->context.clock.Now();
       core_->calls.ForEachStream([&](EventStream& stream) { stream.EndIfStuck(now); });
+      SetGenerationServing(watchdog_.Look());
       mutex_.Lock();
     }
   }
@@ -184,6 +210,9 @@ class RealRpcServer final : public RpcServer {
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   int actual_port_ = 0;
+  Watchdog watchdog_;  // of the sweeper
+  Mutex health_mutex_;
+  std::atomic<bool> serving_{false};  // written under health_mutex_
   std::thread sweeper_;
   Mutex mutex_;
   CondVar stopped_;

@@ -34,6 +34,7 @@ struct ServiceContext {
   JobQueue* jobs;  // null: the job store could not be opened; Training answers kJobStoreCorrupt,
                    // serving goes on
   Executor& executor;
+  Executor& loads;  // of models, so that a slow load holds up nothing else
   TrainingPlanner plan;
   SourceProber probe;
   Clock& clock;
@@ -53,6 +54,12 @@ struct RpcOptions {
   bool reflection = true;
 };
 
+struct RpcStats {
+  int64_t open_calls = 0;
+  int64_t open_streams = 0;
+  bool serving = false;  // what health says of Generation
+};
+
 class RpcServer {
  public:
   // kInsecureBind; kConfigInvalid for unreadable or mismatched TLS files and token files (a key or
@@ -62,6 +69,7 @@ class RpcServer {
                                                           const ServiceContext& context);
   virtual ~RpcServer() = default;
   virtual std::string address() const = 0;  // as a client would name it
+  virtual RpcStats stats() const = 0;       // any thread
   // Health of Generation and Training to NOT_SERVING at once, new calls are refused with kDraining;
   // open ones go on.
   virtual void BeginDrain() = 0;

@@ -1,8 +1,22 @@
 #include "server/rpc/service_core.h"
 
+#include <utility>
+
+#include "model/core/errors.h"
 #include "server/rpc/event_stream.h"
 
 namespace lfm2 {
+namespace {
+
+constexpr int64_t kRetryMs = 1000;
+
+absl::Status Full(Reason reason, std::string_view whose, int64_t limit) {
+  return RetryLater(reason,
+                    std::string(whose) + std::to_string(limit) + " calls open, which is the limit",
+                    kRetryMs);
+}
+
+}  // namespace
 
 void OpenCalls::Enter() {
   MutexLock lock(mutex_);
@@ -15,6 +29,29 @@ void OpenCalls::Leave() {
     --count_;
   }
   changed_.NotifyAll();
+}
+
+absl::Status OpenCalls::TakePlace(std::string_view caller) {
+  MutexLock lock(mutex_);
+  if (places_ >= limits_.open_calls) {
+    return Full(Reason::kQueueFull, "there are ", limits_.open_calls);
+  }
+  if (!caller.empty()) {
+    const auto own = of_caller_.try_emplace(std::string(caller), 0).first;
+    if (own->second >= limits_.open_calls_per_caller) {
+      return Full(Reason::kTooManyRequests, "this caller has ", limits_.open_calls_per_caller);
+    }
+    ++own->second;
+  }
+  ++places_;
+  return absl::OkStatus();
+}
+
+void OpenCalls::GivePlace(std::string_view caller) {
+  MutexLock lock(mutex_);
+  --places_;
+  const auto own = of_caller_.find(caller);
+  if (own != of_caller_.end() && --own->second == 0) of_caller_.erase(own);
 }
 
 void OpenCalls::Add(const std::shared_ptr<EventStream>& stream) {
@@ -49,6 +86,11 @@ bool OpenCalls::WaitUntilNone(std::chrono::milliseconds timeout) {
     changed_.WaitFor(mutex_, left);
   }
   return true;
+}
+
+int64_t OpenCalls::streams() const {
+  MutexLock lock(mutex_);
+  return static_cast<int64_t>(streams_.size());
 }
 
 int64_t OpenCalls::count() const {

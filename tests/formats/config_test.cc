@@ -40,6 +40,12 @@ Json Hybrid() {
           {"intermediate_size", 160},        {"ssm_state_size", 16},     {"attn_every", 2}};
 }
 
+Json Llama() {
+  return {{"model_type", "llama"},     {"vocab_size", 49152},         {"hidden_size", 576},
+          {"intermediate_size", 1536}, {"num_hidden_layers", 30},     {"num_attention_heads", 9},
+          {"num_key_value_heads", 3},  {"tie_word_embeddings", true}, {"rms_norm_eps", 1e-5}};
+}
+
 absl::StatusOr<ModelConfig> Parse(const Json& json) { return ParseModelConfig(json.dump()); }
 
 absl::Status StatusWith(Json json, const std::string& key, const Json& value) {
@@ -67,9 +73,51 @@ TEST(Config, ComputesTheWidthAsTransformersDoes) {
   EXPECT_EQ(Parse(no_rounding)->intermediate_size, 66);
 }
 
+TEST(Config, ReadsLlamaAndCountsTheParametersOfSmolLm2) {
+  const auto config = Parse(Llama());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->ParameterCount(), 134'515'008);
+  EXPECT_EQ(config->rope_theta, 1e4);
+  EXPECT_EQ(config->max_position_embeddings, 2048);
+  EXPECT_EQ(config->norm_eps, 1e-5);
+  EXPECT_FALSE(config->qk_norm);
+  EXPECT_EQ(config->final_norm(), "model.norm");
+  const Layer layer = config->Layers()[29];
+  ASSERT_EQ(layer.size(), 2u);
+  EXPECT_EQ(layer[0].norm, "input_layernorm");
+  EXPECT_EQ(layer[0].branches[0].prefix, "self_attn");
+  EXPECT_EQ(layer[1].norm, "post_attention_layernorm");
+  EXPECT_EQ(layer[1].branches[0].prefix, "mlp");
+  Json defaults = Llama();
+  for (const char* key : {"tie_word_embeddings", "rms_norm_eps", "num_key_value_heads"})
+    defaults.erase(key);
+  EXPECT_FALSE(Parse(defaults)->tie_word_embeddings);
+  EXPECT_EQ(Parse(defaults)->norm_eps, 1e-6);
+  EXPECT_EQ(Parse(defaults)->num_key_value_heads, 9);
+}
+
+TEST(Config, RefusesLlamasThatItDoesNotComputeWithTheirValues) {
+  EXPECT_SAYS("mlp_bias is true", StatusWith(Llama(), "mlp_bias", true));
+  EXPECT_SAYS("attention_bias is true", StatusWith(Llama(), "attention_bias", true));
+  EXPECT_SAYS("llama3",
+              StatusWith(Llama(), "rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}));
+  EXPECT_SAYS("linear", StatusWith(Llama(), "rope_scaling", {{"type", "linear"}, {"factor", 2}}));
+  EXPECT_TRUE(StatusWith(Llama(), "rope_scaling", nullptr).ok());
+  EXPECT_SAYS("gelu", StatusWith(Llama(), "hidden_act", "gelu"));
+  EXPECT_SAYS("rope_interleaved", StatusWith(Llama(), "rope_interleaved", true));
+}
+
+TEST(Config, ArchitecturesHaveNamesBothWays) {
+  for (int i = 0; i < kArchitectures; ++i) {
+    const auto architecture = static_cast<Architecture>(i);
+    EXPECT_EQ(ArchitectureByName(NameOf(architecture)), architecture);
+  }
+  EXPECT_EQ(ArchitectureByName("mamba"), std::nullopt);
+}
+
 TEST(Config, ReadsEveryGoldenConfig) {
   for (const char* name : {"lfm2-tiny", "lfm2-tiny-untied", "hybrid-sequential", "hybrid-parallel",
-                           "hybrid-no-attention"}) {
+                           "hybrid-no-attention", "llama-tiny"}) {
     const auto config = ParseModelConfig(Slurp(Golden(std::string(name) + "/config.json")));
     ASSERT_TRUE(config.ok()) << name << ": " << config.status();
     EXPECT_EQ(config->head_dim, 16) << name;
@@ -139,7 +187,7 @@ TEST(Config, RefusesOtherModelsWithTheirKind) {
                                           {"lfm2_vl", "vision"},
                                           {"lfm2_audio", "audio"},
                                           {"lfm3", "LFM3"},
-                                          {"llama", "none of"}}) {
+                                          {"mistral", "none of"}}) {
     const absl::Status status = StatusWith(Small(), "model_type", type);
     EXPECT_REASON("CONFIG_INVALID", status);
     EXPECT_SAYS(word, status);
@@ -235,7 +283,7 @@ TEST(Config, ConvBiasAddsThreeTensorsALayer) {
 
 TEST(Config, WritesWhatItReads) {
   for (const char* name : {"lfm2-tiny", "lfm2-tiny-untied", "hybrid-sequential", "hybrid-parallel",
-                           "hybrid-no-attention"}) {
+                           "hybrid-no-attention", "llama-tiny"}) {
     ModelConfig config = *ParseModelConfig(Slurp(Golden(std::string(name) + "/config.json")));
     const auto back = ParseModelConfig(ModelConfigToJson(config));
     ASSERT_TRUE(back.ok()) << back.status();

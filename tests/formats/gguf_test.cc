@@ -1,8 +1,11 @@
 #include "model/formats/gguf.h"
 
+#include <set>
 #include <string>
 
+#include "model/formats/dequantize.h"
 #include "model/formats/model_folder.h"
+#include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
 #include "tests/formats/test_files.h"
 
@@ -51,6 +54,50 @@ TEST(Gguf, OpensTheTinyModelThatAnotherWriterMade) {
   EXPECT_EQ(folder->weights.Find("model.layers.0.feed_forward.w1.weight")->dtype, DType::kF16);
 }
 
+TEST(Gguf, OpensAQuantisedLlamaAndPutsTheRowsOfQAndKBack) {
+  const auto folder = OpenModelFolder(Golden("formats/llama-tiny.gguf"));
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  EXPECT_TRUE(CheckWeights(*folder->config, folder->weights).ok())
+      << CheckWeights(*folder->config, folder->weights);
+  EXPECT_EQ(*folder->config, *ReadModelConfig(Golden("llama-tiny")));
+  EXPECT_EQ(folder->tokenizer_dir, Golden("formats/llama-tiny.gguf"));
+  // What the library that wrote the file says of its values.
+  const auto expected = ReadNpz(Golden("formats/llama-tiny-values.npz"));
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  std::set<DType> seen;
+  for (const TensorView& want : expected->tensors) {
+    const TensorView* found = folder->weights.Find(want.name);
+    ASSERT_NE(found, nullptr) << want.name;
+    EXPECT_EQ(found->shape, want.shape) << want.name;
+    std::vector<float> values(static_cast<size_t>(*ElementsOf(found->shape)));
+    Dequantize(*found, values);
+    EXPECT_EQ(values, ValuesOf<float>(want)) << want.name << " " << SafetensorsName(found->dtype);
+    seen.insert(found->dtype);
+  }
+  EXPECT_EQ(seen, (std::set<DType>{DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0,
+                                   DType::kQ4_0, DType::kQ4_1}));
+}
+
+TEST(Gguf, RefusesLlamasThatItDoesNotCompute) {
+  const std::pair<const char*, Json> cases[] = {
+      {"llama.rope.scaling.type", "linear"},     {"llama.expert_count", 8},
+      {"llama.rope.dimension_count", 8},         {"llama.attention.value_length", 32},
+      {"llama.attention.sliding_window", 4096},  {"llama.attention.head_count", 3},
+      {"llama.attention.head_count_kv", {2, 2}}, {"llama.block_count", 1 << 30}};
+  for (const auto& [key, value] : cases) {
+    auto file = ReadGguf(Golden("formats/llama-tiny.gguf"));
+    file->metadata[key] = value;
+    EXPECT_REASON("CONFIG_INVALID", ModelFromGguf("f.gguf", *file).status());
+  }
+  auto file = ReadGguf(Golden("formats/llama-tiny.gguf"));
+  file->metadata["llama.rope.scaling.type"] = "none";
+  file->metadata["llama.expert_count"] = 0;
+  file->metadata["tokenizer.ggml.eot_token_id"] = 0;
+  const auto config = ModelFromGguf("f.gguf", *file);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->eos_token_ids, (std::vector<int32_t>{2, 0}));
+}
+
 TEST(Gguf, OpensTheSmallModelThatSeedsTheFuzzer) {
   const auto folder = OpenModelFolder(Golden("formats/lfm2-small.gguf"));
   ASSERT_TRUE(folder.ok()) << folder.status();
@@ -75,11 +122,26 @@ TEST(Gguf, ReadsEveryKindOfValue) {
   EXPECT_EQ(file->weights.Find("w")->shape, (std::vector<int64_t>{2, 3}));
 }
 
-TEST(Gguf, RefusesQuantisedTensorsByName) {
-  const absl::Status status = StatusOf(File({}, {Info("w", {32}, 8, 0)}, 34));
+TEST(Gguf, ReadsBlockTypesWhereTheyLie) {
+  const std::string text = File(
+      {}, {Info("a", {64, 3}, 8, 0), Info("b", {32}, 2, 416), Info("c", {32, 2}, 3, 448)}, 488);
+  const auto file = ParseGguf("f.gguf", Bytes(text));
+  ASSERT_TRUE(file.ok()) << file.status();
+  const TensorView& a = *file->weights.Find("a");
+  EXPECT_EQ(a.dtype, DType::kQ8_0);
+  EXPECT_EQ(a.shape, (std::vector<int64_t>{3, 64}));
+  EXPECT_EQ(a.bytes, 3 * 2 * 34);
+  EXPECT_EQ(file->weights.Find("b")->dtype, DType::kQ4_0);
+  EXPECT_EQ(file->weights.Find("c")->dtype, DType::kQ4_1);
+  EXPECT_EQ(a.data, Bytes(text).data() + text.size() - 488);
+}
+
+TEST(Gguf, RefusesOtherTypesByName) {
+  const absl::Status status = StatusOf(File({}, {Info("w", {256}, 14, 0)}, 210));
   EXPECT_REASON("UNSUPPORTED", status);
-  EXPECT_SAYS("Q8_0", status);
-  EXPECT_SAYS("F32, F16 and BF16", status);
+  EXPECT_SAYS("Q6_K", status);
+  EXPECT_SAYS("F32, F16, BF16, Q8_0, Q4_0, Q4_1", status);
+  EXPECT_SAYS("type 77", StatusOf(File({}, {Info("w", {256}, 77, 0)}, 210)));
 }
 
 struct BadFile {
@@ -123,8 +185,12 @@ TEST(Gguf, RefusesTensorsThatDoNotFitTheFile) {
       {"not aligned", File({}, {Info("w", {1}, 0, 4)}, 32)},
       {"dimensions", File({}, {Info("w", {1, 1, 1, 1, 1}, 0, 0)}, 32)},
       {"dimension", File({}, {Info("w", {UINT64_MAX}, 0, 0)}, 32)},
-      {"too large", File({}, {Info("w", {uint64_t{1} << 62, 8}, 0, 0)}, 32)},
-      {"too large", File({}, {Info("w", {uint64_t{1} << 62}, 0, 0)}, 32)},
+      {"2^63", File({}, {Info("w", {uint64_t{1} << 62, 8}, 0, 0)}, 32)},
+      {"2^63", File({}, {Info("w", {uint64_t{1} << 62}, 0, 0)}, 32)},
+      {"whole blocks", File({}, {Info("w", {16, 2}, 8, 0)}, 34)},
+      {"whole blocks", File({}, {Info("w", {}, 2, 0)}, 18)},
+      {"beyond the file", File({}, {Info("w", {32}, 8, 0)}, 33)},
+      {"overlaps", File({}, {Info("a", {64}, 2, 0), Info("b", {1}, 0, 32)}, 64)},
       {"overlaps", File({}, {Info("a", {16}, 0, 0), Info("b", {1}, 0, 32)}, 64)},
       {"overlaps", File({}, {Info("a", {1}, 0, 0), Info("b", {1}, 0, 0)}, 64)},
       {"appears twice", File({}, {Info("a", {1}, 0, 0), Info("a", {1}, 0, 32)}, 64)},
@@ -143,38 +209,39 @@ TEST(Gguf, EveryTruncationOfTheHeaderIsRefused) {
 }
 
 TEST(Gguf, RefusesOtherArchitecturesAndTensors) {
-  const std::string llama = Entry("general.architecture", 8, Str("llama"));
+  const std::string llama = Entry("general.architecture", 8, Str("llama4"));
   const std::string lfm2 = Entry("general.architecture", 8, Str("lfm2"));
   auto other = ParseGguf("f.gguf", Bytes(File({llama}, {}, 0)));
-  EXPECT_SAYS("llama", Lfm2FromGguf("f.gguf", *other).status());
+  EXPECT_SAYS("llama4", ModelFromGguf("f.gguf", *other).status());
+  EXPECT_SAYS("\"lfm2\" or \"llama\"", ModelFromGguf("f.gguf", *other).status());
   for (const char* name :
        {"x.weight", "blk.0.attn_q.bias", "blk.00.attn_q.weight", "blk.-1.attn_q.weight",
         "blk.attn_q.weight", ".weight", "blk.0.weight"}) {
     const std::string file = File({lfm2}, {Info(name, {1}, 0, 0)}, 4);
     auto parsed = ParseGguf("f.gguf", Bytes(file));
     ASSERT_TRUE(parsed.ok()) << parsed.status();
-    EXPECT_SAYS("not one of lfm2's", Lfm2FromGguf("f.gguf", *parsed).status());
+    EXPECT_SAYS("not one of lfm2's", ModelFromGguf("f.gguf", *parsed).status());
   }
   const std::string two =
       File({lfm2},
            {Info("output_norm.weight", {1}, 0, 0), Info("token_embd_norm.weight", {1}, 0, 32)}, 36);
   auto twice = ParseGguf("f.gguf", Bytes(two));
-  EXPECT_SAYS("second model.embedding_norm", Lfm2FromGguf("f.gguf", *twice).status());
+  EXPECT_SAYS("second model.embedding_norm", ModelFromGguf("f.gguf", *twice).status());
 }
 
 TEST(Gguf, RefusesMetadataThatMakeNoConfig) {
   const std::string lfm2 = Entry("general.architecture", 8, Str("lfm2"));
   auto none = ParseGguf("f.gguf", Bytes(File({lfm2}, {}, 0)));
-  EXPECT_REASON("CONFIG_INVALID", Lfm2FromGguf("f.gguf", *none).status());
+  EXPECT_REASON("CONFIG_INVALID", ModelFromGguf("f.gguf", *none).status());
   auto golden = ReadGguf(Golden("formats/lfm2-tiny.gguf"));
   golden->metadata["lfm2.attention.head_count_kv"] = {0, 0, 2, 4};
-  EXPECT_SAYS("differs", Lfm2FromGguf("f.gguf", *golden).status());
+  EXPECT_SAYS("differs", ModelFromGguf("f.gguf", *golden).status());
 }
 
 TEST(Gguf, TakesAFeedForwardLengthOfBeforeTheAdjustment) {
   auto file = ReadGguf(Golden("formats/lfm2-tiny.gguf"));
   file->metadata["lfm2.feed_forward_length"] = 384;  // the formula gives 256; the weights have 160
-  const auto config = Lfm2FromGguf("f.gguf", *file);
+  const auto config = ModelFromGguf("f.gguf", *file);
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->formula_intermediate_size, 256);
 }

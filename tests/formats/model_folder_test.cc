@@ -10,8 +10,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kModels[] = {"lfm2-tiny", "lfm2-tiny-untied", "hybrid-sequential",
-                                   "hybrid-parallel", "hybrid-no-attention"};
+constexpr const char* kModels[] = {"lfm2-tiny",       "lfm2-tiny-untied",    "hybrid-sequential",
+                                   "hybrid-parallel", "hybrid-no-attention", "llama-tiny"};
 
 // A copy of a golden model whose config can be changed.
 class ModelCopy {
@@ -57,8 +57,8 @@ TEST(ModelFolder, OpensEveryGoldenAndItsWeightsFitTheConfig) {
     EXPECT_EQ(folder->format, "safetensors");
     EXPECT_TRUE(CheckWeights(*folder->config, folder->weights).ok())
         << name << ": " << CheckWeights(*folder->config, folder->weights);
-    const bool lfm2 = std::string(name).rfind("lfm2", 0) == 0;
-    EXPECT_EQ(folder->tokenizer_dir, lfm2 ? Golden(name) : fs::path());
+    const bool hybrid = std::string(name).rfind("hybrid", 0) == 0;
+    EXPECT_EQ(folder->tokenizer_dir, hybrid ? fs::path() : Golden(name));
   }
 }
 
@@ -77,6 +77,39 @@ TEST(ModelFolder, FallsBackToNpz) {
   fs::remove(model.folder() / "model.safetensors");
   EXPECT_EQ(model.Open()->format, "npz");
   EXPECT_TRUE(model.OpenAndCheck().ok());
+}
+
+TEST(ModelFolder, AGgufAloneIsEnough) {
+  const ScratchFolder folder;
+  fs::copy_file(Golden("formats/llama-tiny.gguf"), folder / "a.gguf");
+  auto opened = OpenModelFolder(folder.path());
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(opened->format, "gguf");
+  EXPECT_EQ(opened->tokenizer_dir, folder / "a.gguf");
+  EXPECT_EQ(opened->weights_file, folder / "a.gguf");
+  EXPECT_TRUE(CheckWeights(*opened->config, opened->weights).ok());
+  Spill(folder / "tokenizer.json", "{}");
+  EXPECT_EQ(OpenModelFolder(folder.path())->tokenizer_dir, folder.path());
+  EXPECT_EQ(OpenModelFolder(folder / "a.gguf")->tokenizer_dir, folder.path());
+  fs::copy_file(Golden("formats/llama-tiny.gguf"), folder / "b.gguf");
+  EXPECT_SAYS("2 .gguf files, a.gguf and b.gguf", OpenModelFolder(folder.path()).status());
+}
+
+TEST(ModelFolder, AConfigBesideAGgufIsTheOneThatCounts) {
+  const ScratchFolder folder;
+  fs::copy_file(Golden("formats/llama-tiny.gguf"), folder / "model.gguf");
+  Json config = *ParseJson(Slurp(Golden("llama-tiny/config.json")));
+  config["eos_token_id"] = {2, 0};
+  Spill(folder / "config.json", config.dump());
+  const auto opened = OpenModelFolder(folder.path());
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(opened->config->eos_token_ids, (std::vector<int32_t>{2, 0}));
+  EXPECT_TRUE(CheckWeights(*opened->config, opened->weights).ok());
+  EXPECT_EQ(opened->tokenizer_dir, folder / "model.gguf");
+  config["vocab_size"] = 299;
+  Spill(folder / "config.json", config.dump());
+  const auto other = OpenModelFolder(folder.path());
+  EXPECT_REASON("WEIGHTS_MISMATCH", CheckWeights(*other->config, other->weights));
 }
 
 TEST(ModelFolder, SaysWhatIsMissing) {

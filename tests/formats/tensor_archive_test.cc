@@ -27,6 +27,21 @@ TEST(TensorArchive, CountsElementsWithoutOverflow) {
   EXPECT_EQ(ShapeToString({}), "[]");
 }
 
+TEST(TensorArchive, BlockTypesCountWholeBlocks) {
+  EXPECT_EQ(*BytesOf(DType::kF16, {3, 2}), 12);
+  EXPECT_EQ(*BytesOf(DType::kF32, {}), 4);
+  EXPECT_EQ(*BytesOf(DType::kQ8_0, {3, 64}), 3 * 2 * 34);
+  EXPECT_EQ(*BytesOf(DType::kQ4_0, {32}), 18);
+  EXPECT_EQ(*BytesOf(DType::kQ4_1, {0, 32}), 0);
+  EXPECT_TRUE(IsBlockType(DType::kQ4_1));
+  EXPECT_FALSE(IsBlockType(DType::kBool));
+  EXPECT_SAYS("whole blocks of 32", BytesOf(DType::kQ8_0, {32, 16}).status());
+  EXPECT_SAYS("whole blocks of 32", BytesOf(DType::kQ8_0, {}).status());
+  EXPECT_SAYS("2^63", BytesOf(DType::kF64, {int64_t{1} << 61}).status());
+  EXPECT_FALSE(DTypeBySafetensorsName("Q8_0").ok());
+  EXPECT_STREQ(SafetensorsName(DType::kQ4_1), "Q4_1");
+}
+
 TEST(TensorArchive, FindsByName) {
   TensorArchive archive;
   archive.tensors.push_back(

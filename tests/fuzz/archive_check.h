@@ -16,8 +16,8 @@ inline void CheckArchive(const absl::StatusOr<TensorArchive>& archive) {
   unsigned sum = 0;
   std::set<std::string> names;
   for (const TensorView& tensor : archive->tensors) {
-    const absl::StatusOr<int64_t> elements = ElementsOf(tensor.shape);
-    if (!elements.ok() || *elements * SizeOf(tensor.dtype) != tensor.bytes) std::abort();
+    const absl::StatusOr<int64_t> bytes = BytesOf(tensor.dtype, tensor.shape);
+    if (!bytes.ok() || *bytes != tensor.bytes) std::abort();
     if (!names.insert(tensor.name).second) std::abort();
     for (int64_t i = 0; i < tensor.bytes; ++i) sum += std::to_integer<unsigned>(tensor.data[i]);
   }

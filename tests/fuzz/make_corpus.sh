@@ -44,7 +44,14 @@ case $target in
     members data.pkl "$goldens"/formats/*.pt
     ;;
   dataset_fuzz) seed "$goldens"/*/tokenizer_golden.jsonl ;;
-  gguf_fuzz) seed "$goldens"/formats/lfm2-small.gguf ;;
+  gguf_fuzz | gguf_tokenizer_fuzz) seed "$goldens"/formats/lfm2-small.gguf "$goldens"/formats/llama-tiny.gguf ;;
+  tool_calls_fuzz)
+    python3 - "$out" "$goldens"/tool_calls/tool_calls.jsonl <<'PYTHON'
+import json, pathlib, sys
+for i, line in enumerate(open(sys.argv[2], encoding="utf-8")):
+    (pathlib.Path(sys.argv[1]) / f"call_{i}").write_bytes(json.loads(line)["text"].encode("utf-8", "surrogatepass"))
+PYTHON
+    ;;
   *) seed "$goldens"/*/tokenizer.json "$goldens"/*/tokenizer_config.json ;;
 esac
 # Inputs that once crashed a target.

@@ -10,13 +10,16 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 MAY = [
     ("model/core/", ["model/core/"]),
     ("model/formats/", ["model/core/", "model/formats/"]),
+    ("model/kernels/", ["model/core/", "model/formats/", "model/kernels/"]),
+    ("model/cpu/", ["model/core/", "model/formats/", "model/kernels/", "model/cpu/"]),
     ("model/tokenizer/", ["model/core/", "model/formats/", "model/tokenizer/"]),
+    ("model/grammar/", ["model/core/", "model/formats/", "model/tokenizer/", "model/grammar/"]),
     ("model/", ["model/"]),
     ("server/base/", ["model/core/", "server/base/"]),
     ("server/store/", ["model/core/", "model/formats/", "server/base/", "server/store/"]),
     ("server/engine/", ["model/", "server/base/", "server/store/", "server/engine/"]),
     ("server/jobs/", ["model/", "server/base/", "server/store/", "server/jobs/", "lfm2/internal/"]),
-    ("server/rpc/", ["model/core/", "model/formats/", "model/tokenizer/", "model/sampler.h", "model/convert.h",
+    ("server/rpc/", ["model/core/", "model/formats/", "model/tokenizer/", "model/grammar/", "model/sampler.h", "model/convert.h",
                      "model/export/export.h", "server/base/", "server/store/", "server/engine/", "server/jobs/", "server/rpc/",
                      "lfm2/v1/", "google/rpc/"]),
     ("server/", ["model/", "server/"]),
@@ -26,7 +29,7 @@ PROJECT = ("model/", "server/", "client/", "lfm2/")
 TORCH = ("torch/", "ATen/", "c10/")
 GRPC = ("grpc/", "grpcpp/")
 SPDLOG = ("spdlog/", "fmt/")
-TORCH_FREE = ("model/core/", "model/formats/", "model/tokenizer/", "server/base/", "server/store/", "server/rpc/", "client/")
+TORCH_FREE = ("model/core/", "model/formats/", "model/kernels/", "model/cpu/", "model/tokenizer/", "model/grammar/", "server/base/", "server/store/", "server/rpc/", "client/")
 
 
 def main():

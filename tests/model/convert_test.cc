@@ -10,6 +10,7 @@
 #include "model/decoder.h"
 #include "model/export/export.h"
 #include "model/export/hf_folder.h"
+#include "model/tokenizer/tokenizer.h"
 #include "tests/model/train/tiny_models.h"
 
 namespace lfm2 {
@@ -88,7 +89,7 @@ class ConvertTest : public ::testing::Test {
 
 TEST_F(ConvertTest, TheSameArchitectureIsCopiedByteForByte) {
   for (const char* name : {"lfm2-tiny", "lfm2-tiny-untied", "hybrid-parallel", "hybrid-sequential",
-                           "hybrid-no-attention"}) {
+                           "hybrid-no-attention", "llama-tiny"}) {
     const ModelFolder source = Open(name);
     const Made made = Convert(&source, {});
     EXPECT_EQ(made.report.Count(TensorFate::kCopied),
@@ -134,6 +135,66 @@ TEST_F(ConvertTest, Lfm2ToHybridCopiesAllThatBothHave) {
   EXPECT_EQ(norm.fate, TensorFate::kUnexpected);
   EXPECT_EQ(norm.note, "the hybrid's attention has no norm on q and k");
   EXPECT_EQ(report.at("model.layers.0.conv.conv.weight").fate, TensorFate::kUnexpected);
+}
+
+TEST_F(ConvertTest, AQuantisedGgufIsKeptWholeWithItsTokenizer) {
+  const ModelFolder source = Open("formats/llama-tiny.gguf");
+  const Made made = Convert(&source, {});
+  EXPECT_EQ(made.model.format, "gguf");
+  EXPECT_EQ(made.report.Count(TensorFate::kCopied),
+            static_cast<int64_t>(source.config->TensorSpecs().size()));
+  EXPECT_EQ(ByName(made.report).at("model.embed_tokens.weight").note, "kept as Q8_0");
+  EXPECT_EQ(ModelConfigToJson(*made.model.config), ModelConfigToJson(*source.config));
+  for (const TensorView& tensor : source.weights.tensors) {
+    EXPECT_TRUE(SameBytes(tensor, *made.model.weights.Find(tensor.name))) << tensor.name;
+  }
+  const auto tokenizer = LoadTokenizer(made.model.tokenizer_dir);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->sha256(), (*LoadTokenizer(source.tokenizer_dir))->sha256());
+  // And the next one out of that.
+  EXPECT_EQ(Convert(&made.model, {}).model.format, "gguf");
+}
+
+TEST_F(ConvertTest, LlamaToHybridWidensBlockTypes) {
+  const ModelFolder source = Open("formats/llama-tiny.gguf");
+  ConversionSpec spec;
+  spec.shape.architecture = Architecture::kHybrid;
+  const Made made = Convert(&source, spec);
+  EXPECT_EQ(made.model.format, "safetensors");
+  const auto same = [&](const std::string& ours, const std::string& theirs) {
+    EXPECT_TRUE(at::equal(AsTensor(*made.model.weights.Find(ours)).to(at::kFloat),
+                          AsTensor(*source.weights.Find(theirs)).to(at::kFloat)))
+        << ours;
+  };
+  same("model.embed_tokens.weight", "model.embed_tokens.weight");
+  same("model.norm.weight", "model.norm.weight");
+  same("lm_head.weight", "lm_head.weight");
+  same("model.layers.1.ssm_norm.weight", "model.layers.1.input_layernorm.weight");
+  same("model.layers.1.attention_norm.weight", "model.layers.1.input_layernorm.weight");
+  same("model.layers.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight");
+  same("model.layers.1.self_attn.q_proj.weight", "model.layers.1.self_attn.q_proj.weight");
+  same("model.layers.0.mlp.down_proj.weight", "model.layers.0.mlp.down_proj.weight");
+  const auto report = ByName(made.report);
+  EXPECT_EQ(report.at("model.embed_tokens.weight").fate, TensorFate::kConverted);
+  EXPECT_EQ(report.at("model.embed_tokens.weight").note, "Q8_0 to F32");
+  EXPECT_EQ(report.at("model.layers.0.ssm.D").note, "llama has no such tensor");
+}
+
+TEST_F(ConvertTest, AFreshLlamaAttendsInEveryLayerAndHasNoFlagsOfOthers) {
+  ConversionSpec spec;
+  spec.shape.architecture = Architecture::kLlama;
+  const Made made = Convert(nullptr, spec);
+  EXPECT_EQ(made.model.config->attention_layers, std::vector<bool>(4, true));
+  EXPECT_EQ(made.model.config->rope_theta, 1e4);
+  spec.shape.attn_every = 2;
+  spec.shape.conv_kernel = 3;
+  spec.shape.ssm_state_size = 4;
+  EXPECT_EQ(Fields(PlanConfig(nullptr, spec).status()),
+            (std::vector<std::string>{"conv_kernel", "ssm_state_size", "attn_every"}));
+  const ModelFolder lfm2 = Open("lfm2-tiny");
+  spec.shape = {};
+  spec.shape.architecture = Architecture::kLlama;
+  EXPECT_EQ(DetailsOf(PlanConfig(&lfm2, spec).status()).reason, Reason::kUnsupported);
 }
 
 TEST_F(ConvertTest, EveryTensorOfBothModelsIsInTheReport) {
@@ -282,13 +343,15 @@ TEST_F(ConvertTest, APartialLoadCopiesWhatMatchesByNameAndShape) {
 
 TEST_F(ConvertTest, ABareWeightsFileTellsItsConfigByItsTensors) {
   for (const char* name : {"lfm2-tiny", "lfm2-tiny-untied", "hybrid-parallel", "hybrid-sequential",
-                           "hybrid-no-attention"}) {
+                           "hybrid-no-attention", "llama-tiny"}) {
     const ModelFolder whole = Open(name);
     const ModelFolder bare = OpenModelFolder(Golden(name) / "model.safetensors").value();
     ASSERT_FALSE(bare.config);
     ConversionSpec spec;
     spec.shape.num_heads = whole.config->num_attention_heads;
     spec.shape.num_kv_heads = whole.config->num_key_value_heads;
+    // No tensor tells it, and this one's is not the default.
+    if (std::string(name) == "llama-tiny") spec.shape.rope_theta = whole.config->rope_theta;
     const Made made = Convert(&bare, spec);
     const ModelConfig& config = *made.model.config;
     EXPECT_EQ(made.report.Count(TensorFate::kCopied),

@@ -220,5 +220,38 @@ TEST(Sampler, FlatNucleusOverALargeVocabularyIsTheDefinitions) {
   for (int64_t i = 0; i < 30; ++i) EXPECT_LT(SampleToken(logits, params, {}, i).id, 32768);
 }
 
+// Bits of the ids.
+std::vector<uint32_t> Only(std::initializer_list<int32_t> ids, size_t words) {
+  std::vector<uint32_t> mask(words);
+  for (const int32_t id : ids) mask[static_cast<size_t>(id) / 32] |= uint32_t{1} << (id % 32);
+  return mask;
+}
+
+TEST(Sampler, ChoosesAmongTheAllowedOnly) {
+  std::vector<float> logits(70);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i);
+  EXPECT_EQ(SampleToken(logits, {}, {}, 0, Only({0, 33, 5}, 3)).id, 33);
+  EXPECT_EQ(SampleToken(logits, {}, {}, 0, Only({69}, 3)).id, 69);
+  EXPECT_EQ(SampleToken(logits, {}, {}, 0, Only({0}, 1)).id, 0);  // past the mask: not allowed
+  SamplingParams penalised;
+  penalised.repetition_penalty = 100;
+  EXPECT_EQ(SampleToken(logits, penalised, std::vector<int32_t>{33}, 0, Only({5, 33}, 3)).id, 5);
+  std::set<int32_t> drawn;
+  SamplingParams params = Tempered(50);
+  params.top_k = 2;  // of the allowed
+  for (int64_t i = 0; i < 200; ++i)
+    drawn.insert(SampleToken(logits, params, {}, i, Only({1, 2, 40}, 3)).id);
+  EXPECT_EQ(drawn, (std::set<int32_t>{2, 40}));
+}
+
+TEST(Sampler, GivesTheRawLogprobsWhateverIsAllowed) {
+  SamplingParams params;
+  params.logprobs = 1;
+  const Sample sample = SampleToken(std::vector<float>{0, 10, 0}, params, {}, 0, Only({0}, 1));
+  EXPECT_EQ(sample.id, 0);
+  EXPECT_NEAR(sample.logprob, -10.0F, 1e-3);
+  EXPECT_EQ(sample.top.front().id, 1);
+}
+
 }  // namespace
 }  // namespace lfm2

@@ -28,9 +28,12 @@ struct GoldenModel {
   Decoder decoder() const { return Decoder(config, weights); }
 };
 
-inline const char* const kGoldenNames[] = {"lfm2-tiny", "lfm2-tiny-untied", "hybrid-sequential",
-                                           "hybrid-parallel", "hybrid-no-attention"};
-inline const char* const kLfm2GoldenNames[] = {"lfm2-tiny", "lfm2-tiny-untied"};
+inline const char* const kGoldenNames[] = {"lfm2-tiny",           "lfm2-tiny-untied",
+                                           "hybrid-sequential",   "hybrid-parallel",
+                                           "hybrid-no-attention", "llama-tiny"};
+// Those of which transformers has the class, and so the golden its loss and greedy tokens.
+inline const char* const kTransformersGoldenNames[] = {"lfm2-tiny", "lfm2-tiny-untied",
+                                                       "llama-tiny"};
 
 inline std::filesystem::path GoldenPath(const std::string& name) {
   return std::filesystem::path(LFM2_GOLDENS_DIR) / name;

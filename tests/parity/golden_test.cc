@@ -1,4 +1,4 @@
-// Against transformers (LFM2, float32) and the numpy reference (hybrid, float64).
+// Against transformers (LFM2 and Llama, float32) and the numpy reference (hybrid, float64).
 #include <cmath>
 #include <vector>
 
@@ -18,7 +18,7 @@ class Golden : public testing::TestWithParam<const char*> {
   }
   GoldenModel model_;
 };
-class Lfm2Golden : public Golden {};
+class TransformersGolden : public Golden {};
 
 // The golden residual stream after layer i; transformers lists the embeddings first and the final
 // norm's output last.
@@ -78,7 +78,7 @@ TEST_P(Golden, TokenByTokenDecodeGivesTheSameLogits) {
   Report("decode", worst);
 }
 
-TEST_P(Lfm2Golden, GreedyTokensAreEqual) {
+TEST_P(TransformersGolden, GreedyTokensAreEqual) {
   const Decoder decoder = model_.decoder();
   const at::Tensor greedy = model_.golden.at("greedy");
   const auto state = decoder.NewState();
@@ -90,7 +90,7 @@ TEST_P(Lfm2Golden, GreedyTokensAreEqual) {
   }
 }
 
-TEST_P(Lfm2Golden, LossAndEveryGradientNormAgree) {
+TEST_P(TransformersGolden, LossAndEveryGradientNormAgree) {
   for (auto& [name, tensor] : model_.weights->mutable_tensors()) tensor.requires_grad_(true);
   const at::Tensor tokens = model_.tokens();
   const at::Tensor logits = AllLogits(model_.decoder(), tokens);
@@ -111,7 +111,7 @@ TEST_P(Lfm2Golden, LossAndEveryGradientNormAgree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(kGoldenNames));
-INSTANTIATE_TEST_SUITE_P(Models, Lfm2Golden, testing::ValuesIn(kLfm2GoldenNames));
+INSTANTIATE_TEST_SUITE_P(Models, TransformersGolden, testing::ValuesIn(kTransformersGoldenNames));
 
 }  // namespace
 }  // namespace lfm2

@@ -20,7 +20,8 @@ std::shared_ptr<const Tokenizer> TinyWith(const std::string& chat_template) {
   Json json = testing_support::TinyJson();
   int32_t id = 512;
   for (const char* name :
-       {"<|tool_response_start|>", "<|tool_response_end|>", "<|tool_call_start|>"}) {
+       {"<|tool_response_start|>", "<|tool_response_end|>", "<|tool_call_start|>",
+        "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}) {
     json["added_tokens"].push_back(
         Json{{"id", id++}, {"content", name}, {"special", true}, {"normalized", false}});
   }
@@ -41,17 +42,27 @@ std::vector<ChatMessage> MessagesOf(const Json& json) {
 
 TEST(ChatTemplate, EveryStyleRendersAsItsTemplatesDoInJinja) {
   const std::map<std::string, ChatStyle> styles = {
-      {"lfm2", kLfm2Style},        {"lfm2_llamacpp", kLfm2Style},
-      {"lfm2_leap", kLfm2Style},   {"lfm25", kLfm25Style},
-      {"lfm25_leap", kLfm25Style}, {"lfm25_tools", kLfm25Style},
-      {"plain", kPlainStyle},      {"lfm25_preserve", kLfm25PreserveStyle},
+      {"lfm2", kLfm2Style},           {"lfm2_llamacpp", kLfm2Style},
+      {"lfm2_leap", kLfm2Style},      {"lfm25", kLfm25Style},
+      {"lfm25_leap", kLfm25Style},    {"lfm25_tools", kLfm25Style},
+      {"plain", kPlainStyle},         {"lfm25_preserve", kLfm25PreserveStyle},
+      {"chatml", kChatMlStyle},       {"chatml_guard", kChatMlStyle},
+      {"smollm2", kSmolLm2Style},     {"llama3", kLlama3Style},
+      {"llama3_first", kLlama3Style}, {"llama31", kLlama31Style},
   };
   const auto tokenizer = TinyWith("");
-  int compared = 0;
+  int compared = 0, refused = 0;
   for (const Json& line : JsonLines(Goldens() / "chat" / "chat_golden.jsonl")) {
     for (const auto& [name, prompt] : line["prompts"].items()) {
-      const auto segments =
-          RenderSegments(*tokenizer, styles.at(name), MessagesOf(line["messages"]));
+      const std::vector<ChatMessage> messages = MessagesOf(line["messages"]);
+      const auto segments = RenderSegments(*tokenizer, styles.at(name), messages);
+      const bool has_tool = std::any_of(messages.begin(), messages.end(),
+                                        [](const ChatMessage& m) { return m.role == "tool"; });
+      if (has_tool && styles.at(name).tool_results == ToolResults::kRefused) {
+        EXPECT_EQ(DetailsOf(segments.status()).reason, Reason::kInvalidArgument);
+        ++refused;
+        continue;
+      }
       ASSERT_TRUE(segments.ok()) << segments.status();
       std::string text;
       for (const ChatSegment& segment : *segments) text += segment.text;
@@ -59,7 +70,8 @@ TEST(ChatTemplate, EveryStyleRendersAsItsTemplatesDoInJinja) {
       ++compared;
     }
   }
-  EXPECT_EQ(compared, 11 * 8);
+  EXPECT_EQ(compared, 11 * 14 - 1);
+  EXPECT_EQ(refused, 1);
 }
 
 TEST(ChatTemplate, IdsAreThoseOfTheRenderedTextWithOneBos) {
@@ -74,6 +86,38 @@ TEST(ChatTemplate, IdsAreThoseOfTheRenderedTextWithOneBos) {
   EXPECT_EQ(std::count(ids.begin(), ids.end(), *tokenizer->bos()), 1);
   EXPECT_TRUE(text.starts_with("<|startoftext|><|im_start|>system\nBe brief.<|im_end|>\n"));
   EXPECT_TRUE(text.ends_with("<|im_end|>\n<|im_start|>assistant\n"));
+}
+
+TEST(ChatTemplate, TheTokenizersFileChoosesTheStyle) {
+  const auto tokenizer = Load(Goldens() / "llama-tiny");  // carries SmolLM2's template
+  EXPECT_EQ(*RenderChat(*tokenizer, {{"user", "hi"}}),
+            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+            "Face<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(*RenderChat(*tokenizer, {{"system", ""}, {"user", "hi"}}),
+            "<|im_start|>system\n<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n"
+            "<|im_start|>assistant\n");
+}
+
+TEST(ChatTemplate, SaysWhichMarkersTheTokenizerLacks) {
+  const std::string llama3 =
+      "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = "
+      "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | "
+      "trim "
+      "+ '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif "
+      "%}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ "
+      "'<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
+  EXPECT_EQ(*RenderChat(*TinyWith(llama3), {{"user", " hi\n"}}),
+            "<|startoftext|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n");
+  TokenizerConfig config;
+  config.chat_template = llama3;
+  const auto without = testing_support::FromJson(testing_support::TinyJson(), config);
+  const absl::Status status = EncodeChat(*without, {{"user", "hi"}}).status();
+  EXPECT_EQ(DetailsOf(status).reason, Reason::kUnknownTemplate);
+  EXPECT_NE(
+      status.message().find("needs a BOS, <|start_header_id|>, <|end_header_id|>, <|eot_id|>"),
+      std::string::npos)
+      << status;
 }
 
 TEST(ChatTemplate, TextOfAMessageNeverBecomesASpecialToken) {

@@ -1,10 +1,10 @@
 """Conversations as Jinja renders them with each of the chat templates given. Needs transformers.
 
-Usage: python3 make_chat.py NAME=TEMPLATE.jinja ...      (writes chat_golden.jsonl beside itself)
+Usage: python3 make_chat.py NAME=TEMPLATE.jinja ...      (writes chat_golden.jsonl beside itself; what it holds of other
+names stays)
 The templates themselves belong to their models and are not kept here; known_templates.cc has their hashes.
 """
 
-import hashlib
 import json
 import pathlib
 import sys
@@ -27,11 +27,13 @@ CONVERSATIONS = [
 ]
 
 templates = dict(pair.split("=", 1) for pair in sys.argv[1:])
-with open(pathlib.Path(__file__).parent / "chat_golden.jsonl", "w", encoding="utf-8") as out:
-    for messages in CONVERSATIONS:
-        prompts = {}
-        for name, path in templates.items():
-            text = pathlib.Path(path).read_text(encoding="utf-8")
+path = pathlib.Path(__file__).parent / "chat_golden.jsonl"
+before = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+with open(path, "w", encoding="utf-8") as out:
+    for i, messages in enumerate(CONVERSATIONS):
+        prompts = before[i]["prompts"] if i < len(before) and before[i]["messages"] == messages else {}
+        for name, template in templates.items():
+            text = pathlib.Path(template).read_text(encoding="utf-8")
             rendered, _ = render_jinja_template([messages], chat_template=text, add_generation_prompt=True, bos_token="<|startoftext|>")
             prompts[name] = rendered[0]
         out.write(json.dumps({"messages": messages, "prompts": prompts}) + "\n")

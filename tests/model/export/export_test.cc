@@ -121,6 +121,31 @@ TEST_F(ExportTest, SafetensorsKeepsTypesBytesAndTokenizer) {
   }
 }
 
+TEST_F(ExportTest, BlockTypesAreWidenedInBothFormats) {
+  const ModelFolder model = Open("formats/llama-tiny.gguf");
+  for (ExportFormat format : {ExportFormat::kNpz, ExportFormat::kSafetensors}) {
+    ExportRequest request = Request(format);
+    request.destination += format == ExportFormat::kNpz ? "-npz" : "-safetensors";
+    const auto files = ExportModel(model, request, nullptr);
+    ASSERT_TRUE(files.ok()) << files.status();
+    const TensorArchive read = format == ExportFormat::kNpz
+                                   ? ReadNpz(request.destination / "model.npz").value()
+                                   : OpenModelFolder(request.destination)->weights;
+    EXPECT_EQ(read.tensors.size(), model.weights.tensors.size());
+    for (const TensorView& tensor : read.tensors) {
+      EXPECT_FALSE(IsBlockType(tensor.dtype));
+      EXPECT_TRUE(at::equal(AsTensor(tensor).to(at::kFloat),
+                            AsTensor(*model.weights.Find(tensor.name)).to(at::kFloat)))
+          << tensor.name;
+    }
+    EXPECT_FALSE(std::filesystem::exists(request.destination / "spool"));
+  }
+  const auto meta =
+      ParseJson(ReadFile(root_.path() / "export-npz" / "model.json", 1 << 20).value());
+  EXPECT_EQ((*meta)["tensors"]["model.embed_tokens.weight"]["widened_from"], "Q8_0");
+  EXPECT_EQ((*meta)["tensors"]["model.embed_tokens.weight"]["dtype"], "F32");
+}
+
 TEST_F(ExportTest, CountsEachTensorTwice) {
   const ModelFolder model = Open("hybrid-parallel");
   for (ExportFormat format : {ExportFormat::kNpz, ExportFormat::kSafetensors}) {

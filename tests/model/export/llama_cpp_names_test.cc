@@ -10,12 +10,13 @@
 namespace lfm2 {
 namespace {
 
-TEST(LlamaCppNames, GoBothWaysForEveryTensorOfBothArchitectures) {
+TEST(LlamaCppNames, GoBothWaysForEveryTensorOfEachArchitecture) {
   ModelConfig biased = testing::TinyLfm2();
   biased.conv_bias = true;
   ModelConfig parallel = testing::TinyHybrid();
   parallel.parallel_residual = true;
-  for (ModelConfig config : {testing::TinyLfm2(), testing::TinyHybrid(), biased, parallel}) {
+  for (ModelConfig config :
+       {testing::TinyLfm2(), testing::TinyHybrid(), testing::TinyLlama(), biased, parallel}) {
     config.tie_word_embeddings = false;
     std::set<std::string> seen;
     for (const TensorSpec& spec : config.TensorSpecs()) {
@@ -39,6 +40,9 @@ TEST(LlamaCppNames, AreThoseThatLlamaCppWrites) {
             "blk.12.attn_q_norm.weight");
   EXPECT_EQ(LlamaCppName(lfm2, "model.layers.1.feed_forward.w3.weight"), "blk.1.ffn_up.weight");
   EXPECT_EQ(LlamaCppName(hybrid, "model.layers.1.ssm.A_log"), "blk.1.ssm_a_log");
+  EXPECT_EQ(LlamaCppName(testing::TinyLlama(), "model.layers.1.post_attention_layernorm.weight"),
+            "blk.1.ffn_norm.weight");
+  EXPECT_EQ(LlamaCppName(testing::TinyLlama(), "model.norm.weight"), "output_norm.weight");
   EXPECT_EQ(LlamaCppName(hybrid, "model.layers.1.self_attn.o_proj.weight"),
             "blk.1.attn_output.weight");
 }

@@ -1,4 +1,4 @@
-// Small models of both architectures, and batches for them.
+// Small models of each architecture, and batches for them.
 #pragma once
 
 #include <filesystem>
@@ -23,6 +23,13 @@ inline ModelConfig TinyLfm2() {
       "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
       "intermediate_size": 24, "block_auto_adjust_ff_dim": false, "conv_L_cache": 3,
       "norm_eps": 1e-5, "layer_types": ["conv", "full_attention"], "tie_word_embeddings": true})")
+      .value();
+}
+
+inline ModelConfig TinyLlama() {
+  return ParseModelConfig(R"({"model_type": "llama", "vocab_size": 61, "hidden_size": 16,
+      "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+      "intermediate_size": 24, "rms_norm_eps": 1e-5, "tie_word_embeddings": true})")
       .value();
 }
 

@@ -36,8 +36,20 @@ class ModelPoolTest : public testing::Test {
     };
   }
 
+  // Waits for the load, as no product code does.
+  static ModelPool::Acquired Acquire(ModelPool& pool, Executor& loads, const std::string& name) {
+    std::promise<ModelPool::Acquired> loaded;
+    auto known = pool.Acquire(name, loads,
+                              [&](const ModelPool::Acquired& model) { loaded.set_value(model); });
+    return known ? *std::move(known) : loaded.get_future().get();
+  }
+  ModelPool::Acquired Acquire(ModelPool& pool, const std::string& name) {
+    return Acquire(pool, executor_, name);
+  }
+
   TempDirectory directory_;
   std::unique_ptr<ModelStore> store_;
+  Executor executor_{2, 16};
   std::atomic<int> loads_{0};
   std::atomic<bool> fail_{false};
   std::function<void()> before_load_;
@@ -47,8 +59,8 @@ TEST_F(ModelPoolTest, LoadsAtTheFirstUseOnly) {
   Publish("a");
   ModelPool pool(*store_, Loader(), 2);
   EXPECT_EQ(pool.Find("a", "v1"), nullptr);
-  const auto first = pool.Acquire("a").value();
-  EXPECT_EQ(pool.Acquire("a@v1").value(), first);
+  const auto first = Acquire(pool, "a").value();
+  EXPECT_EQ(Acquire(pool, "a@v1").value(), first);
   EXPECT_EQ(pool.Find("a", "v1"), first);
   EXPECT_EQ(loads_, 1);
 }
@@ -56,11 +68,11 @@ TEST_F(ModelPoolTest, LoadsAtTheFirstUseOnly) {
 TEST_F(ModelPoolTest, LoadsANewVersionBesideTheOldOne) {
   Publish("a");
   ModelPool pool(*store_, Loader(), 2);
-  const auto first = pool.Acquire("a").value();
+  const auto first = Acquire(pool, "a").value();
   Publish("a");
-  const auto second = pool.Acquire("a").value();
+  const auto second = Acquire(pool, "a").value();
   EXPECT_EQ(second->version, "v2");
-  EXPECT_EQ(pool.Acquire("a@v1").value(), first);
+  EXPECT_EQ(Acquire(pool, "a@v1").value(), first);
 }
 
 TEST_F(ModelPoolTest, ConcurrentCallersWaitForOneLoad) {
@@ -69,26 +81,65 @@ TEST_F(ModelPoolTest, ConcurrentCallersWaitForOneLoad) {
   const std::shared_future<void> gate = go.get_future().share();
   before_load_ = [gate] { gate.wait(); };
   ModelPool pool(*store_, Loader(), 2);
-  std::vector<std::future<std::shared_ptr<LoadedModel>>> callers;
-  callers.reserve(6);
-  for (int i = 0; i < 6; ++i) {
-    callers.push_back(std::async(std::launch::async, [&] { return pool.Acquire("a").value(); }));
+  std::vector<std::promise<std::shared_ptr<LoadedModel>>> callers(6);
+  for (auto& caller : callers) {
+    EXPECT_FALSE(
+        pool.Acquire("a", executor_,
+                     [&caller](const ModelPool::Acquired& model) { caller.set_value(*model); })
+            .has_value());
   }
   while (loads_ == 0) std::this_thread::yield();
   EXPECT_EQ(pool.Find("a", "v1"), nullptr);
+  EXPECT_TRUE(pool.Loaded().empty());
   go.set_value();
-  const auto first = callers[0].get();
-  for (size_t i = 1; i < callers.size(); ++i) EXPECT_EQ(callers[i].get(), first);
+  const auto first = callers[0].get_future().get();
+  for (size_t i = 1; i < callers.size(); ++i) EXPECT_EQ(callers[i].get_future().get(), first);
   EXPECT_EQ(loads_, 1);
+  EXPECT_EQ(pool.Loaded().size(), 1U);
+}
+
+TEST_F(ModelPoolTest, AsksToRetryWhenTooManyLoadsWait) {
+  for (const char* name : {"a", "b", "c"}) Publish(name);
+  std::promise<void> go;
+  const std::shared_future<void> gate = go.get_future().share();
+  before_load_ = [gate] { gate.wait(); };
+  ModelPool pool(*store_, Loader(), 8);
+  std::vector<ModelPool::Acquired> answers;
+  Mutex mutex;
+  Executor one(1, 1);
+  const auto ready = [&](const ModelPool::Acquired& model) {
+    MutexLock lock(mutex);
+    answers.push_back(model);
+  };
+  EXPECT_FALSE(pool.Acquire("a", one, ready).has_value());
+  while (loads_ == 0) std::this_thread::yield();
+  EXPECT_FALSE(pool.Acquire("b", one, ready).has_value());
+  EXPECT_FALSE(pool.Acquire("c", one, ready).has_value());
+  {
+    MutexLock lock(mutex);
+    ASSERT_EQ(answers.size(), 1U);
+    EXPECT_EQ(DetailsOf(answers[0].status()).reason, Reason::kModelLoading);
+    EXPECT_TRUE(DetailsOf(answers[0].status()).retry_after_ms.has_value());
+  }
+  go.set_value();
+}
+
+TEST_F(ModelPoolTest, TurnsWhatALoaderThrowsIntoItsFailure) {
+  Publish("a");
+  before_load_ = [] { throw std::runtime_error("odd"); };
+  ModelPool pool(*store_, Loader(), 2);
+  EXPECT_EQ(DetailsOf(Acquire(pool, "a").status()).reason, Reason::kInternal);
+  before_load_ = nullptr;
+  EXPECT_TRUE(Acquire(pool, "a").ok());
 }
 
 TEST_F(ModelPoolTest, DropsTheLeastRecentlyUsedIdleModel) {
   for (const char* name : {"a", "b", "c"}) Publish(name);
   ModelPool pool(*store_, Loader(), 2);
-  ASSERT_TRUE(pool.Acquire("a").ok());
-  ASSERT_TRUE(pool.Acquire("b").ok());
-  ASSERT_TRUE(pool.Acquire("a").ok());
-  ASSERT_TRUE(pool.Acquire("c").ok());
+  ASSERT_TRUE(Acquire(pool, "a").ok());
+  ASSERT_TRUE(Acquire(pool, "b").ok());
+  ASSERT_TRUE(Acquire(pool, "a").ok());
+  ASSERT_TRUE(Acquire(pool, "c").ok());
   EXPECT_NE(pool.Find("a", "v1"), nullptr);
   EXPECT_EQ(pool.Find("b", "v1"), nullptr);
   EXPECT_NE(pool.Find("c", "v1"), nullptr);
@@ -97,13 +148,13 @@ TEST_F(ModelPoolTest, DropsTheLeastRecentlyUsedIdleModel) {
 TEST_F(ModelPoolTest, KeepsWhatIsInUseAndAsksToRetryWhenEverythingIs) {
   for (const char* name : {"a", "b", "c"}) Publish(name);
   ModelPool pool(*store_, Loader(), 2);
-  auto a = pool.Acquire("a").value();
-  auto b = pool.Acquire("b").value();
-  const absl::Status status = pool.Acquire("c").status();
+  auto a = Acquire(pool, "a").value();
+  auto b = Acquire(pool, "b").value();
+  const absl::Status status = Acquire(pool, "c").status();
   EXPECT_EQ(DetailsOf(status).reason, Reason::kModelLoading);
   EXPECT_TRUE(DetailsOf(status).retry_after_ms.has_value());
   b.reset();
-  EXPECT_TRUE(pool.Acquire("c").ok());
+  EXPECT_TRUE(Acquire(pool, "c").ok());
   EXPECT_EQ(pool.Find("a", "v1"), a);
   EXPECT_EQ(pool.Find("b", "v1"), nullptr);
 }
@@ -111,10 +162,10 @@ TEST_F(ModelPoolTest, KeepsWhatIsInUseAndAsksToRetryWhenEverythingIs) {
 TEST_F(ModelPoolTest, FreesTheDroppedModelBeforeItLoadsTheNext) {
   for (const char* name : {"a", "b"}) Publish(name);
   ModelPool pool(*store_, Loader(), 1);
-  const std::weak_ptr<LoadedModel> a = pool.Acquire("a").value();
+  const std::weak_ptr<LoadedModel> a = Acquire(pool, "a").value();
   bool freed = false;
   before_load_ = [&] { freed = a.expired(); };
-  ASSERT_TRUE(pool.Acquire("b").ok());
+  ASSERT_TRUE(Acquire(pool, "b").ok());
   EXPECT_TRUE(freed);
 }
 
@@ -122,16 +173,16 @@ TEST_F(ModelPoolTest, DoesNotRememberALoadThatFailed) {
   Publish("a");
   ModelPool pool(*store_, Loader(), 1);
   fail_ = true;
-  EXPECT_EQ(DetailsOf(pool.Acquire("a").status()).reason, Reason::kModelFileInvalid);
+  EXPECT_EQ(DetailsOf(Acquire(pool, "a").status()).reason, Reason::kModelFileInvalid);
   fail_ = false;
-  EXPECT_TRUE(pool.Acquire("a").ok());
+  EXPECT_TRUE(Acquire(pool, "a").ok());
   EXPECT_EQ(loads_, 2);
 }
 
 TEST_F(ModelPoolTest, PassesTheStoresErrorsOn) {
   ModelPool pool(*store_, Loader(), 1);
-  EXPECT_EQ(DetailsOf(pool.Acquire("nothing").status()).reason, Reason::kModelNotFound);
-  EXPECT_EQ(DetailsOf(pool.Acquire("../up").status()).reason, Reason::kPathOutsideRoot);
+  EXPECT_EQ(DetailsOf(Acquire(pool, "nothing").status()).reason, Reason::kModelNotFound);
+  EXPECT_EQ(DetailsOf(Acquire(pool, "../up").status()).reason, Reason::kPathOutsideRoot);
 }
 
 TEST_F(ModelPoolTest, HoldsToItsCapacityUnderManyCallers) {
@@ -140,11 +191,11 @@ TEST_F(ModelPoolTest, HoldsToItsCapacityUnderManyCallers) {
   ModelPool pool(*store_, Loader(), 2);
   std::atomic<int> wrong{0}, right{0};
   std::vector<std::thread> threads;
-  for (size_t t = 0; t < 4; ++t) {
+  for (unsigned t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
-      for (size_t i = 0; i < 100; ++i) {
+      for (unsigned i = 0; i < 100; ++i) {
         const std::string& name = names[(i * (t + 1)) % names.size()];
-        const auto model = pool.Acquire(name);
+        const auto model = Acquire(pool, name);
         if (model.ok()) {
           (*model)->name == name ? ++right : ++wrong;
         } else if (DetailsOf(model.status()).reason != Reason::kModelLoading) {

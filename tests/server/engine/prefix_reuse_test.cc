@@ -53,22 +53,6 @@ TEST(PrefixReuse, AStateThatLeavesNothingOfThePromptToRunIsRefused) {
   EXPECT_EQ(DetailsOf(sink->Wait().status).reason, Reason::kInternal);
 }
 
-TEST(PrefixReuse, TheStateOfAnEndedRequestGoesBackToItsTenantUnlessTheRequestSaidNo) {
-  std::vector<std::pair<size_t, std::string>> retired;
-  FakeModelScript script;
-  script.on_retire = [&](std::span<const int32_t> tokens, std::string_view tenant) {
-    retired.emplace_back(tokens.size(), std::string(tenant));
-  };
-  Engine engine(Limits(), Clock::Real());
-  GenerateRequest request = Request(MakeFakeModel(script), "abcd", 3);
-  request.tenant = "ann";
-  Generate(engine, request);
-  request.use_prefix_cache = false;
-  Generate(engine, request);
-  // The last token of an answer has not been through the model.
-  EXPECT_EQ(retired, (std::vector<std::pair<size_t, std::string>>{{6, "ann"}}));
-}
-
 TEST(PrefixReuse, AStateWhoseStepFailedDoesNotGoBack) {
   const auto counters = std::make_shared<FakeModelCounters>();
   FakeModelScript script;

@@ -60,6 +60,42 @@ TEST_F(SlowReaderTest, IsEndedWhenItTakesNothingForTooLong) {
       << status.error_message();
 }
 
+TEST_F(SlowReaderTest, SixtyFourDoNotHoldUpSixtyFourFastOnes) {
+  limits_.stream_buffer_events = 64;
+  limits_.running_sequences = 128;
+  limits_.streams_per_connection = 200;
+  StepTakes(1);
+  StartWithSmallWindows();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>>> slow;
+  for (int i = 0; i < 64; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    slow.push_back(generation_->Generate(contexts.back().get(), Much()));
+  }
+  std::vector<std::thread> callers;
+  std::atomic<int> whole{0};
+  for (int i = 0; i < 64; ++i) {
+    callers.emplace_back([&] {
+      v1::GenerateRequest request = Ask("fast", 100);
+      request.set_ignore_eos(true);
+      const Answer answer = Generate(request);
+      if (answer.status.ok() && answer.tokens == 100) ++whole;
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(whole, 64);
+  // Every slow one is ended by rule: none holds a place for ever.
+  EXPECT_TRUE(Eventually([&] { return counters_->live_states == 0; }));
+  int refused = 0;
+  for (const auto& reader : slow) {
+    v1::GenerateResponse event;
+    while (reader->Read(&event)) {
+    }
+    refused += ReasonOf(reader->Finish()) == "SLOW_READER" ? 1 : 0;
+  }
+  EXPECT_EQ(refused, 64);
+}
+
 TEST_F(SlowReaderTest, DoesNotHoldUpAFastOne) {
   limits_.stream_buffer_events = 64;
   StepTakes(1);

@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "tests/server/rpc/raw_connection.h"
 #include "tests/server/rpc/rpc_fixture.h"
 
 namespace lfm2 {
@@ -47,7 +48,34 @@ TEST_F(GenerateCallTest, StreamsStartThenEachTokenThenEnd) {
   EXPECT_EQ(end.finish_reason(), v1::FINISH_REASON_EOS);
   EXPECT_EQ(end.usage().prompt_tokens(), 2);
   EXPECT_EQ(end.usage().completion_tokens(), 6);
+  EXPECT_EQ(end.usage().cached_tokens(), 0);
+  EXPECT_EQ(end.usage().prefix_miss(), v1::PREFIX_MISS_UNSUPPORTED);
   EXPECT_GE(end.timings().time_to_first_token_ms(), 0);
+}
+
+TEST_F(GenerateCallTest, SaysWhatThePrefixCacheGave) {
+  script_.reuse = [](const StateRequest& request) {
+    EXPECT_EQ(request.tenant, "");
+    return PrefixReuse{static_cast<int64_t>(request.prompt.size()) - 1, 3, PrefixMiss::kEvicted};
+  };
+  Start();
+  v1::GenerateRequest request = Ask("a longer prompt", 2);
+  const v1::Usage usage = Generate(request).events.back().end().usage();
+  EXPECT_EQ(usage.prompt_tokens(), 16);
+  EXPECT_EQ(usage.cached_tokens(), 15);
+  EXPECT_EQ(usage.replayed_tokens(), 3);
+  EXPECT_EQ(usage.prefix_miss(), v1::PREFIX_MISS_EVICTED);
+  request.set_use_prefix_cache(false);
+  EXPECT_EQ(Generate(request).events.back().end().usage().prefix_miss(), v1::PREFIX_MISS_DISABLED);
+}
+
+TEST_F(GenerateCallTest, RefusesAPriorityThatIsNone) {
+  Start();
+  v1::GenerateRequest request = Ask("x", 2);
+  request.set_priority(v1::PRIORITY_HIGH);
+  EXPECT_TRUE(Generate(request).status.ok());
+  request.set_priority(static_cast<v1::Priority>(7));
+  EXPECT_EQ(FieldsOf(Generate(request).status), std::vector<std::string>{"priority"});
 }
 
 TEST_F(GenerateCallTest, GivesLogprobsAsManyAsAsked) {
@@ -114,17 +142,19 @@ TEST_F(GenerateCallTest, FreesTheSequenceWhenTheClientDisconnects) {
   Start();
   v1::GenerateRequest request = Ask("x", 4000);
   request.set_ignore_eos(true);
-  {
-    grpc::ClientContext context;
-    const auto reader = generation_->Generate(&context, request);
-    v1::GenerateResponse event;
-    ASSERT_TRUE(reader->Read(&event));
-    ASSERT_TRUE(Eventually([&] { return counters_->live_states == 1; }));
-    generation_.reset();
-    channel_.reset();
-    context.TryCancel();
-  }
+  RawConnection connection(server_->address());
+  const auto stub = v1::Generation::NewStub(connection.Channel());
+  grpc::ClientContext context;
+  const auto reader = stub->Generate(&context, request);
+  v1::GenerateResponse event;
+  ASSERT_TRUE(reader->Read(&event));
+  ASSERT_TRUE(Eventually([&] { return counters_->live_states == 1; }));
+  connection.Cut();
   EXPECT_TRUE(Eventually([&] { return counters_->live_states == 0; }));
+  EXPECT_LT(counters_->steps, 1000);
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST_F(GenerateCallTest, ForgetsAWaitingRequestWhoseClientCancels) {
@@ -233,7 +263,7 @@ TEST_F(GenerateCallTest, SurvivesAStormOfCancels) {
 }
 
 TEST_F(GenerateCallTest, TurnsAnExceptionIntoInternalWithTheRequestId) {
-  script_.fail_new_state = []() -> absl::Status { return absl::UnknownError("odd"); };
+  script_.fail_new_state = []() -> absl::Status { throw std::runtime_error("odd"); };
   Start();
   v1::GenerateRequest request = Ask("x");
   request.set_request_id("my-id");

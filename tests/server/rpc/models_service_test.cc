@@ -93,7 +93,9 @@ TEST_F(ModelsServiceTest, TellsWhatIsKnownOfAModel) {
   EXPECT_EQ(model.tokenizer_sha256().size(), 64U);
   EXPECT_FALSE(model.loaded());
   EXPECT_NE(model.config_json().find("lfm2_ssm_hybrid"), std::string::npos);
-  ASSERT_TRUE(pool_->Acquire("fake@v1").ok());
+  v1::GenerateRequest load = Ask("x", 1);
+  load.mutable_model()->set_name("fake@v1");
+  ASSERT_EQ(Generate(load).tokens, 1);
   grpc::ClientContext context;
   ASSERT_TRUE(models_stub_->GetModel(&context, request, &model).ok());
   EXPECT_TRUE(model.loaded());
@@ -116,6 +118,7 @@ TEST_F(ModelsServiceTest, StreamsProbesThenTheLastLogits) {
 
 TEST_F(ModelsServiceTest, StreamsAllLogitsAndValuesWhenAsked) {
   limits_.stream_buffer_events = 4;  // far fewer than there are events
+  limits_.parity_tokens = 4096;
   Start();
   v1::ParityRequest request = Tokens(std::vector<int32_t>(4096, 1));
   request.set_all_logits(true);

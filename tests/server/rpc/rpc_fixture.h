@@ -84,6 +84,7 @@ class RpcTest : public testing::Test {
   ~RpcTest() override {
     if (server_) server_->Shutdown(std::chrono::milliseconds(0));
     server_.reset();
+    loads_.reset();
     executor_.reset();
     engine_.reset();
   }
@@ -105,16 +106,18 @@ class RpcTest : public testing::Test {
 
   // Set limits_, script_, options_ and jobs_'s hooks before.
   absl::Status TryStart() {
-    engine_ = std::make_unique<Engine>(limits_, Clock::Real());
+    engine_ = std::make_unique<Engine>(limits_, *clock_);
     pool_ = std::make_unique<ModelPool>(
         *models_,
         [this](const ModelVersion& version) -> absl::StatusOr<std::shared_ptr<LoadedModel>> {
+          if (before_load_) before_load_(version.name);
           auto model = MakeFakeModel(script_, counters_, version.name);
           model->version = version.version;
           return model;
         },
         limits_.loaded_models);
     executor_ = std::make_unique<Executor>(4, 4096);
+    loads_ = std::make_unique<Executor>(1, 64);
     if (options_.listen == RpcOptions().listen) options_.listen = "127.0.0.1:0";
     const ServiceContext context{
         .engine = *engine_,
@@ -123,10 +126,11 @@ class RpcTest : public testing::Test {
         .datasets = *datasets_,
         .jobs = with_jobs_ ? &jobs_ : nullptr,
         .executor = *executor_,
+        .loads = *loads_,
         .plan = [this](const JobSpec& spec, PlanDepth depth) { return Plan(spec, depth); },
         .probe = [](const SourceSpec&, const std::vector<int32_t>& tokens,
                     bool keep_values) { return FakeModelRunner().Probe(tokens, keep_values); },
-        .clock = Clock::Real(),
+        .clock = *clock_,
         .limits = limits_,
         .default_model = "",
         .train_device = "cpu",
@@ -204,16 +208,18 @@ class RpcTest : public testing::Test {
 
   TempDirectory directory_;
   Limits limits_;
+  Clock* clock_ = &Clock::Real();
   RpcOptions options_;
   bool with_jobs_ = true;
   FakeModelScript script_;
+  std::function<void(const std::string& name)> before_load_;
   std::shared_ptr<FakeModelCounters> counters_ = std::make_shared<FakeModelCounters>();
   FakeJobQueue jobs_;
   std::unique_ptr<ModelStore> models_;
   std::unique_ptr<DatasetStore> datasets_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ModelPool> pool_;
-  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Executor> executor_, loads_;
   std::unique_ptr<RpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/server/fakes/gate.h"
 #include "tests/server/rpc/server_fixture.h"
 
 namespace lfm2 {
@@ -87,6 +88,30 @@ TEST_F(RpcServerTest, SaysWhichServicesAreUp) {
   EXPECT_EQ(Health("lfm2.v1.Models"), 1);
   EXPECT_EQ(Health("lfm2.v1.Training"), 2);
   EXPECT_EQ(ReasonOf(Call("/lfm2.v1.Training/ListJobs", "")), "JOB_STORE_CORRUPT");
+}
+
+TEST_F(RpcServerTest, SaysThatGenerationIsNotServedWhileTheEngineIsStuck) {
+  FakeClock clock;
+  clock_ = &clock;
+  limits_.slow_reader_timeout_ms = 40;  // looks every 10 ms; no time passes but what is moved
+  Gate gate;
+  script_ = Gated(gate);
+  Start();
+  std::thread caller([&] { EXPECT_TRUE(Generate(Ask("x", 3)).status.ok()); });
+  gate.WaitForArrivals(1);
+  EXPECT_EQ(Health("lfm2.v1.Generation"), 1);
+  clock.Advance(std::chrono::milliseconds(10'000));
+  EXPECT_TRUE(Eventually([&] { return Health("lfm2.v1.Generation") == 2; }));
+  EXPECT_FALSE(server_->stats().serving);
+  EXPECT_EQ(Health(""), 1);
+  EXPECT_EQ(Health("lfm2.v1.Models"), 1);
+  gate.Open();
+  caller.join();
+  EXPECT_TRUE(Eventually([&] { return Health("lfm2.v1.Generation") == 1; }));
+  clock_ = &Clock::Real();
+  server_->Shutdown(std::chrono::milliseconds(0));
+  server_.reset();
+  engine_.reset();
 }
 
 TEST_F(RpcServerTest, RefusesNewCallsWhileOpenOnesGoOnWhenItDrains) {

@@ -1,0 +1,138 @@
+#include <algorithm>
+#include <cstring>
+
+#include "model/cpu/pass.h"
+#include "model/kernels/matmul.h"
+
+namespace lfm2 {
+namespace {
+
+constexpr int64_t kChannelTile = 128;
+
+// y[row] += bias, for [rows][bias.size()].
+void AddBias(const std::vector<float>& bias, int64_t rows, float* y, const LayerKernels& kernels) {
+  if (bias.empty()) return;
+  const auto width = static_cast<int64_t>(bias.size());
+  for (int64_t row = 0; row < rows; ++row) kernels.add(bias.data(), width, y + row * width);
+}
+
+// Calls run(first token, tokens) for the pieces of a span that end at its checkpoints, and
+// keep(checkpoint) after each that does.
+template <typename Run, typename Keep>
+void BetweenCheckpoints(const CpuPass& pass, size_t s, Run run, Keep keep) {
+  const auto tokens = static_cast<int64_t>(pass.spans[s].tokens.size());
+  const int64_t first = pass.spans[s].state->position();
+  int64_t done = 0;
+  for (const Checkpoint& checkpoint : pass.checkpoints[s]) {
+    const int64_t end = checkpoint.position - first;
+    run(done, end - done);
+    keep(*checkpoint.state);
+    done = end;
+  }
+  if (done < tokens) run(done, tokens - done);
+}
+
+// Calls work(span, first channel, end channel) for all channels of all spans.
+template <typename Work>
+void ForChannels(const CpuPass& pass, int64_t floats_per_token, Work work) {
+  const int64_t d = pass.shape.hidden_size;
+  const int64_t tiles = (d + kChannelTile - 1) / kChannelTile;
+  const auto spans = static_cast<int64_t>(pass.spans.size());
+  const int64_t per_tile = floats_per_token * kChannelTile / d * pass.rows / spans;
+  pass.pool.ParallelFor(spans * tiles, GrainOf(per_tile), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t channel = i % tiles * kChannelTile;
+      work(static_cast<size_t>(i / tiles), channel, std::min(d, channel + kChannelTile));
+    }
+  });
+}
+
+// Columns [begin, end) of rows of d floats.
+void CopyColumns(const float* from, int64_t rows, int64_t d, int64_t begin, int64_t end,
+                 float* to) {
+  for (int64_t row = 0; row < rows; ++row) {
+    std::copy(from + row * d + begin, from + row * d + end, to + row * d + begin);
+  }
+}
+
+}  // namespace
+
+void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& pass) {
+  const int64_t d = pass.shape.hidden_size, rows = pass.rows;
+  float* bcx = Room(pass.work.wide, rows * 3 * d);
+  float* y = Room(pass.work.middle, rows * d);
+  float* out = Room(pass.work.out, rows * d);
+  MatMul(conv.in, pass.work.normed.data(), rows, bcx, pass.pool);
+  AddBias(conv.in_bias, rows, bcx, pass.kernels);
+  pass.Probe(prefix + ".in_proj", bcx, {rows, 3 * d});
+  float* convolved = pass.probes == nullptr ? nullptr : Room(pass.work.probe, rows * d);
+  ForChannels(pass, 5 * d, [&](size_t s, int64_t begin, int64_t end) {
+    ShortConvRun run;
+    run.d = d;
+    run.begin = begin;
+    run.end = end;
+    run.taps = pass.shape.conv_history + 1;
+    run.weight = conv.taps.data();
+    run.bias = conv.bias.empty() ? nullptr : conv.bias.data();
+    run.history = pass.spans[s].state->conv(conv.index);
+    BetweenCheckpoints(
+        pass, s,
+        [&](int64_t first, int64_t tokens) {
+          const int64_t row = pass.begins[s] + first;
+          run.bcx = bcx + row * 3 * d;
+          run.tokens = tokens;
+          run.y = y + row * d;
+          run.convolved = convolved == nullptr ? nullptr : convolved + row * d;
+          pass.kernels.short_conv(run);
+        },
+        [&](RecurrentState& kept) {
+          CopyColumns(run.history, pass.shape.conv_history, d, begin, end,
+                      kept.conv.data() + conv.index * pass.shape.conv_floats());
+        });
+  });
+  if (convolved != nullptr) pass.Probe(prefix + ".conv", convolved, {rows, d});
+  MatMul(conv.out, y, rows, out, pass.pool);
+  AddBias(conv.out_bias, rows, out, pass.kernels);
+  pass.Probe(prefix + ".out_proj", out, {rows, d});
+}
+
+void RunSsm(const CpuSsm& ssm, const std::string& prefix, CpuPass& pass) {
+  const int64_t d = pass.shape.hidden_size, rows = pass.rows;
+  float* uz = Room(pass.work.wide, rows * 2 * d);
+  float* y = Room(pass.work.middle, rows * d);
+  float* out = Room(pass.work.out, rows * d);
+  MatMul(ssm.in, pass.work.normed.data(), rows, uz, pass.pool);
+  pass.Probe(prefix + ".in_proj", uz, {rows, 2 * d});
+  float* scanned = pass.probes == nullptr ? nullptr : Room(pass.work.probe, rows * d);
+  ForChannels(pass, 4 * d * pass.shape.ssm_states, [&](size_t s, int64_t begin, int64_t end) {
+    SsmRun run;
+    run.d = d;
+    run.begin = begin;
+    run.end = end;
+    run.states = pass.shape.ssm_states;
+    run.decay = ssm.decay.data();
+    run.input = ssm.input.data();
+    run.output = ssm.output.data();
+    run.skip = ssm.skip.data();
+    run.state = pass.spans[s].state->ssm(ssm.index);
+    BetweenCheckpoints(
+        pass, s,
+        [&](int64_t first, int64_t tokens) {
+          const int64_t row = pass.begins[s] + first;
+          run.uz = uz + row * 2 * d;
+          run.tokens = tokens;
+          run.y = y + row * d;
+          run.scanned = scanned == nullptr ? nullptr : scanned + row * d;
+          pass.kernels.ssm_scan(run);
+        },
+        [&](RecurrentState& kept) {
+          CopyColumns(run.state, run.states, d, begin, end,
+                      kept.ssm.data() + ssm.index * pass.shape.ssm_floats());
+        });
+  });
+  if (scanned != nullptr) pass.Probe(prefix + ".scan", scanned, {rows, d});
+  MatMul(ssm.out, y, rows, out, pass.pool);
+  pass.Probe(prefix + ".out_proj", out, {rows, d});
+}
+
+}  // namespace lfm2

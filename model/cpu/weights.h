@@ -1,0 +1,114 @@
+// A model's weights in the order in which the CPU's kernels read them.
+//
+// Matrices that share an input are stacked (q, k and v; gate and up), the embedding and a tied head
+// are one matrix, everything small is float32. Thread rule: const after load. Ownership: owns all
+// of its memory; what it was made from is no longer needed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/cpu/state.h"
+#include "model/formats/config.h"
+#include "model/formats/tensor_archive.h"
+#include "model/kernels/packed_matrix.h"
+#include "model/kernels/thread_pool.h"
+
+namespace lfm2 {
+
+// `index` counts the layers of one kind, as StateShape does. Empty vectors: the model has none.
+struct CpuAttention {
+  int64_t index = 0;
+  PackedMatrix qkv;  // rows: q of all heads, k of all KV heads, v of all KV heads
+  PackedMatrix out;
+  std::string out_name;               // "out_proj", "o_proj"
+  std::vector<float> q_norm, k_norm;  // [head_dim]
+};
+
+struct CpuShortConv {
+  int64_t index = 0;
+  PackedMatrix in, out;
+  std::vector<float> taps;                     // [L][d]: tap L-1 meets the current token
+  std::vector<float> in_bias, bias, out_bias;  // [3 d], [d], [d]
+};
+
+struct CpuSsm {
+  int64_t index = 0;
+  PackedMatrix in, out;
+  std::vector<float> decay, input, output;  // [N][d]: dA, dB, C
+  std::vector<float> skip;                  // [d]: D
+};
+
+struct CpuGatedMlp {
+  PackedMatrix gate_up, down;
+  std::string gate_name, up_name, down_name;  // "w1", "w3", "w2"
+};
+
+struct CpuBranch {
+  std::string prefix;  // of its probes: "model.layers.0.conv"
+  std::variant<CpuAttention, CpuShortConv, CpuSsm, CpuGatedMlp> block;
+
+  bool has_state() const { return !std::holds_alternative<CpuGatedMlp>(block); }
+};
+
+struct CpuStage {
+  std::string norm_name;
+  std::vector<float> norm;  // [d]
+  std::vector<CpuBranch> branches;
+};
+
+struct CpuLayer {
+  std::string name;  // "model.layers.0"
+  std::vector<CpuStage> stages;
+};
+
+class CpuWeights {
+ public:
+  struct Options {
+    WeightFormat format = WeightFormat::kF32;  // of matrices; int4: embedding and head are int8
+    Isa isa = Isa::kPortable;
+  };
+  // Where a tensor of the config's list lies; the view is read at once. An error ends the load.
+  using Source = std::function<absl::StatusOr<TensorView>(const TensorSpec& spec)>;
+
+  // kWeightsMismatch for a tensor that is absent or of another shape; errors of PackedMatrix::Pack;
+  // kUnsupported for a size that the kernels do not have.
+  static absl::StatusOr<std::shared_ptr<const CpuWeights>> Load(const ModelConfig& config,
+                                                                const Source& source,
+                                                                const Options& options,
+                                                                ThreadPool& pool);
+  static absl::StatusOr<std::shared_ptr<const CpuWeights>> FromArchive(const ModelConfig& config,
+                                                                       const TensorArchive& archive,
+                                                                       const Options& options,
+                                                                       ThreadPool& pool);
+
+  const ModelConfig& config() const { return config_; }
+  WeightFormat format() const { return options_.format; }
+  Isa isa() const { return options_.isa; }
+  KvType kv_type() const {
+    return options_.format == WeightFormat::kF32 ? KvType::kF32 : KvType::kBF16;
+  }
+  const PackedMatrix& embedding() const { return *embedding_; }  // [vocab_size, d]
+  const PackedMatrix& head() const { return head_.has_value() ? *head_ : *embedding_; }
+  const std::vector<CpuLayer>& layers() const { return layers_; }
+  const std::vector<float>& final_norm() const { return final_norm_; }
+  int64_t bytes() const;
+
+ private:
+  friend class CpuWeightsLoader;
+  CpuWeights() = default;
+
+  ModelConfig config_;
+  Options options_;
+  std::optional<PackedMatrix> embedding_, head_;
+  std::vector<CpuLayer> layers_;
+  std::vector<float> final_norm_;
+};
+
+}  // namespace lfm2

@@ -1,0 +1,55 @@
+// A grammar that generated text must follow: its source, and what became of it for one vocabulary.
+// Compiled by grammar_compiler.h, walked by grammar_matcher.h.
+//
+// Thread rule: const after compiling; may be shared by many threads. Ownership:
+// shared_ptr<const Grammar>; each matcher shares it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lfm2 {
+
+enum class GrammarKind { kJsonSchema, kRegex, kEbnf };
+const char* GrammarKindName(GrammarKind kind);  // "json_schema", "regex", "ebnf"
+
+struct GrammarSource {
+  GrammarKind kind = GrammarKind::kJsonSchema;
+  std::string text;
+};
+
+// Bit i of word i / 32 says whether token i may come next.
+using TokenMask = std::vector<uint32_t>;
+inline size_t MaskWords(int64_t vocab_size) { return static_cast<size_t>((vocab_size + 31) / 32); }
+inline bool IsAllowed(const TokenMask& mask, int32_t id) {
+  const auto index = static_cast<size_t>(id);
+  return (mask[index / 32] >> (index % 32) & 1) != 0;
+}
+
+class TokenGuard;
+
+class Grammar {
+ public:
+  struct Compiled;  // of the library
+  Grammar(std::unique_ptr<Compiled> compiled, std::shared_ptr<const TokenGuard> guard,
+          int64_t vocab_size, bool has_end);
+  ~Grammar();
+
+  const Compiled& compiled() const { return *compiled_; }
+  const TokenGuard& guard() const { return *guard_; }
+  int64_t vocab_size() const { return vocab_size_; }
+  // The vocabulary has an end token. Without one, text ends as soon as it is complete.
+  bool has_end() const { return has_end_; }
+  int64_t bytes() const { return bytes_; }  // in memory, about
+
+ private:
+  std::unique_ptr<Compiled> compiled_;
+  std::shared_ptr<const TokenGuard> guard_;
+  int64_t vocab_size_;
+  bool has_end_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace lfm2

@@ -1,0 +1,141 @@
+#include "model/grammar/grammar_compiler.h"
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+#include "model/grammar/grammar_object.h"
+#include "model/grammar/token_guard.h"
+#include "model/tokenizer/utf8.h"
+
+namespace lfm2 {
+namespace {
+
+constexpr int64_t kRawVocabulary = 0;  // xgrammar's VocabType: each token is its bytes
+constexpr int64_t kCompileThreads = 1;
+constexpr char kRootRule[] = "root";
+constexpr int64_t kMaxWhiteSpace = 64;  // between two tokens of JSON: a model must not pad for ever
+constexpr TVMFFIAny kNone{};
+
+absl::StatusOr<XgrammarValue> ArrayOf(const XgrammarLibrary& library,
+                                      const std::vector<TVMFFIAny>& items) {
+  return library.Call(library.make_array, items);
+}
+
+// An id that leaves no text (special, or a hole) has no bytes, which the library never allows.
+absl::StatusOr<XgrammarValue> VocabularyOf(const XgrammarLibrary& library,
+                                           const Tokenizer& tokenizer, int64_t vocab_size) {
+  std::vector<XgrammarValue> tokens;
+  std::vector<TVMFFIAny> views;
+  tokens.reserve(static_cast<size_t>(vocab_size));
+  views.reserve(static_cast<size_t>(vocab_size));
+  for (int64_t id = 0; id < vocab_size; ++id) {
+    const std::string bytes = tokenizer.TokenBytes(static_cast<int32_t>(id), true, false);
+    LFM2_ASSIGN_OR_RETURN(XgrammarValue token, library.Bytes(bytes));
+    views.push_back(token.view());
+    tokens.push_back(std::move(token));
+  }
+  return ArrayOf(library, views);
+}
+
+// As JSON is usually written: white space anywhere, properties in the schema's order, and none that
+// the schema does not name.
+absl::StatusOr<XgrammarValue> CompileSchema(const XgrammarLibrary& library,
+                                            const TVMFFIAny& compiler, const TVMFFIAny& schema,
+                                            const TVMFFIAny& most_white_space) {
+  const std::array args = {compiler,           schema,           XgrammarBool(true), kNone, kNone,
+                           XgrammarBool(true), most_white_space, XgrammarBool(false)};
+  return library.Call(library.compile_json_schema, args);
+}
+
+// The library may repeat the whole grammar in its message.
+absl::Status GrammarError(const GrammarSource& source, std::string_view what) {
+  constexpr size_t kShown = 240;
+  std::string shown;
+  AppendReplacingInvalid(what.substr(0, kShown), Utf8Replacement::kMaximalSubpart, Utf8End::kFinal,
+                         shown);
+  if (what.size() > kShown) shown += "...";
+  return Error(Reason::kGrammarInvalid, std::string(GrammarKindName(source.kind)) + ": " + shown,
+               {{"kind", GrammarKindName(source.kind)}});
+}
+
+}  // namespace
+
+struct GrammarCompiler::Library {
+  const XgrammarLibrary& xgrammar;
+  XgrammarValue compiler;
+  std::shared_ptr<const XgrammarValue> json;  // any JSON
+};
+
+GrammarCompiler::GrammarCompiler(std::unique_ptr<Library> library,
+                                 std::shared_ptr<const TokenGuard> guard, int64_t vocab_size,
+                                 bool has_end)
+    : library_(std::move(library)),
+      guard_(std::move(guard)),
+      vocab_size_(vocab_size),
+      has_end_(has_end) {}
+
+GrammarCompiler::~GrammarCompiler() = default;
+
+absl::StatusOr<std::unique_ptr<GrammarCompiler>> GrammarCompiler::Make(
+    const Tokenizer& tokenizer, int64_t vocab_size, std::span<const int32_t> end_ids) {
+  LFM2_ASSIGN_OR_RETURN(const XgrammarLibrary* xgrammar, XgrammarLibrary::Open());
+  LFM2_ASSIGN_OR_RETURN(const XgrammarValue vocabulary,
+                        VocabularyOf(*xgrammar, tokenizer, vocab_size));
+  std::vector<TVMFFIAny> ends;
+  for (const int32_t id : end_ids) {
+    if (id >= 0 && id < vocab_size) ends.push_back(XgrammarInt(id));
+  }
+  LFM2_ASSIGN_OR_RETURN(const XgrammarValue end_array, ArrayOf(*xgrammar, ends));
+  const std::array info_args = {vocabulary.view(), XgrammarInt(kRawVocabulary),
+                                XgrammarInt(vocab_size), end_array.view(), XgrammarBool(false)};
+  LFM2_ASSIGN_OR_RETURN(const XgrammarValue info,
+                        xgrammar->Call(xgrammar->make_tokenizer_info, info_args));
+  // Grammars are kept by whoever knows how much memory there is, not by the library.
+  const std::array compiler_args = {info.view(), XgrammarInt(kCompileThreads), XgrammarBool(false),
+                                    XgrammarInt(-1)};
+  LFM2_ASSIGN_OR_RETURN(XgrammarValue compiler,
+                        xgrammar->Call(xgrammar->make_compiler, compiler_args));
+  LFM2_ASSIGN_OR_RETURN(const XgrammarValue any, xgrammar->Text("{}"));
+  LFM2_ASSIGN_OR_RETURN(XgrammarValue json,
+                        CompileSchema(*xgrammar, compiler.view(), any.view(), kNone));
+  auto library = std::make_unique<Library>(Library{
+      *xgrammar, std::move(compiler), std::make_shared<const XgrammarValue>(std::move(json))});
+  auto guard = std::make_shared<const TokenGuard>(tokenizer, vocab_size);
+  return std::unique_ptr<GrammarCompiler>(
+      new GrammarCompiler(std::move(library), std::move(guard), vocab_size, !ends.empty()));
+}
+
+absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCompiler::Compile(
+    const GrammarSource& source) const {
+  const XgrammarLibrary& xgrammar = library_->xgrammar;
+  const TVMFFIAny& compiler = library_->compiler.view();
+  LFM2_ASSIGN_OR_RETURN(const XgrammarValue text, xgrammar.Text(source.text));
+  absl::StatusOr<XgrammarValue> object = absl::InternalError("");
+  std::shared_ptr<const XgrammarValue> json;
+  switch (source.kind) {
+    case GrammarKind::kJsonSchema:
+      object = CompileSchema(xgrammar, compiler, text.view(), XgrammarInt(kMaxWhiteSpace));
+      json = library_->json;
+      break;
+    case GrammarKind::kRegex: {
+      const std::array args = {compiler, text.view()};
+      object = xgrammar.Call(xgrammar.compile_regex, args);
+      break;
+    }
+    case GrammarKind::kEbnf: {
+      LFM2_ASSIGN_OR_RETURN(const XgrammarValue root, xgrammar.Text(kRootRule));
+      const std::array args = {compiler, text.view(), root.view()};
+      object = xgrammar.Call(xgrammar.compile_ebnf, args);
+      break;
+    }
+  }
+  if (!object.ok()) return GrammarError(source, std::string(object.status().message()));
+  auto compiled = std::make_unique<Grammar::Compiled>(
+      Grammar::Compiled{xgrammar, *std::move(object), std::move(json)});
+  return std::make_shared<const Grammar>(std::move(compiled), guard_, vocab_size_, has_end_);
+}
+
+}  // namespace lfm2

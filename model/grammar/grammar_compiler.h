@@ -1,0 +1,44 @@
+// Grammars for one model: JSON schema, regular expression or EBNF to something that masks tokens.
+// The work is xgrammar's (Dong et al. 2024, "XGrammar: Flexible and Efficient Structured Generation
+// Engine for Large Language Models").
+//
+// Thread rule: const after Make; Compile may run on many threads at once, and takes from
+// milliseconds to as long as the grammar wants: whoever calls it keeps it off a thread that must
+// not wait. Ownership: grammars live on without their compiler.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "model/core/limits.h"
+#include "model/grammar/grammar.h"
+#include "model/tokenizer/tokenizer.h"
+
+namespace lfm2 {
+
+class GrammarCompiler {
+ public:
+  // `vocab_size`: rows of the logits, at least the tokenizer's ids that can be generated.
+  // `end_ids`: the tokens that end a generation; where there are none, see Grammar::has_end.
+  // kUnsupported when the library is not there.
+  static absl::StatusOr<std::unique_ptr<GrammarCompiler>> Make(const Tokenizer& tokenizer,
+                                                               int64_t vocab_size,
+                                                               std::span<const int32_t> end_ids);
+  ~GrammarCompiler();
+
+  // kGrammarInvalid with what is wrong. CheckGrammar has passed the source.
+  absl::StatusOr<std::shared_ptr<const Grammar>> Compile(const GrammarSource& source) const;
+
+ private:
+  struct Library;
+  GrammarCompiler(std::unique_ptr<Library> library, std::shared_ptr<const TokenGuard> guard,
+                  int64_t vocab_size, bool has_end);
+
+  std::unique_ptr<Library> library_;
+  std::shared_ptr<const TokenGuard> guard_;
+  int64_t vocab_size_;
+  bool has_end_;
+};
+
+}  // namespace lfm2

@@ -1,0 +1,104 @@
+// float32 and bfloat16 weights with AVX2 and FMA: 16 rows are two registers; bfloat16 is widened, a
+// shift for the even column of a pair, a mask for the odd one.
+#include <immintrin.h>
+
+#include "model/kernels/panel_loop.h"
+
+namespace lfm2 {
+namespace {
+
+constexpr int kHalves = 2;  // registers of 8 rows in a panel
+
+// Which of 8 rows exist when `n` are left.
+inline __m256i FirstOf8(int64_t n) {
+  const int left = n < 0 ? 0 : n > 8 ? 8 : static_cast<int>(n);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(left), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+struct F32Weights {
+  static constexpr int kStepCols = 4;
+  // 8 rows of a step's column.
+  template <int kCol>
+  static __m256 Load(const std::byte* step, int half) {
+    return _mm256_load_ps(reinterpret_cast<const float*>(step + kCol * 64 + half * 32));
+  }
+};
+
+struct BF16Weights {
+  static constexpr int kStepCols = 8;
+  template <int kCol>
+  static __m256 Load(const std::byte* step, int half) {
+    const __m256i pairs =
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + kCol / 2 * 64 + half * 32));
+    const __m256i odd = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
+    return _mm256_castsi256_ps(kCol % 2 == 0 ? _mm256_slli_epi32(pairs, 16)
+                                             : _mm256_and_si256(pairs, odd));
+  }
+};
+
+// A tile's activations are [columns][T] float32.
+template <typename Weights>
+struct Avx2FloatKernel {
+  static constexpr int kMaxTokens = 6;
+  static constexpr int kStepCols = Weights::kStepCols;
+  static constexpr int64_t kStepBytes = kFloatStepBytes;
+  static constexpr int64_t kTokenStepBytes = kStepCols * 4;
+  static constexpr int64_t PanelsAtOnce(int64_t) { return 1; }
+
+  static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
+    float* const to = reinterpret_cast<float*>(tile);
+    for (int64_t c = 0; c < cols; ++c) {
+      for (int64_t t = 0; t < tokens; ++t) to[c * tokens + t] = x[t * cols + c];
+    }
+    for (int64_t i = cols * tokens; i < steps * kStepCols * tokens; ++i) to[i] = 0.0F;
+  }
+
+  template <int T, int P>
+  static void RunTile(const Tile& tile) {
+    __m256 sums[T][kHalves];
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+        sums[t][h] = tile.resume ? _mm256_maskload_ps(tile.y + t * tile.y_row + h * 8,
+                                                      FirstOf8(tile.rows - h * 8))
+                                 : _mm256_setzero_ps();
+      });
+    });
+    const std::byte* weights = tile.weights;
+    const std::byte* const end = weights + tile.steps * kStepBytes;
+    const float* a = reinterpret_cast<const float*>(tile.activations);
+    for (; weights != end; weights += kStepBytes, a += kStepCols * T) {
+      Unrolled<kStepCols>([&]<int c>() __attribute__((always_inline)) {
+        __m256 w[kHalves];
+        Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+          w[h] = Weights::template Load<c>(weights, h);
+        });
+        Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+          const __m256 column = _mm256_broadcast_ss(a + c * T + t);
+          Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+            sums[t][h] = _mm256_fmadd_ps(w[h], column, sums[t][h]);
+          });
+        });
+      });
+    }
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+        _mm256_maskstore_ps(tile.y + t * tile.y_row + h * 8, FirstOf8(tile.rows - h * 8),
+                            sums[t][h]);
+      });
+    });
+  }
+};
+
+}  // namespace
+
+const PanelKernel* Avx2F32Kernel() {
+  static constexpr PanelKernel kKernel = MakePanelKernel<Avx2FloatKernel<F32Weights>>();
+  return &kKernel;
+}
+
+const PanelKernel* Avx2BF16Kernel() {
+  static constexpr PanelKernel kKernel = MakePanelKernel<Avx2FloatKernel<BF16Weights>>();
+  return &kKernel;
+}
+
+}  // namespace lfm2

@@ -1,0 +1,33 @@
+// Which instruction set the CPU kernels run with, chosen at run time.
+//
+// Thread rule: all functions are pure, but for reading the environment.
+#pragma once
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace lfm2 {
+
+enum class Isa {
+  kPortable,  // what every x86-64 has (SSE2), or any other machine
+  kAvx2,      // AVX2, FMA and F16C
+  kAvx512,    // AVX-512 F, BW, DQ, VL, VNNI and BF16
+};
+
+const char* IsaName(Isa isa);  // "portable", "avx2", "avx512"
+
+// True when the processor has the instructions and the operating system saves their registers.
+bool CanRun(Isa isa);
+
+// The best one that CanRun.
+Isa DetectIsa();
+
+// kInvalidArgument for a name that is none of the above, kUnsupported for one that this machine
+// cannot run.
+absl::StatusOr<Isa> IsaByName(std::string_view name);
+
+// IsaByName of the environment variable LFM2_ISA; DetectIsa() when it is unset or empty.
+absl::StatusOr<Isa> IsaFromEnvironment();
+
+}  // namespace lfm2

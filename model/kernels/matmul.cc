@@ -1,0 +1,108 @@
+#include "model/kernels/matmul.h"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+
+#include "model/kernels/panel_kernel.h"
+#include "model/kernels/panel_layout.h"
+
+namespace lfm2 {
+namespace {
+
+using KernelGetter = const PanelKernel* (*)();
+
+// By Isa, then by WeightFormat.
+constexpr KernelGetter kKernels[3][4] = {
+    {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
+#if defined(__x86_64__)
+    {Avx2F32Kernel, Avx2BF16Kernel, Avx2Int8Kernel, Avx2Int4Kernel},
+    {Avx512F32Kernel, Avx512BF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
+#endif
+};
+
+const PanelKernel& KernelFor(const PackedMatrix& w) {
+  return *kKernels[static_cast<size_t>(w.isa())][static_cast<size_t>(w.format())]();
+}
+
+// Grows and is never given back before the thread ends: a step of decoding allocates nothing.
+class Scratch {
+ public:
+  std::byte* Reserve(int64_t bytes) {
+    if (bytes > bytes_) {
+      const int64_t grown = std::max(bytes, bytes_ * 3 / 2);
+      data_.reset();
+      data_.reset(new (kAlignment) std::byte[static_cast<size_t>(grown)]);
+      bytes_ = grown;
+    }
+    return data_.get();
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Free {
+    void operator()(std::byte* data) const { operator delete[](data, kAlignment); }
+  };
+  std::unique_ptr<std::byte[], Free> data_;
+  int64_t bytes_ = 0;
+};
+
+// Work below this is not worth waking a thread for.
+constexpr int64_t kRangeBytes = 16 << 10;   // weights to read
+constexpr int64_t kRangeValues = 16 << 10;  // activations to round
+constexpr int64_t kRangesPerThread = 4;     // fewer panels than this a thread: tiles are cut too
+
+void PackActivations(const PanelKernel& kernel, const PanelTask& task, const float* x, int64_t cols,
+                     std::byte* to, ThreadPool& pool) {
+  const int64_t tile_values = CeilDiv(task.tokens, task.tiles) * cols;
+  pool.ParallelFor(task.tiles, CeilDiv(kRangeValues, tile_values), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t token = TileBegin(task.tokens, task.tiles, i);
+      const int64_t tokens = TileBegin(task.tokens, task.tiles, i + 1) - token;
+      kernel.pack(x + token * cols, cols, tokens, task.steps,
+                  to + token * task.steps * kernel.token_step_bytes);
+    }
+  });
+}
+
+void RunPanels(const PanelKernel& kernel, const PanelTask& task, ThreadPool& pool) {
+  const int64_t at_once = kernel.panels_at_once(CeilDiv(task.tokens, task.tiles));
+  const int64_t panels = PanelsOf(task.rows);
+  const int64_t bundles = CeilDiv(panels, at_once);
+  const int64_t cuts = std::min(task.tiles, CeilDiv(kRangesPerThread * pool.threads(), bundles));
+  const int64_t grain =
+      CeilDiv(kRangeBytes, at_once * task.panel_bytes * CeilDiv(task.tiles, cuts));
+  pool.ParallelFor(bundles * cuts, grain, [&](int64_t begin, int64_t end) {
+    // Consecutive bundles of one cut are one walk through memory.
+    while (begin < end) {
+      const int64_t cut = begin / bundles;
+      const int64_t stop = std::min(end, (cut + 1) * bundles);
+      kernel.run(task, {(begin - cut * bundles) * at_once,
+                        std::min((stop - cut * bundles) * at_once, panels), cut * task.tiles / cuts,
+                        (cut + 1) * task.tiles / cuts});
+      begin = stop;
+    }
+  });
+}
+
+}  // namespace
+
+void MatMul(const PackedMatrix& w, const float* x, int64_t tokens, float* y, ThreadPool& pool) {
+  if (tokens <= 0) return;
+  thread_local Scratch scratch;
+  const PanelKernel& kernel = KernelFor(w);
+  PanelTask task;
+  task.weights = w.data();
+  task.steps = StepsOf(w.format(), w.cols());
+  task.panel_bytes = task.steps * StepBytes(w.format());
+  task.rows = w.rows();
+  task.tokens = tokens;
+  task.tiles = CeilDiv(tokens, kernel.tile_tokens);
+  task.y = y;
+  std::byte* const activations = scratch.Reserve(tokens * task.steps * kernel.token_step_bytes);
+  PackActivations(kernel, task, x, w.cols(), activations, pool);
+  task.activations = activations;
+  RunPanels(kernel, task, pool);
+}
+
+}  // namespace lfm2

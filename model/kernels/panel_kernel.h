@@ -1,0 +1,81 @@
+// What MatMul asks of an instruction set for one weight format: round activations into tiles, and
+// multiply panels of 16 weight rows with such tiles.
+//
+// Files compiled for one instruction set include this and intrinsics, nothing that has inline
+// functions of its own: the linker keeps one copy of those and might keep the one that older
+// machines cannot run. Templates here take the instruction set's own type for the same reason.
+// Thread rule: pure functions of their arguments; ranges that do not overlap may run at once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lfm2 {
+
+inline constexpr int64_t kScaleBytes = 64;  // fp16 scales of 16 rows, both groups of a step
+inline constexpr int64_t kFloatStepBytes = 256;
+inline constexpr int64_t kInt8StepBytes = kScaleBytes + 2 * 512;
+inline constexpr int64_t kInt4StepBytes = kScaleBytes + 2 * 256;
+
+// One product, all of it. Tokens are cut into `tiles` tiles whose sizes differ by at most one, the
+// larger first.
+struct PanelTask {
+  const std::byte* weights = nullptr;
+  int64_t panel_bytes = 0;
+  int64_t rows = 0;
+  int64_t steps = 0;                       // along the columns; panel_layout.h
+  const std::byte* activations = nullptr;  // tiles one after the other
+  int64_t tokens = 0;
+  int64_t tiles = 0;
+  float* y = nullptr;  // [tokens, rows]
+};
+
+struct PanelRange {
+  int64_t panel_begin, panel_end;
+  int64_t tile_begin, tile_end;
+};
+
+// A few panels times one tile, over some steps.
+struct Tile {
+  const std::byte* weights;
+  int64_t panel_bytes;
+  int64_t steps;
+  const std::byte* activations;
+  float* y;       // of the tile's first token and the panels' first row
+  int64_t y_row;  // floats from one token to the next
+  int64_t rows;   // of these panels that exist
+  bool resume;    // y holds the sum of the steps before
+  // What will be read after these weights, in the same steps and panels; may be fetched meanwhile,
+  // or null.
+  const std::byte* next;
+};
+
+struct PanelKernel {
+  int64_t tile_tokens;       // most of a tile
+  int64_t token_step_bytes;  // of one token's activations in one step
+  int64_t (*panels_at_once)(int64_t tile_tokens);
+  // x: [tokens, cols], at most tile_tokens; `tile`: tokens * steps * token_step_bytes.
+  void (*pack)(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile);
+  void (*run)(const PanelTask& task, const PanelRange& range);
+};
+
+const PanelKernel* PortableF32Kernel();
+const PanelKernel* PortableBF16Kernel();
+const PanelKernel* PortableInt8Kernel();
+const PanelKernel* PortableInt4Kernel();
+const PanelKernel* Avx2F32Kernel();
+const PanelKernel* Avx2BF16Kernel();
+const PanelKernel* Avx2Int8Kernel();
+const PanelKernel* Avx2Int4Kernel();
+const PanelKernel* Avx512F32Kernel();
+const PanelKernel* Avx512BF16Kernel();
+const PanelKernel* Avx512Int8Kernel();
+const PanelKernel* Avx512Int4Kernel();
+
+// First token of tile `i`.
+inline constexpr int64_t TileBegin(int64_t tokens, int64_t tiles, int64_t i) {
+  const int64_t larger = tokens % tiles;
+  return i * (tokens / tiles) + (i < larger ? i : larger);
+}
+
+}  // namespace lfm2

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Greedy tokens, token ids and chat prompts of this program against llama.cpp's, on one GGUF file: as it is, and once more
+# with llama.cpp computing in float32 on the dequantised file, which is the exact oracle (on the quantised one llama.cpp
+# rounds the activations of every product to int8). Each prompt that differs is shown with the gap between the two best
+# logits at that place.
+#   scripts/check_llama_cpp.sh LLAMA_CPP_BIN [GGUF] [BIN_DIR]
+# LLAMA_CPP_BIN holds llama-server and llama-quantize. GGUF: what `make model` fetched. BIN_DIR: build/release/bin.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+llama=$(cd "$1" && pwd)
+gguf=${2:-$root/.deps/models/SmolLM2-135M-Instruct.Q4_1.gguf}
+bin=${3:-$root/build/release/bin}
+for needed in "$llama/llama-server" "$llama/llama-quantize" "$bin/lfm2d" "$bin/lfm2ctl" "$gguf"; do
+  [ -e "$needed" ] || { echo "there is no $needed" >&2; exit 2; }
+done
+exec python3 "$root/scripts/check_llama_cpp.py" "$llama" "$gguf" "$bin"

@@ -1,0 +1,275 @@
+#include "server/engine/cpu_runner.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+#include "model/cpu/decoder.h"
+#include "model/cpu/parity.h"
+#include "model/cpu/prefix_cache.h"
+#include "model/sampler.h"
+
+namespace lfm2 {
+namespace {
+
+// Rows of one forward: bounds the scratch memory whatever a step's budget is. More change nothing
+// but that, since a pass may be cut anywhere.
+constexpr int64_t kForwardRows = 512;
+constexpr int64_t kScoreRows = 64;  // all of them have logits
+
+absl::Status NoMemory() {
+  return Error(Reason::kOutOfMemory, "there is no memory for this request");
+}
+
+// Sign aside, float bit patterns are in order of magnitude and infinity and NaN are the highest.
+bool AllFinite(std::span<const float> values) {
+  uint32_t largest = 0;
+  for (const float value : values) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(value) & 0x7fffffffU);
+  }
+  return largest < 0x7f800000U;
+}
+
+absl::Status NotFiniteError(int64_t position) {
+  return Error(Reason::kInternal,
+               "the model's logits at position " + std::to_string(position) + " are not finite",
+               {{"position", std::to_string(position)}});
+}
+
+StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
+  if (!AllFinite(logits)) {
+    return {NotFiniteError(static_cast<int64_t>(item.history.size()) - 1), std::nullopt};
+  }
+  try {
+    return {absl::OkStatus(),
+            SampleToken(logits, *item.sampling, item.history, item.index, item.allowed)};
+  } catch (const std::bad_alloc&) {
+    return {NoMemory(), std::nullopt};
+  }
+}
+
+class CpuRunnerState : public RunnerState {
+ public:
+  CpuRunnerState(const StateShape& shape, BlockPool& pool, int64_t checkpoint_tokens)
+      : sequence(shape, pool, checkpoint_tokens) {}
+  CpuState sequence;
+};
+
+CpuState& StateOf(RunnerState* state) { return static_cast<CpuRunnerState*>(state)->sequence; }
+
+class CpuRunner : public ModelRunner {
+ public:
+  CpuRunner(std::shared_ptr<const CpuWeights> weights, std::shared_ptr<ThreadPool> pool,
+            const CpuRunnerOptions& options)
+      : options_(options),
+        pool_(std::move(pool)),
+        decoder_(std::move(weights), *pool_),
+        blocks_(std::max<int64_t>(1, decoder_.state_shape().block_bytes()), options.kv_bytes),
+        cache_(decoder_.state_shape(), blocks_, options.prefix_cache_bytes) {}
+
+  absl::StatusOr<NewState> Start(const StateRequest& request) override;
+  void Retire(std::unique_ptr<RunnerState> state, std::span<const int32_t> tokens,
+              std::string_view tenant) override;
+  std::vector<StepOutput> Step(std::span<const StepItem> items) override;
+  absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
+                                                std::span<const int32_t> tokens) override;
+  absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
+  BlockUsage blocks() const override {
+    return {in_use_.load(std::memory_order_relaxed), cached_.load(std::memory_order_relaxed),
+            blocks_.capacity()};
+  }
+
+ private:
+  // Spans that go through the model together, and whose items they are.
+  struct Batch {
+    std::vector<CpuSpan> spans;
+    std::vector<size_t> items;  // of each span
+    int64_t rows = 0;
+  };
+
+  int64_t vocab_size() const { return decoder_.weights().config().vocab_size; }
+  absl::Status CheckTokens(std::span<const int32_t> tokens) const;
+  absl::Status Admit(const StepItem& item) const;
+  absl::Status RunItems(std::span<const StepItem> items, std::vector<StepOutput>& outputs);
+  absl::Status RunBatch(std::span<const StepItem> items, Batch& batch,
+                        std::vector<StepOutput>& outputs);
+  absl::Status ScoreRows(CpuState& state, std::span<const int32_t> tokens,
+                         std::vector<float>& scores);
+  void NoteUsage();
+
+  const CpuRunnerOptions options_;
+  const std::shared_ptr<ThreadPool> pool_;
+  CpuDecoder decoder_;
+  BlockPool blocks_;
+  PrefixCache cache_;
+  std::atomic<int64_t> in_use_{0}, cached_{0};
+};
+
+absl::StatusOr<NewState> CpuRunner::Start(const StateRequest& request) {
+  try {
+    const bool cached = request.use_cache && options_.prefix_cache_bytes > 0;
+    auto state = std::make_unique<CpuRunnerState>(decoder_.state_shape(), blocks_,
+                                                  cached ? options_.checkpoint_tokens : 0);
+    NewState out;
+    out.reuse.miss = PrefixMiss::kDisabled;
+    if (cached && !request.prompt.empty()) {
+      out.reuse = cache_.Resume(request.tenant, request.prompt, state->sequence);
+    }
+    out.state = std::move(state);
+    NoteUsage();
+    return out;
+  } catch (const std::bad_alloc&) {
+    return NoMemory();
+  }
+}
+
+void CpuRunner::Retire(std::unique_ptr<RunnerState> state, std::span<const int32_t> tokens,
+                       std::string_view tenant) {
+  try {
+    cache_.Insert(tenant, tokens, StateOf(state.get()));
+  } catch (const std::bad_alloc&) {
+    // What is not kept is computed again.
+  }
+  state.reset();
+  NoteUsage();
+}
+
+void CpuRunner::NoteUsage() {
+  const int64_t cached = cache_.blocks();
+  cached_.store(cached, std::memory_order_relaxed);
+  in_use_.store(std::max<int64_t>(0, blocks_.in_use() - cached), std::memory_order_relaxed);
+}
+
+absl::Status CpuRunner::CheckTokens(std::span<const int32_t> tokens) const {
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= vocab_size()) {
+      return Error(Reason::kInvalidArgument, "token id " + std::to_string(token) +
+                                                 " is not below the vocabulary size " +
+                                                 std::to_string(vocab_size()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// What one item alone can fail by.
+absl::Status CpuRunner::Admit(const StepItem& item) const {
+  if (item.tokens.empty()) return Error(Reason::kInvalidArgument, "a step without a token");
+  LFM2_RETURN_IF_ERROR(CheckTokens(item.tokens));
+  return StateOf(item.state).Reserve(static_cast<int64_t>(item.tokens.size()));
+}
+
+std::vector<StepOutput> CpuRunner::Step(std::span<const StepItem> items) {
+  std::vector<StepOutput> outputs(items.size());
+  absl::Status status;
+  try {
+    status = RunItems(items, outputs);
+  } catch (const std::bad_alloc&) {
+    status = NoMemory();
+  }
+  if (!status.ok()) {
+    for (StepOutput& output : outputs) {
+      if (output.status.ok()) output = {status, std::nullopt, FaultScope::kBatch};
+    }
+  }
+  NoteUsage();
+  return outputs;
+}
+
+absl::Status CpuRunner::RunItems(std::span<const StepItem> items,
+                                 std::vector<StepOutput>& outputs) {
+  Batch batch;
+  for (size_t i = 0; i < items.size(); ++i) {
+    outputs[i].status = Admit(items[i]);
+    if (!outputs[i].status.ok()) continue;
+    std::span<const int32_t> left = items[i].tokens;
+    while (!left.empty()) {
+      const auto room = static_cast<size_t>(kForwardRows - batch.rows);
+      const std::span<const int32_t> now = left.first(std::min(left.size(), room));
+      left = left.subspan(now.size());
+      const bool logits = items[i].sample && left.empty();
+      batch.spans.push_back(
+          {now, &StateOf(items[i].state), logits ? LogitRows::kLast : LogitRows::kNone});
+      batch.items.push_back(i);
+      batch.rows += static_cast<int64_t>(now.size());
+      if (batch.rows == kForwardRows) LFM2_RETURN_IF_ERROR(RunBatch(items, batch, outputs));
+    }
+  }
+  return batch.rows == 0 ? absl::OkStatus() : RunBatch(items, batch, outputs);
+}
+
+absl::Status CpuRunner::RunBatch(std::span<const StepItem> items, Batch& batch,
+                                 std::vector<StepOutput>& outputs) {
+  LFM2_ASSIGN_OR_RETURN(const std::span<const float> logits, decoder_.Forward(batch.spans));
+  std::vector<size_t> sampled;
+  for (size_t s = 0; s < batch.spans.size(); ++s) {
+    if (batch.spans[s].logits == LogitRows::kLast) sampled.push_back(batch.items[s]);
+  }
+  const auto width = static_cast<size_t>(vocab_size());
+  pool_->ParallelFor(static_cast<int64_t>(sampled.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
+      outputs[sampled[row]] = SampleRow(logits.subspan(row * width, width), items[sampled[row]]);
+    }
+  });
+  batch = Batch();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<float>> CpuRunner::ScoreChunk(RunnerState& state,
+                                                         std::span<const int32_t> tokens) {
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
+  std::vector<float> scores;
+  try {
+    for (size_t begin = 0; begin + 1 < tokens.size(); begin += kScoreRows) {
+      const size_t size = std::min<size_t>(kScoreRows + 1, tokens.size() - begin);
+      LFM2_RETURN_IF_ERROR(ScoreRows(StateOf(&state), tokens.subspan(begin, size), scores));
+    }
+  } catch (const std::bad_alloc&) {
+    return NoMemory();
+  }
+  NoteUsage();
+  return scores;
+}
+
+absl::Status CpuRunner::ScoreRows(CpuState& state, std::span<const int32_t> tokens,
+                                  std::vector<float>& scores) {
+  const size_t rows = tokens.size() - 1, width = static_cast<size_t>(vocab_size());
+  LFM2_RETURN_IF_ERROR(state.Reserve(static_cast<int64_t>(rows)));
+  const CpuSpan span{tokens.first(rows), &state, LogitRows::kAll};
+  LFM2_ASSIGN_OR_RETURN(const std::span<const float> logits, decoder_.Forward({&span, 1}));
+  const size_t before = scores.size();
+  scores.resize(before + rows);
+  pool_->ParallelFor(static_cast<int64_t>(rows), 1, [&](int64_t begin, int64_t end) {
+    for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
+      const std::span<const float> values = logits.subspan(row * width, width);
+      scores[before + row] =
+          AllFinite(values) ? LogProbability(values, tokens[row + 1]) : std::nanf("");
+    }
+  });
+  for (size_t row = 0; row < rows; ++row) {
+    if (!AllFinite({&scores[before + row], 1})) {
+      return NotFiniteError(state.position() - static_cast<int64_t>(rows - row));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ParityReport> CpuRunner::Probe(std::span<const int32_t> tokens, bool keep_values) {
+  return RunCpuParity(decoder_, tokens, keep_values);
+}
+
+}  // namespace
+
+std::unique_ptr<ModelRunner> MakeCpuRunner(std::shared_ptr<const CpuWeights> weights,
+                                           std::shared_ptr<ThreadPool> pool,
+                                           const CpuRunnerOptions& options) {
+  return std::make_unique<CpuRunner>(std::move(weights), std::move(pool), options);
+}
+
+}  // namespace lfm2

@@ -1,0 +1,412 @@
+#include "server/engine/engine_loop.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "model/core/errors.h"
+#include "server/engine/guarded.h"
+
+namespace lfm2 {
+namespace {
+
+// What all grammars of a step together may hold it up; one that takes longer sits the step out.
+constexpr std::chrono::milliseconds kGrammarPatience{2};
+
+absl::Status DrainingError() {
+  return Error(Reason::kDraining, "the engine takes no new work: it is stopping");
+}
+
+absl::Status CancelledError() { return Error(Reason::kCancelled, "the caller cancelled"); }
+
+int64_t Milliseconds(SteadyTime from, SteadyTime to) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(to - from).count();
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(const Limits& limits, Clock& clock)
+    : limits_(limits), clock_(clock), room_(limits), since_(clock.Now()), thread_([this] {
+        Run();
+      }) {}
+
+absl::Status EngineLoop::CheckRoom(std::string_view tenant) {
+  absl::Status status;
+  {
+    MutexLock lock(mutex_);
+    status = draining_ ? DrainingError() : room_.Check(tenant, 0);
+  }
+  if (!status.ok()) metrics_.CountRejected(DetailsOf(status).reason);
+  return status;
+}
+
+absl::Status EngineLoop::Submit(std::unique_ptr<Sequence> sequence) {
+  const std::string tenant = sequence->tenant();
+  const int64_t tokens = sequence->prompt_tokens();
+  return Accept(tenant, tokens, std::move(sequence));
+}
+
+absl::Status EngineLoop::Submit(ModelTask task) {
+  const std::string tenant = task.tenant;
+  const int64_t tokens = task.tokens;
+  return Accept(tenant, tokens, OpenTask{std::move(task), clock_.Now()});
+}
+
+absl::Status EngineLoop::Accept(std::string_view tenant, int64_t tokens, Arrival arrival) {
+  const SteadyTime now = clock_.Now();
+  absl::Status status;
+  {
+    MutexLock lock(mutex_);
+    status = draining_ ? DrainingError() : room_.Enter(tenant, tokens);
+    if (status.ok()) {
+      if (open_++ == 0) since_ = now;
+      inbox_.push_back(std::move(arrival));
+    }
+  }
+  if (status.ok()) {
+    arrived_.NotifyOne();
+  } else {
+    metrics_.CountRejected(DetailsOf(status).reason);
+  }
+  return status;
+}
+
+bool EngineLoop::Drain(std::chrono::milliseconds timeout) {
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  MutexLock lock(mutex_);
+  draining_ = true;
+  while (open_ > 0) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return false;
+    ended_.WaitFor(mutex_, left);
+  }
+  return true;
+}
+
+void EngineLoop::Stop() {
+  {
+    MutexLock lock(mutex_);
+    draining_ = true;
+    stopping_ = true;
+  }
+  arrived_.NotifyAll();
+  MutexLock lock(join_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
+
+EngineStats EngineLoop::stats() const {
+  MutexLock lock(mutex_);
+  EngineStats stats = stats_;
+  stats.waiting = room_.requests();
+  stats.waiting_tokens = room_.tokens();
+  return stats;
+}
+
+EngineProgress EngineLoop::progress() const {
+  MutexLock lock(mutex_);
+  return {beats_, open_ > 0, since_};
+}
+
+void EngineLoop::Run() {
+  while (TakeArrivals()) {
+    DropEnded();
+    DropEndedTasks();
+    const bool after_task = RunTask();
+    Step(after_task);
+    sequences_.erase(std::remove(sequences_.begin(), sequences_.end(), nullptr), sequences_.end());
+    Beat();
+  }
+  EndEverything();
+}
+
+void EngineLoop::Beat() {
+  const SteadyTime now = clock_.Now();
+  MutexLock lock(mutex_);
+  ++beats_;
+  since_ = now;
+}
+
+bool EngineLoop::TakeArrivals() {
+  std::deque<Arrival> arrivals;
+  bool go_on = true;
+  {
+    MutexLock lock(mutex_);
+    while (sequences_.empty() && tasks_.empty() && inbox_.empty() && !stopping_) {
+      arrived_.Wait(mutex_);
+    }
+    arrivals.swap(inbox_);
+    go_on = !stopping_;
+  }
+  for (Arrival& arrival : arrivals) {
+    if (auto* sequence = std::get_if<std::unique_ptr<Sequence>>(&arrival)) {
+      sequences_.push_back(std::move(*sequence));
+    } else {
+      tasks_.push_back(std::get<OpenTask>(std::move(arrival)));
+    }
+  }
+  return go_on;
+}
+
+void EngineLoop::DropEnded() {
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    absl::Status status = sequences_[i]->Check(clock_.Now());
+    if (!status.ok() || sequences_[i]->finished()) End(i, std::move(status));
+  }
+  sequences_.erase(std::remove(sequences_.begin(), sequences_.end(), nullptr), sequences_.end());
+}
+
+void EngineLoop::DropEndedTasks() {
+  const SteadyTime now = clock_.Now();
+  for (size_t i = tasks_.size(); i-- > 0;) {
+    const ModelTask& task = tasks_[i].task;
+    const bool cancelled = task.cancelled && task.cancelled();
+    if (!cancelled && now < task.deadline) continue;
+    const Reason late = tasks_[i].started ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue;
+    OpenTask dropped = std::move(tasks_[i]);
+    tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(i));
+    FinishTask(std::move(dropped),
+               cancelled ? CancelledError()
+                         : Error(late, "the deadline passed before the model had done this work"));
+  }
+}
+
+bool EngineLoop::PromptWaits() const {
+  return std::any_of(sequences_.begin(), sequences_.end(),
+                     [](const auto& sequence) { return !sequence->decoding(); });
+}
+
+// Tasks and prompts take turns, so that neither starves and decoding waits for one of them only.
+std::optional<size_t> EngineLoop::NextTask(SteadyTime now) const {
+  const bool prompt_waits = !tasks_.empty() && PromptWaits();
+  if (prompt_waits && task_had_turn_) return std::nullopt;
+  std::optional<size_t> chosen;
+  int64_t most = -1;
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    const int64_t waited_ms = Milliseconds(tasks_[i].last_turn, now);
+    const Priority priority = tasks_[i].task.priority;
+    const bool yields = priority == Priority::kLow && waited_ms < limits_.priority_ageing_ms;
+    if (yields && prompt_waits) continue;
+    const int64_t urgency = waited_ms + static_cast<int64_t>(priority) * limits_.priority_ageing_ms;
+    if (urgency <= most) continue;
+    most = urgency;
+    chosen = i;
+  }
+  return chosen;
+}
+
+bool EngineLoop::RunTask() {
+  const std::optional<size_t> chosen = NextTask(clock_.Now());
+  task_had_turn_ = chosen.has_value();
+  if (!chosen) return false;
+  OpenTask open = std::move(tasks_[*chosen]);
+  tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(*chosen));
+  if (!open.started) LeaveRoom(open.task.tenant, open.task.tokens);
+  open.started = true;
+  bool more = false;
+  absl::Status status = Guarded("a task", [&] {
+    more = open.task.run(*open.task.model->runner);
+    return absl::OkStatus();
+  });
+  open.last_turn = clock_.Now();
+  if (status.ok() && more) {
+    tasks_.push_back(std::move(open));
+  } else {
+    FinishTask(std::move(open), std::move(status));
+  }
+  return true;
+}
+
+// OK: it has run to its end. The model is given back before the last call.
+void EngineLoop::FinishTask(OpenTask open, absl::Status status) {
+  if (!open.started) LeaveRoom(open.task.tenant, open.task.tokens);
+  const auto dropped = std::move(open.task.dropped);
+  open.task = ModelTask();
+  if (!status.ok() && dropped) {
+    (void)Guarded("the end of a task", [&] {
+      dropped(std::move(status));
+      return absl::OkStatus();
+    });
+  }
+  NoteEnded();
+}
+
+void EngineLoop::Step(bool after_task) {
+  if (sequences_.empty()) return;
+  const SteadyTime now = clock_.Now();
+  std::vector<ScheduledSequence> scheduled;
+  scheduled.reserve(sequences_.size());
+  const auto grammars_until = std::chrono::steady_clock::now() + kGrammarPatience;
+  for (const auto& sequence : sequences_) {
+    ScheduledSequence entry;
+    entry.resting = !sequence->ReadyBy(grammars_until);
+    entry.lane = &sequence->model();
+    entry.pending = sequence->pending();
+    entry.decoding = sequence->decoding();
+    entry.started = sequence->started();
+    entry.alone = sequence->alone();
+    entry.caller = sequence->tenant();
+    entry.priority = sequence->priority();
+    entry.waited_ms = Milliseconds(sequence->arrived(), now);
+    scheduled.push_back(entry);
+  }
+  StepLimits limits;
+  limits.step_tokens = limits_.step_tokens;
+  limits.running_sequences = limits_.running_sequences;
+  limits.prompt_chunk_tokens = after_task ? 0 : std::max<int64_t>(limits_.prompt_chunk_tokens, 1);
+  limits.ageing_ms = limits_.priority_ageing_ms;
+  for (const LaneStep& step : PlanStep(scheduled, limits, share_)) StepLane(step);
+}
+
+void EngineLoop::StepLane(const LaneStep& step) {
+  std::vector<Chunk> chunks;
+  std::vector<StepItem> items;
+  for (Chunk chunk : step.chunks) {
+    if (!StartIfNew(chunk.sequence)) continue;
+    // What the prefix cache held is not pending any more.
+    chunk.tokens = std::min(chunk.tokens, sequences_[chunk.sequence]->pending());
+    chunks.push_back(chunk);
+    items.push_back(sequences_[chunk.sequence]->NextItem(chunk.tokens));
+  }
+  if (items.empty()) return;
+  ModelRunner& runner = *sequences_[chunks.front().sequence]->model().runner;
+  const SteadyTime began = clock_.Now();
+  std::vector<StepOutput> outputs;
+  const absl::Status thrown = Guarded("a step", [&] {
+    outputs = runner.Step(items);
+    return absl::OkStatus();
+  });
+  if (!thrown.ok()) outputs.assign(items.size(), {thrown, std::nullopt, FaultScope::kBatch});
+  outputs.resize(items.size(),
+                 {Error(Reason::kInternal, "the model gave no answer for this request"), {}, {}});
+  metrics_.ObserveStep(items.size(), clock_.Now() - began);
+  {
+    MutexLock lock(mutex_);
+    ++stats_.steps;
+  }
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    if (outputs[i].status.ok()) {
+      Deliver(chunks[i].sequence, chunks[i], std::move(outputs[i]));
+    } else {
+      Fail(chunks[i].sequence, std::move(outputs[i]), items.size());
+    }
+  }
+}
+
+bool EngineLoop::StartIfNew(size_t index) {
+  Sequence& sequence = *sequences_[index];
+  if (sequence.started()) return true;
+  const SteadyTime now = clock_.Now();
+  absl::Status status = Guarded("a start", [&] { return sequence.Start(now); });
+  if (!status.ok()) {
+    End(index, std::move(status));
+    return false;
+  }
+  metrics_.ObserveStart(now - sequence.arrived(), sequence.reuse(), sequence.prompt_tokens());
+  LeaveRoom(sequence.tenant(), sequence.prompt_tokens());
+  MutexLock lock(mutex_);
+  ++stats_.running;
+  return true;
+}
+
+void EngineLoop::Deliver(size_t index, const Chunk& chunk, StepOutput output) {
+  Sequence& sequence = *sequences_[index];
+  if (chunk.tokens < sequence.pending()) return sequence.Advance(chunk.tokens);
+  if (!output.sample.has_value()) {
+    sequence.DropState();  // it saw more than is counted
+    return End(index, Error(Reason::kInternal, "the model sampled no token for this request"));
+  }
+  absl::Status status = Guarded("a token", [&] {
+    GiveToken(index, *output.sample);
+    return absl::OkStatus();
+  });
+  if (!status.ok() && sequences_[index] != nullptr) End(index, std::move(status));
+}
+
+// One that failed by itself is ended; of a batch that failed, each is tried alone first.
+void EngineLoop::Fail(size_t index, StepOutput output, size_t batch_size) {
+  Sequence& sequence = *sequences_[index];
+  sequence.DropState();
+  const bool may_go_on = output.scope == FaultScope::kBatch && batch_size > 1 &&
+                         sequence.can_restart() &&
+                         DetailsOf(output.status).reason != Reason::kGpuFault;
+  if (!may_go_on) return End(index, std::move(output.status));
+  metrics_.CountRestart();
+  absl::Status status = Guarded("a restart", [&] { return sequence.Restart(); });
+  if (!status.ok()) End(index, std::move(status));
+}
+
+void EngineLoop::GiveToken(size_t index, const Sample& sample) {
+  Sequence& sequence = *sequences_[index];
+  const SteadyTime now = clock_.Now();
+  const std::optional<SteadyTime> before = sequence.last_token_at();
+  TokenEvent event = sequence.Accept(sample, now);
+  metrics_.ObserveToken(before ? now - *before : now - sequence.arrived(), !before.has_value());
+  {
+    MutexLock lock(mutex_);
+    ++stats_.tokens_generated;
+  }
+  if (!sequence.finished()) {
+    if (absl::Status late = sequence.Check(now); !late.ok()) return End(index, std::move(late));
+  }
+  const bool wanted = sequence.sink()->OnToken(std::move(event));
+  if (sequence.finished()) return End(index, absl::OkStatus());
+  if (wanted) return;
+  End(index, sequence.sink()->cancelled()
+                 ? CancelledError()
+                 : Error(Reason::kSlowReader, "the reader took no more tokens"));
+}
+
+// The memory and the model are given back before the last call, so whoever hears it sees them free.
+void EngineLoop::End(size_t index, absl::Status status) {
+  std::unique_ptr<Sequence> sequence = std::move(sequences_[index]);
+  const bool started = sequence->started();
+  const SteadyTime now = clock_.Now();
+  (void)Guarded("giving a state back", [&] {
+    sequence->GiveStateBack();
+    return absl::OkStatus();
+  });
+  GenerateEnd end = sequence->End(std::move(status), now);
+  std::shared_ptr<TokenSink> sink = sequence->sink();
+  metrics_.ObserveEnd(end, now - sequence->arrived());
+  if (!started) LeaveRoom(sequence->tenant(), sequence->prompt_tokens());
+  sequence.reset();
+  {
+    MutexLock lock(mutex_);
+    if (started) --stats_.running;
+    ++stats_.finished;
+  }
+  (void)Guarded("the end of a request", [&] {
+    sink->OnEnd(std::move(end));
+    return absl::OkStatus();
+  });
+  sink.reset();
+  NoteEnded();
+}
+
+void EngineLoop::EndEverything() {
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    if (sequences_[i] != nullptr) {
+      End(i, sequences_[i]->finished() ? absl::OkStatus() : DrainingError());
+    }
+  }
+  sequences_.clear();
+  while (!tasks_.empty()) {
+    OpenTask task = std::move(tasks_.front());
+    tasks_.pop_front();
+    FinishTask(std::move(task), DrainingError());
+  }
+}
+
+void EngineLoop::LeaveRoom(std::string_view tenant, int64_t tokens) {
+  const SteadyTime now = clock_.Now();
+  MutexLock lock(mutex_);
+  room_.Leave(tenant, tokens, now);
+}
+
+void EngineLoop::NoteEnded() {
+  MutexLock lock(mutex_);
+  if (--open_ == 0) ended_.NotifyAll();
+}
+
+}  // namespace lfm2

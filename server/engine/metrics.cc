@@ -1,0 +1,179 @@
+#include "server/engine/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <array>
+#include <vector>
+
+namespace lfm2 {
+namespace {
+
+using prometheus::Counter;
+using prometheus::Gauge;
+using prometheus::Histogram;
+using Buckets = Histogram::BucketBoundaries;
+
+// The conventions' own boundaries, in seconds.
+Buckets FirstTokenBuckets() {
+  return {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
+          0.25,  0.5,   0.75, 1.0,  2.5,  5.0,  7.5,  10.0};
+}
+Buckets TokenBuckets() {
+  return {0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5};
+}
+Buckets DurationBuckets() {
+  return {0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
+}
+Buckets SizeBuckets() { return {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}; }
+
+double Seconds(Metrics::Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+// Everything is made at the start, so that a series is there, and 0, before its first event.
+struct Metrics::Families {
+  Histogram& MakeHistogram(const char* name, const char* help, const Buckets& buckets) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
+  }
+  Gauge& MakeGauge(const char* name, const char* help) {
+    return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
+  }
+  Counter& MakeCounter(const char* name, const char* help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({});
+  }
+
+  Families() {
+    auto& token_family = prometheus::BuildCounter()
+                             .Name("gen_ai_client_token_usage_total")
+                             .Help("Tokens of prompts and of answers")
+                             .Register(registry);
+    tokens_in = &token_family.Add({{"gen_ai_token_type", "input"}});
+    tokens_out = &token_family.Add({{"gen_ai_token_type", "output"}});
+    for (const ReasonSpec& spec : AllReasons()) {
+      ended.push_back(&ended_family.Add({{"reason", spec.name}}));
+      rejected.push_back(&rejected_family.Add({{"reason", spec.name}}));
+    }
+    for (int miss = 0; miss < kPrefixMisses; ++miss) {
+      lookups[static_cast<size_t>(miss)] =
+          &lookup_family.Add({{"reason", PrefixMissName(static_cast<PrefixMiss>(miss))}});
+    }
+  }
+
+  prometheus::Registry registry;
+  Histogram& first_token = MakeHistogram(
+      "gen_ai_server_time_to_first_token_seconds",
+      "From the request's arrival at the engine to its first token", FirstTokenBuckets());
+  Histogram& per_token = MakeHistogram(
+      "gen_ai_server_time_per_output_token_seconds",
+      "Of a request that ended well: mean time of a token after the first", TokenBuckets());
+  Histogram& gap = MakeHistogram("lfm2_inter_token_seconds", "Between two tokens of one request",
+                                 TokenBuckets());
+  Histogram& duration =
+      MakeHistogram("gen_ai_server_request_duration_seconds",
+                    "From a request's arrival at the engine to its end", DurationBuckets());
+  Histogram& queued = MakeHistogram(
+      "lfm2_queue_seconds", "From a request's arrival to its first step", FirstTokenBuckets());
+  Histogram& batch =
+      MakeHistogram("lfm2_batch_size", "Sequences of one step of one model", SizeBuckets());
+  Histogram& step =
+      MakeHistogram("lfm2_step_seconds", "Time of one step of one model", TokenBuckets());
+  Counter& restarts = MakeCounter("lfm2_sequence_restarts_total",
+                                  "Sequences that were begun anew because their batch failed");
+  Counter& cached = MakeCounter("lfm2_prefix_cached_tokens_total",
+                                "Prompt tokens that were taken from the prefix cache");
+  Counter& replayed = MakeCounter("lfm2_prefix_replayed_tokens_total",
+                                  "Of those: run again for the convolutions' states");
+  Counter& ended_ok = MakeCounter("lfm2_requests_completed_total", "Requests that ended well");
+  prometheus::Family<Counter>& ended_family = prometheus::BuildCounter()
+                                                  .Name("lfm2_requests_failed_total")
+                                                  .Help("Accepted requests that did not, by reason")
+                                                  .Register(registry);
+  prometheus::Family<Counter>& rejected_family =
+      prometheus::BuildCounter()
+          .Name("lfm2_requests_rejected_total")
+          .Help("Requests that were not accepted, by reason")
+          .Register(registry);
+  prometheus::Family<Counter>& lookup_family =
+      prometheus::BuildCounter()
+          .Name("lfm2_prefix_lookups_total")
+          .Help("Looks into the prefix cache, by why the rest of the prompt was computed")
+          .Register(registry);
+  Gauge& running = MakeGauge("lfm2_sequences_running", "Sequences that hold a place");
+  Gauge& waiting = MakeGauge("lfm2_requests_waiting", "Accepted requests that have not started");
+  Gauge& waiting_tokens = MakeGauge("lfm2_tokens_waiting", "Tokens of their prompts");
+  Gauge& calls = MakeGauge("lfm2_calls_open", "Open calls of all services");
+  Gauge& streams = MakeGauge("lfm2_streams_open", "Of those: streams of events");
+  Gauge& models = MakeGauge("lfm2_models_loaded", "Models in memory");
+  Gauge& blocks_used = MakeGauge("lfm2_kv_blocks_in_use", "Blocks of keys and values of sequences");
+  Gauge& blocks_cached =
+      MakeGauge("lfm2_kv_blocks_cached", "Blocks that only the prefix cache holds");
+  Gauge& blocks_total = MakeGauge("lfm2_kv_blocks_limit", "Blocks that there may be");
+  Gauge& serving = MakeGauge("lfm2_serving", "1 while the engine makes progress");
+  Counter* tokens_in = nullptr;
+  Counter* tokens_out = nullptr;
+  std::vector<Counter*> ended, rejected;  // by reason
+  std::array<Counter*, kPrefixMisses> lookups{};
+};
+
+Metrics::Metrics() : families_(std::make_unique<Families>()) {}
+Metrics::~Metrics() = default;
+
+void Metrics::CountRejected(Reason reason) {
+  families_->rejected[static_cast<size_t>(reason)]->Increment();
+}
+
+void Metrics::CountRestart() { families_->restarts.Increment(); }
+
+void Metrics::ObserveStart(Duration queued, const PrefixReuse& reuse, int64_t prompt_tokens) {
+  families_->queued.Observe(Seconds(queued));
+  families_->lookups[static_cast<size_t>(reuse.miss)]->Increment();
+  families_->cached.Increment(static_cast<double>(reuse.cached_tokens));
+  families_->replayed.Increment(static_cast<double>(reuse.replayed_tokens));
+  families_->tokens_in->Increment(static_cast<double>(prompt_tokens));
+}
+
+void Metrics::ObserveStep(size_t batch_size, Duration took) {
+  families_->batch.Observe(static_cast<double>(batch_size));
+  families_->step.Observe(Seconds(took));
+}
+
+void Metrics::ObserveToken(Duration gap, bool first) {
+  (first ? families_->first_token : families_->gap).Observe(Seconds(gap));
+  families_->tokens_out->Increment();
+}
+
+void Metrics::ObserveEnd(const GenerateEnd& end, Duration took) {
+  families_->duration.Observe(Seconds(took));
+  if (!end.status.ok()) {
+    families_->ended[static_cast<size_t>(DetailsOf(end.status).reason)]->Increment();
+    return;
+  }
+  families_->ended_ok.Increment();
+  if (end.completion_tokens > 1) {
+    families_->per_token.Observe(end.decode_ms / 1000 /
+                                 static_cast<double>(end.completion_tokens - 1));
+  }
+}
+
+std::string Metrics::Text(const MetricsGauges& gauges) {
+  const auto set = [](Gauge& gauge, int64_t value) { gauge.Set(static_cast<double>(value)); };
+  set(families_->running, gauges.running_sequences);
+  set(families_->waiting, gauges.waiting_requests);
+  set(families_->waiting_tokens, gauges.waiting_tokens);
+  set(families_->calls, gauges.open_calls);
+  set(families_->streams, gauges.open_streams);
+  set(families_->models, gauges.loaded_models);
+  set(families_->blocks_used, gauges.blocks.in_use);
+  set(families_->blocks_cached, gauges.blocks.cached);
+  set(families_->blocks_total, gauges.blocks.limit);
+  set(families_->serving, gauges.serving ? 1 : 0);
+  return prometheus::TextSerializer().Serialize(families_->registry.Collect());
+}
+
+}  // namespace lfm2

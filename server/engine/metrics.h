@@ -1,0 +1,51 @@
+// What an operator sees of the engine and its callers, in Prometheus' text format. Names follow
+// OpenTelemetry's gen_ai conventions where there is one. Labels are words of this program only
+// (reasons, names of causes): never a prompt, a token, a caller or a model. Thread rule: any
+// thread. The .cc is the only file that sees prometheus-cpp.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "model/core/errors.h"
+#include "server/engine/request.h"
+
+namespace lfm2 {
+
+// What is looked up at the moment of a scrape.
+struct MetricsGauges {
+  int64_t running_sequences = 0;
+  int64_t waiting_requests = 0;
+  int64_t waiting_tokens = 0;
+  int64_t open_calls = 0;
+  int64_t open_streams = 0;
+  int64_t loaded_models = 0;
+  BlockUsage blocks;
+  bool serving = false;
+};
+
+class Metrics {
+ public:
+  using Duration = std::chrono::steady_clock::duration;
+
+  Metrics();
+  ~Metrics();
+
+  void CountRejected(Reason reason);
+  void CountRestart();
+  void ObserveStart(Duration queued, const PrefixReuse& reuse, int64_t prompt_tokens);
+  void ObserveStep(size_t batch_size, Duration took);
+  // Since the token before, or since the request came when it is the first.
+  void ObserveToken(Duration gap, bool first);
+  void ObserveEnd(const GenerateEnd& end, Duration took);
+
+  std::string Text(const MetricsGauges& gauges);
+
+ private:
+  struct Families;
+  const std::unique_ptr<Families> families_;
+};
+
+}  // namespace lfm2

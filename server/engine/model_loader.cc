@@ -1,0 +1,53 @@
+#include "server/engine/model_loader.h"
+
+#include <utility>
+
+#include "model/core/errors.h"
+#include "model/core/status_macros.h"
+#include "server/engine/cpu_loader.h"
+#include "server/engine/torch_runner.h"
+
+namespace lfm2 {
+namespace {
+
+absl::Status Contradiction(const ModelLoaderOptions& options, const std::string& rule) {
+  return Error(Reason::kConfigInvalid,
+               "weights is \"" + options.weights + "\" with dtype \"" + options.dtype +
+                   "\" on device \"" + options.device + "\": " + rule,
+               {{"key", "weights"}, {"value", options.weights}});
+}
+
+// dtype's names for the two formats that have one.
+absl::StatusOr<std::string> CpuWeightsOf(const ModelLoaderOptions& options) {
+  if (options.dtype == "auto") return options.weights;
+  const std::string same = options.dtype == "float32" ? "f32" : "bf16";
+  if (options.weights != "auto" && options.weights != same) {
+    return Contradiction(options, "set one of the two");
+  }
+  return same;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelLoader> MakeModelLoader(const ModelLoaderOptions& options) {
+  LFM2_ASSIGN_OR_RETURN(const std::string device, ResolveDevice(options.device));
+  if (device == "cpu") {
+    CpuLoaderOptions cpu;
+    LFM2_ASSIGN_OR_RETURN(cpu.weights, CpuWeightsOf(options));
+    cpu.threads = options.threads;
+    cpu.runner.kv_bytes = options.kv_bytes;
+    cpu.runner.prefix_cache_bytes = options.prefix_cache_bytes;
+    return MakeCpuModelLoader(cpu);
+  }
+  TorchOptions torch{device, options.dtype, options.threads};
+  if (options.weights == "int8" || options.weights == "int4") {
+    return Contradiction(options, "CUDA serves float32 and bfloat16");
+  }
+  if (options.weights != "auto") torch.dtype = options.weights == "f32" ? "float32" : "bfloat16";
+  if (options.dtype != "auto" && options.dtype != torch.dtype) {
+    return Contradiction(options, "set one of the two");
+  }
+  return MakeTorchModelLoader(torch);
+}
+
+}  // namespace lfm2

@@ -1,0 +1,26 @@
+// Which runner serves: the CPU's own kernels, or LibTorch on CUDA.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/engine/loaded_model.h"
+
+namespace lfm2 {
+
+struct ModelLoaderOptions {
+  std::string device = "auto";   // "cpu", "cuda", "cuda:N", "auto"
+  std::string dtype = "auto";    // "float32", "bfloat16", "auto"
+  std::string weights = "auto";  // "f32", "bf16", "int8", "int4", "auto": CPU; auto follows dtype
+  int threads = 0;               // of the CPU; 0: as many as there are cores
+  int64_t kv_bytes = 0;
+  int64_t prefix_cache_bytes = 0;
+};
+
+// Opens the device at once (before any ATen call of the process). kDeviceUnavailable;
+// kConfigInvalid for a dtype and weights that contradict each other, or weights that the device
+// does not have.
+absl::StatusOr<ModelLoader> MakeModelLoader(const ModelLoaderOptions& options);
+
+}  // namespace lfm2

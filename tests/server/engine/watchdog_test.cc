@@ -1,0 +1,146 @@
+#include "server/engine/watchdog.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "tests/server/fakes/fake_model_runner.h"
+#include "tests/server/fakes/recording_sink.h"
+#include "tests/server/fakes/temp_directory.h"
+
+namespace lfm2 {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLong{60'000};
+
+class WatchdogTest : public testing::Test {
+ protected:
+  WatchdogTest() {
+    store_ = ModelStore::Open(directory_.path() / "models", directory_.path() / "hf").value();
+    WriteText(directory_.path() / "made" / "config.json", "{}");
+    EXPECT_TRUE(store_->Publish(directory_.path() / "made", "fake", {}).ok());
+    pool_ = std::make_unique<ModelPool>(
+        *store_,
+        [this](const ModelVersion&) -> absl::StatusOr<std::shared_ptr<LoadedModel>> {
+          return MakeFakeModel(script_, counters_);
+        },
+        2);
+  }
+
+  std::shared_ptr<LoadedModel> Load() {
+    std::promise<std::shared_ptr<LoadedModel>> loaded;
+    Executor loads(1, 4);
+    EXPECT_FALSE(pool_
+                     ->Acquire("fake", loads,
+                               [&](const ModelPool::Acquired& model) { loaded.set_value(*model); })
+                     .has_value());
+    return loaded.get_future().get();
+  }
+
+  // Lets what was accepted end, without a wait in real time.
+  void WaitUntilIdle(Engine& engine) {
+    while (engine.progress().busy) std::this_thread::yield();
+  }
+
+  TempDirectory directory_;
+  std::unique_ptr<ModelStore> store_;
+  FakeModelScript script_;
+  std::shared_ptr<FakeModelCounters> counters_ = std::make_shared<FakeModelCounters>();
+  std::unique_ptr<ModelPool> pool_;
+  FakeClock clock_;
+};
+
+TEST_F(WatchdogTest, IsContentWhileThereIsNoModelAndNoWork) {
+  Engine engine(Limits(), clock_);
+  Watchdog watchdog(engine, *pool_, clock_, 8000);
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_TRUE(watchdog.Look());
+    clock_.Advance(milliseconds(1000));
+  }
+}
+
+TEST_F(WatchdogTest, MakesATokenNowAndThenWhileTheEngineIsIdle) {
+  const auto model = Load();
+  Engine engine(Limits(), clock_);
+  Watchdog watchdog(engine, *pool_, clock_, 8000);
+  for (int second = 0; second < 20; ++second) {
+    clock_.Advance(milliseconds(1000));
+    EXPECT_TRUE(watchdog.Look());
+    WaitUntilIdle(engine);
+  }
+  EXPECT_GE(counters_->steps, 4);
+  EXPECT_LE(counters_->steps, 6);
+  EXPECT_EQ(counters_->live_states, 0);
+}
+
+TEST_F(WatchdogTest, SaysSoWhenAStepDoesNotEndAndAgainWhenItDid) {
+  std::promise<void> go;
+  const std::shared_future<void> gate = go.get_future().share();
+  std::promise<void> entered;
+  std::atomic<bool> first{true};
+  script_.before_step = [&, gate](std::span<const StepItem>) {
+    if (first.exchange(false)) entered.set_value();
+    gate.wait();
+  };
+  const auto model = Load();
+  Engine engine(Limits(), clock_);
+  Watchdog watchdog(engine, *pool_, clock_, 8000);
+  GenerateRequest request;
+  request.model = model;
+  request.prompt = {1};
+  request.max_new_tokens = 3;
+  auto sink = std::make_shared<RecordingSink>();
+  ASSERT_TRUE(engine.Submit(std::move(request), sink).ok());
+  entered.get_future().get();
+  clock_.Advance(milliseconds(7999));
+  EXPECT_TRUE(watchdog.Look());
+  clock_.Advance(milliseconds(1));
+  EXPECT_FALSE(watchdog.Look());
+  go.set_value();
+  EXPECT_TRUE(sink->Wait().status.ok());
+  WaitUntilIdle(engine);
+  EXPECT_TRUE(watchdog.Look());
+}
+
+TEST_F(WatchdogTest, FindsAnIdleEngineThatIsStuckByItsSelfTest) {
+  std::promise<void> go;
+  script_.before_step = [gate = go.get_future().share()](std::span<const StepItem>) {
+    gate.wait();
+  };
+  const auto model = Load();
+  Engine engine(Limits(), clock_);
+  Watchdog watchdog(engine, *pool_, clock_, 8000);
+  int64_t seconds = 0;
+  while (watchdog.Look() && seconds < 60) {
+    clock_.Advance(milliseconds(1000));
+    ++seconds;
+  }
+  EXPECT_LE(seconds, 13);  // tested after 4 s, stuck 8 s later, seen within 1 s
+  go.set_value();
+  WaitUntilIdle(engine);
+  EXPECT_TRUE(watchdog.Look());
+}
+
+TEST_F(WatchdogTest, SaysSoWhenTheSelfTestFailsUntilATokenIsMade) {
+  std::atomic<bool> broken{true};
+  script_.fail_item = [&](const StepItem&) {
+    return broken ? Error(Reason::kGpuFault, "broken") : absl::OkStatus();
+  };
+  const auto model = Load();
+  Engine engine(Limits(), clock_);
+  Watchdog watchdog(engine, *pool_, clock_, 8000);
+  clock_.Advance(milliseconds(4000));
+  (void)watchdog.Look();
+  WaitUntilIdle(engine);
+  EXPECT_FALSE(watchdog.Look());
+  broken = false;
+  clock_.Advance(milliseconds(4000));
+  (void)watchdog.Look();
+  WaitUntilIdle(engine);
+  EXPECT_TRUE(watchdog.Look());
+}
+
+}  // namespace
+}  // namespace lfm2

@@ -1,0 +1,56 @@
+#include "model/tokenizer/tool_calls.h"
+
+#include "tests/tokenizer/support.h"
+
+namespace lfm2 {
+namespace {
+
+TEST(ToolCalls, ReadsAndRefusesTheGoldenCorpus) {
+  const auto cases =
+      testing_support::JsonLines(testing_support::Goldens() / "tool_calls" / "tool_calls.jsonl");
+  ASSERT_GT(cases.size(), 40U);
+  for (const Json& line : cases) {
+    const std::string text = line["text"];
+    const auto calls = ParseToolCalls(text);
+    ASSERT_EQ(calls.ok(), line.contains("calls")) << text << " " << calls.status();
+    if (!calls.ok()) {
+      EXPECT_EQ(DetailsOf(calls.status()).reason, Reason::kInvalidArgument);
+      continue;
+    }
+    Json read = Json::array();
+    for (const ToolCall& call : *calls) {
+      const auto arguments = ParseJson(call.arguments);
+      ASSERT_TRUE(arguments.ok()) << call.arguments;
+      read.push_back({{"name", call.name}, {"arguments", *arguments}});
+    }
+    EXPECT_EQ(read, line["calls"]) << text;
+  }
+}
+
+TEST(ToolCalls, KeepsTheOrderOfArgumentsAndNumbersOfAnySize) {
+  const auto calls = ParseToolCalls("[f(z=123456789012345678901234567890, a=1)]");
+  ASSERT_TRUE(calls.ok());
+  EXPECT_EQ(calls->front().arguments, R"({"z":123456789012345678901234567890,"a":1})");
+}
+
+TEST(ToolCalls, SaysWhereItGoesWrong) {
+  EXPECT_EQ(ParseToolCalls("[f(a=?)]").status().message(),
+            "tool call: a value is expected at byte 5");
+}
+
+TEST(ToolCalls, RefusesWhatIsOverALimit) {
+  Limits limits;
+  limits.tool_calls = 2;
+  limits.json_depth = 3;
+  limits.tool_call_bytes = 64;
+  EXPECT_TRUE(ParseToolCalls("[f(), g()]", limits).ok());
+  EXPECT_FALSE(ParseToolCalls("[f(), g(), h()]", limits).ok());
+  EXPECT_TRUE(ParseToolCalls("[f(a=[[[1]]])]", limits).ok());
+  EXPECT_FALSE(ParseToolCalls("[f(a=[[[[1]]]])]", limits).ok());
+  EXPECT_FALSE(ParseToolCalls("[f(a='" + std::string(64, 'x') + "')]", limits).ok());
+  EXPECT_FALSE(ParseToolCalls("[f(a=" + std::string(100'000, '['), kDefaultLimits).ok());
+  EXPECT_FALSE(ParseToolCalls("[f(a='\xff')]").ok());
+}
+
+}  // namespace
+}  // namespace lfm2
