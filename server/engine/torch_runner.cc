@@ -150,8 +150,8 @@ StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
   if (!AllFinite(logits)) {
     return {NotFiniteError(static_cast<int64_t>(item.history.size()) - 1), std::nullopt};
   }
-  return {absl::OkStatus(), SampleToken(logits, *item.sampling, item.history, item.index,
-                                             item.allowed)};
+  return {absl::OkStatus(),
+          SampleToken(logits, *item.sampling, item.history, item.index, item.allowed)};
 }
 
 void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,

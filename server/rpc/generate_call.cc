@@ -35,9 +35,8 @@ void GenerateCall::Start(const v1::GenerateRequest& request) {
 void GenerateCall::OnModel(const ModelPool::Acquired& model) {
   if (stopped()) return;
   if (!model.ok()) return End(model.status());
-  absl::StatusOr<GenerateRequest> bound =
-      BindGenerate(std::move(ask_), *model, call().services().default_context,
-                   call().services().limits);
+  absl::StatusOr<GenerateRequest> bound = BindGenerate(
+      std::move(ask_), *model, call().services().default_context, call().services().limits);
   if (!bound.ok()) return End(bound.status());
   bound->request_id = call().request_id();
   bound->tenant = std::string(call().tenant());

@@ -1,5 +1,5 @@
-// Preloaded into a daemon, it forgets every fourth block of 64 bytes or more that operator delete is
-// given: what the memory check of load_test.py must notice. No product code is touched.
+// Preloaded into a daemon, it forgets every fourth block of 64 bytes or more that operator delete
+// is given: what the memory check of load_test.py must notice. No product code is touched.
 #include <malloc.h>
 
 #include <atomic>
