@@ -91,14 +91,17 @@ std::string FishQuote(const std::string& text) {
 std::string Fish(const std::vector<Command>& commands) {
   std::string text = "# fish completion of lfm2ctl: lfm2ctl completion fish | source\n";
   for (const Command& command : commands) {
-    std::string condition = command.path.empty()
-                                ? ""
-                                : absl::StrJoin(command.path, "; and __fish_seen_subcommand_from ");
-    if (!condition.empty()) condition = "__fish_seen_subcommand_from " + condition;
-    std::string no_verb =
-        command.verbs.empty() ? "" : "not __fish_seen_subcommand_from " + Words(command.verbs);
-    if (!no_verb.empty() && !condition.empty())
-      no_verb = absl::StrCat(condition, "; and ", no_verb);
+    const std::string condition =
+        command.path.empty()
+            ? ""
+            : absl::StrCat("__fish_seen_subcommand_from ",
+                           absl::StrJoin(command.path, "; and __fish_seen_subcommand_from "));
+    const std::string condition_and = condition.empty() ? "" : absl::StrCat(condition, "; and ");
+    std::string no_verb;
+    if (!command.verbs.empty()) {
+      no_verb =
+          absl::StrCat(condition_and, "not __fish_seen_subcommand_from ", Words(command.verbs));
+    }
     for (const Word& verb : command.verbs) {
       absl::StrAppend(&text, "complete -c lfm2ctl -f -n ", FishQuote(no_verb), " -a ", verb.text,
                       " -d ", FishQuote(verb.help), "\n");
