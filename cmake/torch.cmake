@@ -9,8 +9,9 @@ endif()
 add_library(lfm2_torch INTERFACE)
 target_include_directories(lfm2_torch SYSTEM INTERFACE ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
 target_link_libraries(lfm2_torch INTERFACE ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so)
-# The second path is where scripts/stage.sh puts the libraries beside an installed program.
-target_link_options(lfm2_torch INTERFACE -Wl,-rpath,${torch_root}/lib -Wl,-rpath,\$ORIGIN/../torch/lib)
+# The second path is where scripts/stage.sh puts the libraries beside an installed program. As a property: CMake quotes the
+# dollar for the generator and the shell, which a link option of ours does not survive.
+list(APPEND CMAKE_BUILD_RPATH ${torch_root}/lib "\$ORIGIN/../torch/lib")
 # A precompiled header serves libraries and programs alike only when both are compiled one way: programs default to -fPIE.
 target_compile_options(lfm2_torch INTERFACE -fPIC)
 target_compile_definitions(lfm2_torch INTERFACE LFM2_TORCH_LIB_DIR="${torch_root}/lib")

@@ -49,9 +49,9 @@ struct StepItem {
   std::span<const int32_t> tokens;  // the next part of the prompt, or the last sampled token
   bool sample = false;              // false for every chunk of a prompt but the last
   const SamplingParams* sampling = nullptr;
-  std::span<const int32_t> history;   // prompt and generated tokens, for the repetition penalty
-  int64_t index = 0;                  // generated tokens so far
-  std::span<const uint32_t> allowed;  // as SampleToken's: what a grammar lets come next
+  std::span<const int32_t> history;  // prompt and generated tokens, for the repetition penalty
+  int64_t index = 0;                 // generated tokens so far
+  std::span<const uint32_t> allowed = {};  // as SampleToken's: what a grammar lets come next
 };
 
 enum class FaultScope { kItem, kBatch };

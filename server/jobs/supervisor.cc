@@ -207,6 +207,7 @@ void Supervisor::Hear(Running& running) {
 
 void Supervisor::Handle(Running& running, const FromWorker& message) {
   running.last_sign = clock_.Now();
+  running.heard = true;
   if (std::holds_alternative<Heartbeat>(message)) {
     running.process->channel().Send(EncodeToWorker(LeaseGrant{running.claim.fencing_token}));
   } else if (const auto* result = std::get_if<WorkerResult>(&message)) {
@@ -233,9 +234,12 @@ void Supervisor::CheckDeadlines(Running& running) {
     Fault(running,
           Error(Reason::kWorkerHung, "the job's process did not stop within " +
                                          std::to_string(options_.stop_grace.count()) + " ms"));
-  } else if (now - running.last_sign >= options_.lease) {
+    return;
+  }
+  const milliseconds silence = running.heard ? options_.lease : options_.start_grace;
+  if (now - running.last_sign >= silence) {
     Fault(running, Error(Reason::kWorkerHung, "the job's process gave no sign for " +
-                                                  std::to_string(options_.lease.count()) + " ms"));
+                                                  std::to_string(silence.count()) + " ms"));
   }
 }
 

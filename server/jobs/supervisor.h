@@ -50,6 +50,7 @@ class Supervisor {
     JobClaim claim;
     std::unique_ptr<WorkerProcess> process;   // null when it could not be started
     SteadyTime last_sign;                     // of life
+    bool heard = false;                       // a first sign has come
     std::optional<SteadyTime> stop_deadline;  // set: it was asked to stop
     std::optional<WorkerResult> result;
     absl::Status fault;  // why we killed it, or why it could not be started

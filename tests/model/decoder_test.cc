@@ -124,12 +124,17 @@ TEST_P(DecoderOf, AnySplitInAnyMixGivesTheSameLogits) {
 TEST_P(DecoderOf, BatchedTrainingRowsEqualRowsAlone) {
   const GoldenModel model = LoadGolden(GetParam());
   const Decoder decoder = model.decoder();
-  const at::Tensor tokens = model.tokens().narrow(0, 0, 30);
-  const at::Tensor rows = decoder.Logits(decoder.Hidden(
-      {tokens, {{0, 10, nullptr}, {10, 10, nullptr}, {20, 3, nullptr}, {23, 7, nullptr}}}));
-  for (const auto& [begin, length] : {std::pair{0, 10}, {10, 10}, {20, 3}, {23, 7}}) {
-    EXPECT_LT(MaxDifference(rows.narrow(0, begin, length),
-                            AllLogits(decoder, tokens.narrow(0, begin, length))),
+  const at::Tensor tokens = model.tokens();
+  const int64_t n = tokens.size(0);
+  const int64_t third = n / 3;
+  const std::vector<Span> spans = {{0, third, nullptr},
+                                   {third, third, nullptr},
+                                   {2 * third, 1, nullptr},
+                                   {2 * third + 1, n - 2 * third - 1, nullptr}};
+  const at::Tensor rows = decoder.Logits(decoder.Hidden({tokens, spans}));
+  for (const Span& span : spans) {
+    EXPECT_LT(MaxDifference(rows.narrow(0, span.begin, span.length),
+                            AllLogits(decoder, tokens.narrow(0, span.begin, span.length))),
               kTolerance);
   }
 }

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -139,6 +141,28 @@ TEST_F(JobQueueTest, KillsAWorkerThatGivesNoSignAndQueuesItsJobAgain) {
                     DetailsOf(change->status).reason == Reason::kWorkerHung);
   }
   EXPECT_TRUE(hung);
+}
+
+TEST_F(JobQueueTest, AWorkerThatIsLongerThanALeaseInStartingIsNotKilled) {
+  const std::filesystem::path slow = directory.path() / "slow_worker";
+  std::ofstream(slow) << "#!/bin/sh\nsleep 4\nexec " << options.worker_program << "\n";
+  std::filesystem::permissions(slow, std::filesystem::perms::owner_all);
+  options.worker_program = slow;
+  options.heartbeat = std::chrono::milliseconds(100);
+  options.lease = std::chrono::milliseconds(2'000);
+  Open();
+  const Job job = AwaitEnd(Submit("steps:1 model"));
+  EXPECT_EQ(job.state, JobState::kSucceeded) << job.error;
+  EXPECT_EQ(job.attempt, 1);
+}
+
+TEST_F(JobQueueTest, KillsAWorkerThatNeverGivesASign) {
+  options.worker_program = "/usr/bin/yes";
+  options.start_grace = std::chrono::milliseconds(300);
+  options.retry_base = std::chrono::milliseconds(1);
+  Open();
+  const Job job = AwaitEnd(Submit("steps:1"));
+  EXPECT_EQ(job.state, JobState::kQuarantined);
 }
 
 TEST_F(JobQueueTest, FailsAJobThatItsWorkerSaysHasFailed) {
