@@ -30,6 +30,10 @@ absl::Status CheckSpans(std::span<const CpuSpan> spans) {
       return Error(Reason::kInternal, "a span of " + std::to_string(tokens) +
                                           " tokens has no state that is reserved for them");
     }
+    if (span.drafted < 0 || span.drafted >= tokens) {
+      return Error(Reason::kInternal, std::to_string(span.drafted) + " of a span's " +
+                                          std::to_string(tokens) + " tokens cannot be drafted");
+    }
   }
   return absl::OkStatus();
 }
@@ -98,8 +102,9 @@ void CpuDecoder::Prepare(std::span<const CpuSpan> spans, CpuPass& pass) {
     pass.begins.push_back(pass.rows);
     pass.row_span.insert(pass.row_span.end(), spans[s].tokens.size(), static_cast<int64_t>(s));
     pass.checkpoints.push_back(spans[s].state->AddCheckpoints(tokens));
+    spans[s].state->BeginTrail(tokens, spans[s].drafted);
     const LogitRows wanted = spans[s].logits;
-    const int64_t first = wanted == LogitRows::kAll ? 0 : tokens - 1;
+    const int64_t first = wanted == LogitRows::kAll ? 0 : tokens - 1 - spans[s].drafted;
     for (int64_t i = first; wanted != LogitRows::kNone && i < tokens; ++i) {
       pass.logit_rows.push_back(pass.rows + i);
     }

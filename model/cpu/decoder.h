@@ -31,6 +31,9 @@ struct CpuSpan {
   std::span<const int32_t> tokens;  // at least one; each in [0, vocab_size): the caller checks
   CpuState* state = nullptr;        // reserved for the tokens; no two spans share one
   LogitRows logits = LogitRows::kNone;
+  // So many of the tokens, the last ones, are guesses that CpuState::RollBack may take back. At
+  // least one token is none. kLast then means the last that is no guess and all guesses.
+  int64_t drafted = 0;
 };
 
 // Sees intermediate results by the names that model/decoder.h gives them. Values are row-major and

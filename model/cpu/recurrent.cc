@@ -16,20 +16,27 @@ void AddBias(const std::vector<float>& bias, int64_t rows, float* y, const Layer
   for (int64_t row = 0; row < rows; ++row) kernels.add(bias.data(), width, y + row * width);
 }
 
-// Calls run(first token, tokens) for the pieces of a span that end at its checkpoints, and
-// keep(checkpoint) after each that does.
-template <typename Run, typename Keep>
-void BetweenCheckpoints(const CpuPass& pass, size_t s, Run run, Keep keep) {
+// Calls run(first token, tokens) for the pieces of a span, which end at its checkpoints and at
+// every drafted token. After a piece: keep(checkpoint) when it ends at one, and mark(i) when i of
+// the drafted tokens have been run and more may be.
+template <typename Run, typename Keep, typename Mark>
+void InPieces(const CpuPass& pass, size_t s, Run run, Keep keep, Mark mark) {
   const auto tokens = static_cast<int64_t>(pass.spans[s].tokens.size());
+  const int64_t certain = tokens - pass.spans[s].drafted;
   const int64_t first = pass.spans[s].state->position();
-  int64_t done = 0;
-  for (const Checkpoint& checkpoint : pass.checkpoints[s]) {
-    const int64_t end = checkpoint.position - first;
+  auto checkpoint = pass.checkpoints[s].begin();
+  const auto no_more = pass.checkpoints[s].end();
+  for (int64_t done = 0; done < tokens;) {
+    int64_t end = std::max(certain, done + 1);
+    if (checkpoint != no_more) end = std::min(end, checkpoint->position - first);
     run(done, end - done);
-    keep(*checkpoint.state);
     done = end;
+    if (checkpoint != no_more && checkpoint->position - first == done) {
+      keep(*checkpoint->state);
+      ++checkpoint;
+    }
+    if (done >= certain && done < tokens) mark(done - certain);
   }
-  if (done < tokens) run(done, tokens - done);
 }
 
 // Calls work(span, first channel, end channel) for all channels of all spans.
@@ -75,7 +82,8 @@ void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& 
     run.weight = conv.taps.data();
     run.bias = conv.bias.empty() ? nullptr : conv.bias.data();
     run.history = pass.spans[s].state->conv(conv.index);
-    BetweenCheckpoints(
+    const int64_t past = pass.shape.conv_history;
+    InPieces(
         pass, s,
         [&](int64_t first, int64_t tokens) {
           const int64_t row = pass.begins[s] + first;
@@ -86,8 +94,14 @@ void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& 
           pass.kernels.short_conv(run);
         },
         [&](RecurrentState& kept) {
-          CopyColumns(run.history, pass.shape.conv_history, d, begin, end,
+          CopyColumns(run.history, past, d, begin, end,
                       kept.conv.data() + conv.index * pass.shape.conv_floats());
+        },
+        // The inputs before the first drafted token, then one more for each.
+        [&](int64_t drafted) {
+          const int64_t known = drafted == 0 ? 0 : std::max<int64_t>(0, past - 1);
+          CopyColumns(run.history + known * d, past - known, d, begin, end,
+                      pass.spans[s].state->conv_trail(conv.index) + (drafted + known) * d);
         });
   });
   if (convolved != nullptr) pass.Probe(prefix + ".conv", convolved, {rows, d});
@@ -115,7 +129,7 @@ void RunSsm(const CpuSsm& ssm, const std::string& prefix, CpuPass& pass) {
     run.output = ssm.output.data();
     run.skip = ssm.skip.data();
     run.state = pass.spans[s].state->ssm(ssm.index);
-    BetweenCheckpoints(
+    InPieces(
         pass, s,
         [&](int64_t first, int64_t tokens) {
           const int64_t row = pass.begins[s] + first;
@@ -128,6 +142,10 @@ void RunSsm(const CpuSsm& ssm, const std::string& prefix, CpuPass& pass) {
         [&](RecurrentState& kept) {
           CopyColumns(run.state, run.states, d, begin, end,
                       kept.ssm.data() + ssm.index * pass.shape.ssm_floats());
+        },
+        [&](int64_t drafted) {
+          CopyColumns(run.state, run.states, d, begin, end,
+                      pass.spans[s].state->ssm_trail(ssm.index, drafted));
         });
   });
   if (scanned != nullptr) pass.Probe(prefix + ".scan", scanned, {rows, d});

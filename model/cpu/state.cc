@@ -102,9 +102,44 @@ std::span<const Checkpoint> CpuState::AddCheckpoints(int64_t tokens) {
   return std::span<const Checkpoint>(checkpoints_).subspan(before);
 }
 
+void CpuState::BeginTrail(int64_t tokens, int64_t drafted) {
+  trail_.position = position_ + tokens - drafted;
+  trail_.drafted = drafted;
+  trail_.kv_tokens = kv_tokens_;
+  if (drafted == 0) return;
+  const int64_t conv_rows = shape_.convs * (shape_.conv_history + drafted);
+  trail_.conv.resize(static_cast<size_t>(conv_rows * shape_.hidden_size));
+  trail_.ssm.resize(static_cast<size_t>(shape_.ssms * drafted * shape_.ssm_floats()));
+}
+
 void CpuState::Advance(int64_t tokens) {
   position_ += tokens;
   kv_tokens_ = std::max(kv_tokens_, position_);
+}
+
+absl::Status CpuState::RollBack(int64_t position) {
+  if (position == position_) return absl::OkStatus();
+  if (position > position_ || position < trail_.position || trail_.drafted == 0) {
+    return Error(Reason::kInternal, "a state at " + std::to_string(position_) +
+                                        " tokens cannot go back to " + std::to_string(position));
+  }
+  const int64_t kept = position - trail_.position;  // of the drafted ones, fewer than all
+  for (int64_t i = 0; i < shape_.convs; ++i) {
+    std::copy_n(conv_trail(i) + kept * shape_.hidden_size, shape_.conv_floats(), conv(i));
+  }
+  for (int64_t i = 0; i < shape_.ssms; ++i) {
+    std::copy_n(ssm_trail(i, kept), shape_.ssm_floats(), ssm(i));
+  }
+  while (!checkpoints_.empty() && checkpoints_.back().position > position) checkpoints_.pop_back();
+  position_ = position;
+  kv_tokens_ = std::max(position, trail_.kv_tokens);
+  ReleaseSpareBlocks();
+  return absl::OkStatus();
+}
+
+void CpuState::ReleaseSpareBlocks() {
+  const auto needed = static_cast<size_t>((kv_tokens_ + kBlockTokens - 1) / kBlockTokens);
+  if (blocks_.size() > needed) blocks_.resize(needed);
 }
 
 }  // namespace lfm2

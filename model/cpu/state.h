@@ -54,6 +54,16 @@ struct Checkpoint {
   std::shared_ptr<RecurrentState> state;
 };
 
+// What a forward leaves behind so that its last, drafted tokens can be taken back: the recurrent
+// states before each of them, picked by index.
+struct DraftTrail {
+  int64_t position = 0;     // tokens seen before the first drafted one
+  int64_t drafted = 0;      // 0: nothing can be taken back
+  int64_t kv_tokens = 0;    // that stood before the forward
+  std::vector<float> conv;  // [convs][L-1 + drafted][d]: inputs, those of state i from row i on
+  std::vector<float> ssm;   // [ssms][drafted][N][d]
+};
+
 class CpuState {
  public:
   // Empty, with zero states. checkpoint_tokens: distance of the checkpoints that a forward leaves
@@ -84,7 +94,24 @@ class CpuState {
   // Adds empty checkpoints at the multiples of checkpoint_tokens in (position, position + tokens],
   // for the layers to fill, and returns them.
   std::span<const Checkpoint> AddCheckpoints(int64_t tokens);
+  // Room for what RollBack needs, for the layers to fill; the trail of the forward before is gone.
+  void BeginTrail(int64_t tokens, int64_t drafted);
+  float* conv_trail(int64_t index) {
+    const int64_t rows = shape_.conv_history + trail_.drafted;
+    return trail_.conv.data() + index * rows * shape_.hidden_size;
+  }
+  float* ssm_trail(int64_t index, int64_t drafted) {
+    return trail_.ssm.data() + (index * trail_.drafted + drafted) * shape_.ssm_floats();
+  }
   void Advance(int64_t tokens);
+
+  // Makes the state bit for bit the one that has seen `position` tokens only, where the tokens
+  // after them were drafted ones of the last forward: any number of times, further back each time.
+  // Blocks that this frees go back to the pool. kInternal when the position is out of reach: the
+  // state is unchanged.
+  absl::Status RollBack(int64_t position);
+  // Gives blocks back that hold nothing: after a Reserve that was for nothing.
+  void ReleaseSpareBlocks();
 
   // For whoever keeps it when the sequence has ended.
   const StateShape& shape() const { return shape_; }
@@ -102,6 +129,7 @@ class CpuState {
   std::vector<KvBlock> blocks_;
   RecurrentState recurrent_;
   std::vector<Checkpoint> checkpoints_;  // ascending
+  DraftTrail trail_;
 };
 
 }  // namespace lfm2

@@ -43,13 +43,16 @@ absl::Status NotFiniteError(int64_t position) {
                {{"position", std::to_string(position)}});
 }
 
-StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
+// The sample after `history`, which is the item's and perhaps drafted tokens.
+StepOutput SampleRow(std::span<const float> logits, const StepItem& item,
+                     std::span<const int32_t> history) {
+  const auto drafted = static_cast<int64_t>(history.size() - item.history.size());
   if (!AllFinite(logits)) {
-    return {NotFiniteError(static_cast<int64_t>(item.history.size()) - 1), std::nullopt};
+    return {NotFiniteError(static_cast<int64_t>(history.size()) - 1), std::nullopt};
   }
   try {
     return {absl::OkStatus(),
-            SampleToken(logits, *item.sampling, item.history, item.index, item.allowed)};
+            SampleToken(logits, *item.sampling, history, item.index + drafted, item.allowed)};
   } catch (const std::bad_alloc&) {
     return {NoMemory(), std::nullopt};
   }
@@ -77,6 +80,7 @@ class CpuRunner : public ModelRunner {
   absl::StatusOr<NewState> Start(const StateRequest& request) override;
   void Retire(std::unique_ptr<RunnerState> state, std::span<const int32_t> tokens,
               std::string_view tenant) override;
+  bool verifies_drafts() const override { return true; }
   std::vector<StepOutput> Step(std::span<const StepItem> items) override;
   absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
                                                 std::span<const int32_t> tokens) override;
@@ -87,6 +91,12 @@ class CpuRunner : public ModelRunner {
   }
 
  private:
+  // What runs of one item.
+  struct Work {
+    std::vector<int32_t> text;     // its history and its draft; empty where nothing is drafted
+    std::span<const int32_t> run;  // the tokens, and then the draft
+    int64_t drafted = 0;
+  };
   // Spans that go through the model together, and whose items they are.
   struct Batch {
     std::vector<CpuSpan> spans;
@@ -97,8 +107,9 @@ class CpuRunner : public ModelRunner {
   int64_t vocab_size() const { return decoder_.weights().config().vocab_size; }
   absl::Status CheckTokens(std::span<const int32_t> tokens) const;
   absl::Status Admit(const StepItem& item) const;
+  Work WorkOf(const StepItem& item) const;
   absl::Status RunItems(std::span<const StepItem> items, std::vector<StepOutput>& outputs);
-  absl::Status RunBatch(std::span<const StepItem> items, Batch& batch,
+  absl::Status RunBatch(std::span<const StepItem> items, std::span<const Work> work, Batch& batch,
                         std::vector<StepOutput>& outputs);
   absl::Status ScoreRows(CpuState& state, std::span<const int32_t> tokens,
                          std::vector<float>& scores);
@@ -133,7 +144,10 @@ absl::StatusOr<NewState> CpuRunner::Start(const StateRequest& request) {
 void CpuRunner::Retire(std::unique_ptr<RunnerState> state, std::span<const int32_t> tokens,
                        std::string_view tenant) {
   try {
-    cache_.Insert(tenant, tokens, StateOf(state.get()));
+    CpuState& sequence = StateOf(state.get());
+    if (sequence.RollBack(static_cast<int64_t>(tokens.size())).ok()) {
+      cache_.Insert(tenant, tokens, sequence);
+    }
   } catch (const std::bad_alloc&) {
     // What is not kept is computed again.
   }
@@ -162,6 +176,7 @@ absl::Status CpuRunner::CheckTokens(std::span<const int32_t> tokens) const {
 absl::Status CpuRunner::Admit(const StepItem& item) const {
   if (item.tokens.empty()) return Error(Reason::kInvalidArgument, "a step without a token");
   LFM2_RETURN_IF_ERROR(CheckTokens(item.tokens));
+  LFM2_RETURN_IF_ERROR(CheckTokens(item.draft));
   return StateOf(item.state).Reserve(static_cast<int64_t>(item.tokens.size()));
 }
 
@@ -182,41 +197,104 @@ std::vector<StepOutput> CpuRunner::Step(std::span<const StepItem> items) {
   return outputs;
 }
 
-absl::Status CpuRunner::RunItems(std::span<const StepItem> items,
-                                 std::vector<StepOutput>& outputs) {
-  Batch batch;
-  for (size_t i = 0; i < items.size(); ++i) {
-    outputs[i].status = Admit(items[i]);
-    if (!outputs[i].status.ok()) continue;
-    std::span<const int32_t> left = items[i].tokens;
-    while (!left.empty()) {
-      const auto room = static_cast<size_t>(kForwardRows - batch.rows);
-      const std::span<const int32_t> now = left.first(std::min(left.size(), room));
-      left = left.subspan(now.size());
-      const bool logits = items[i].sample && left.empty();
-      batch.spans.push_back(
-          {now, &StateOf(items[i].state), logits ? LogitRows::kLast : LogitRows::kNone});
-      batch.items.push_back(i);
-      batch.rows += static_cast<int64_t>(now.size());
-      if (batch.rows == kForwardRows) LFM2_RETURN_IF_ERROR(RunBatch(items, batch, outputs));
-    }
+// Of the draft, as much as one forward takes; none where there is no memory for it, since that must
+// not end a sequence whose own token has its place.
+CpuRunner::Work CpuRunner::WorkOf(const StepItem& item) const {
+  Work work;
+  work.run = item.tokens;
+  const size_t drafted = item.sample ? std::min<size_t>(item.draft.size(), kForwardRows - 1) : 0;
+  if (drafted == 0) return work;
+  const size_t tokens = item.tokens.size();
+  if (!StateOf(item.state).Reserve(static_cast<int64_t>(tokens + drafted)).ok()) {
+    StateOf(item.state).ReleaseSpareBlocks();
+    (void)StateOf(item.state).Reserve(static_cast<int64_t>(tokens));
+    return work;
   }
-  return batch.rows == 0 ? absl::OkStatus() : RunBatch(items, batch, outputs);
+  work.text.reserve(item.history.size() + drafted);
+  work.text.assign(item.history.begin(), item.history.end());
+  work.text.insert(work.text.end(), item.draft.begin(),
+                   item.draft.begin() + static_cast<std::ptrdiff_t>(drafted));
+  work.run = std::span<const int32_t>(work.text).last(tokens + drafted);
+  work.drafted = static_cast<int64_t>(drafted);
+  return work;
 }
 
-absl::Status CpuRunner::RunBatch(std::span<const StepItem> items, Batch& batch,
+absl::Status CpuRunner::RunItems(std::span<const StepItem> items,
                                  std::vector<StepOutput>& outputs) {
+  for (size_t i = 0; i < items.size(); ++i) outputs[i].status = Admit(items[i]);
+  std::vector<Work> work(items.size());
+  Batch batch;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (!outputs[i].status.ok()) continue;
+    work[i] = WorkOf(items[i]);
+    // Guesses and the token before them are never cut apart.
+    const int64_t last = work[i].drafted + 1;
+    for (std::span<const int32_t> left = work[i].run; !left.empty();) {
+      const auto size = static_cast<int64_t>(left.size());
+      const int64_t room = kForwardRows - batch.rows;
+      const int64_t rows = size <= room ? size : std::min(room, size - last);
+      if (rows > 0) {
+        const bool logits = items[i].sample && rows == size;
+        batch.spans.push_back({left.first(static_cast<size_t>(rows)), &StateOf(items[i].state),
+                               logits ? LogitRows::kLast : LogitRows::kNone,
+                               logits ? work[i].drafted : 0});
+        batch.items.push_back(i);
+        batch.rows += rows;
+        left = left.subspan(static_cast<size_t>(rows));
+      }
+      if (batch.rows == kForwardRows || rows == 0) {
+        LFM2_RETURN_IF_ERROR(RunBatch(items, work, batch, outputs));
+      }
+    }
+  }
+  return batch.rows == 0 ? absl::OkStatus() : RunBatch(items, work, batch, outputs);
+}
+
+// Of the samples after an item's tokens and after each of its drafted ones, those that single steps
+// would have given; the state goes back to the last drafted token that was right. One whose logits
+// are not finite is left to the step that it is the first of.
+StepOutput TakeConfirmed(std::span<StepOutput> samples, const StepItem& item, CpuState& state) {
+  StepOutput output = std::move(samples[0]);
+  if (!output.status.ok()) return output;
+  const size_t drafted = samples.size() - 1;
+  int32_t last = output.sample->id;
+  while (output.more.size() < drafted && last == item.draft[output.more.size()]) {
+    const StepOutput& next = samples[output.more.size() + 1];
+    if (!next.status.ok()) break;
+    last = next.sample->id;
+    output.more.push_back(*next.sample);
+  }
+  output.status =
+      state.RollBack(state.position() - static_cast<int64_t>(drafted - output.more.size()));
+  return output;
+}
+
+absl::Status CpuRunner::RunBatch(std::span<const StepItem> items, std::span<const Work> work,
+                                 Batch& batch, std::vector<StepOutput>& outputs) {
   LFM2_ASSIGN_OR_RETURN(const std::span<const float> logits, decoder_.Forward(batch.spans));
-  std::vector<size_t> sampled;
+  std::vector<std::pair<size_t, size_t>> rows;  // of the logits: the item, drafted tokens before
   for (size_t s = 0; s < batch.spans.size(); ++s) {
-    if (batch.spans[s].logits == LogitRows::kLast) sampled.push_back(batch.items[s]);
+    if (batch.spans[s].logits != LogitRows::kLast) continue;
+    const auto drafted = static_cast<size_t>(batch.spans[s].drafted);
+    for (size_t i = 0; i <= drafted; ++i) rows.emplace_back(batch.items[s], i);
   }
   const auto width = static_cast<size_t>(vocab_size());
-  pool_->ParallelFor(static_cast<int64_t>(sampled.size()), 1, [&](int64_t begin, int64_t end) {
+  std::vector<StepOutput> samples(rows.size());
+  pool_->ParallelFor(static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
     for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
-      outputs[sampled[row]] = SampleRow(logits.subspan(row * width, width), items[sampled[row]]);
+      const auto [i, drafted] = rows[row];
+      const std::span<const int32_t> text = work[i].text;
+      const std::span<const int32_t> history =
+          drafted == 0 ? items[i].history : text.first(items[i].history.size() + drafted);
+      samples[row] = SampleRow(logits.subspan(row * width, width), items[i], history);
     }
   });
+  for (size_t row = 0; row < rows.size();) {
+    const size_t i = rows[row].first, count = static_cast<size_t>(work[i].drafted) + 1;
+    outputs[i] =
+        TakeConfirmed(std::span(samples).subspan(row, count), items[i], StateOf(items[i].state));
+    row += count;
+  }
   batch = Batch();
   return absl::OkStatus();
 }

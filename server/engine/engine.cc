@@ -7,14 +7,15 @@
 namespace lfm2 {
 
 Engine::Engine(const Limits& limits, Clock& clock)
-    : loop_(std::make_unique<EngineLoop>(limits, clock)) {}
+    : speculative_tokens_(limits.speculative_tokens),
+      loop_(std::make_unique<EngineLoop>(limits, clock)) {}
 Engine::~Engine() = default;
 
 absl::Status Engine::CheckRoom(std::string_view tenant) { return loop_->CheckRoom(tenant); }
 
 absl::Status Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
-  return loop_->Submit(
-      std::make_unique<Sequence>(std::move(request), std::move(sink), loop_->Now()));
+  return loop_->Submit(std::make_unique<Sequence>(std::move(request), std::move(sink), loop_->Now(),
+                                                  speculative_tokens_));
 }
 
 absl::Status Engine::Submit(ModelTask task) { return loop_->Submit(std::move(task)); }

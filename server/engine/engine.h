@@ -56,6 +56,7 @@ class Engine {
   Metrics& metrics();
 
  private:
+  const int64_t speculative_tokens_;
   std::unique_ptr<EngineLoop> loop_;
 };
 

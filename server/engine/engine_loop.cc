@@ -242,6 +242,7 @@ void EngineLoop::Step(bool after_task) {
     entry.resting = !sequence->ReadyBy(grammars_until);
     entry.lane = &sequence->model();
     entry.pending = sequence->pending();
+    entry.drafted = sequence->Draft();
     entry.decoding = sequence->decoding();
     entry.started = sequence->started();
     entry.alone = sequence->alone();
@@ -255,6 +256,7 @@ void EngineLoop::Step(bool after_task) {
   limits.running_sequences = limits_.running_sequences;
   limits.prompt_chunk_tokens = after_task ? 0 : std::max<int64_t>(limits_.prompt_chunk_tokens, 1);
   limits.ageing_ms = limits_.priority_ageing_ms;
+  limits.draft_rows = limits_.speculative_step_tokens;
   for (const LaneStep& step : PlanStep(scheduled, limits, share_)) StepLane(step);
 }
 
@@ -266,7 +268,7 @@ void EngineLoop::StepLane(const LaneStep& step) {
     // What the prefix cache held is not pending any more.
     chunk.tokens = std::min(chunk.tokens, sequences_[chunk.sequence]->pending());
     chunks.push_back(chunk);
-    items.push_back(sequences_[chunk.sequence]->NextItem(chunk.tokens));
+    items.push_back(sequences_[chunk.sequence]->NextItem(chunk.tokens, chunk.drafted));
   }
   if (items.empty()) return;
   ModelRunner& runner = *sequences_[chunks.front().sequence]->model().runner;
@@ -312,15 +314,37 @@ bool EngineLoop::StartIfNew(size_t index) {
 void EngineLoop::Deliver(size_t index, const Chunk& chunk, StepOutput output) {
   Sequence& sequence = *sequences_[index];
   if (chunk.tokens < sequence.pending()) return sequence.Advance(chunk.tokens);
-  if (!output.sample.has_value()) {
+  const auto more = static_cast<int64_t>(output.more.size());
+  if (!output.sample.has_value() || more > chunk.drafted) {
     sequence.DropState();  // it saw more than is counted
-    return End(index, Error(Reason::kInternal, "the model sampled no token for this request"));
+    return End(index,
+               Error(Reason::kInternal,
+                     "the model sampled " +
+                         std::string(more == 0 ? "no token" : "more tokens than were drafted") +
+                         " for this request"));
   }
   absl::Status status = Guarded("a token", [&] {
-    GiveToken(index, *output.sample);
+    GiveTokens(index, chunk, output);
     return absl::OkStatus();
   });
   if (!status.ok() && sequences_[index] != nullptr) End(index, std::move(status));
+}
+
+// Each as if it had a step of its own: whatever ends the sequence ends it between two of them.
+void EngineLoop::GiveTokens(size_t index, const Chunk& chunk, const StepOutput& output) {
+  sequences_[index]->NoteChecked(static_cast<int64_t>(output.more.size()));
+  GiveToken(index, *output.sample);
+  int64_t given = 0;
+  for (const Sample& sample : output.more) {
+    if (sequences_[index] == nullptr) break;
+    if (absl::Status status = sequences_[index]->Check(clock_.Now()); !status.ok()) {
+      End(index, std::move(status));
+      break;
+    }
+    GiveToken(index, sample);
+    ++given;
+  }
+  metrics_.CountDrafted(chunk.drafted, given);
 }
 
 // One that failed by itself is ended; of a batch that failed, each is tried alone first.

@@ -62,6 +62,7 @@ class EngineLoop {
   bool StartIfNew(size_t index);
   void Deliver(size_t index, const Chunk& chunk, StepOutput output);
   void Fail(size_t index, StepOutput output, size_t batch_size);
+  void GiveTokens(size_t index, const Chunk& chunk, const StepOutput& output);
   void GiveToken(size_t index, const Sample& sample);
   void End(size_t index, absl::Status status);
   void EndEverything();

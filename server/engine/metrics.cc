@@ -89,6 +89,10 @@ struct Metrics::Families {
                                 "Prompt tokens that were taken from the prefix cache");
   Counter& replayed = MakeCounter("lfm2_prefix_replayed_tokens_total",
                                   "Of those: run again for the convolutions' states");
+  Counter& drafted = MakeCounter("lfm2_speculative_drafted_tokens_total",
+                                 "Guessed tokens that were checked beside a decoding one");
+  Counter& accepted =
+      MakeCounter("lfm2_speculative_accepted_tokens_total", "Of those: part of an answer");
   Counter& ended_ok = MakeCounter("lfm2_requests_completed_total", "Requests that ended well");
   prometheus::Family<Counter>& ended_family = prometheus::BuildCounter()
                                                   .Name("lfm2_requests_failed_total")
@@ -146,6 +150,11 @@ void Metrics::ObserveStep(size_t batch_size, Duration took) {
 void Metrics::ObserveToken(Duration gap, bool first) {
   (first ? families_->first_token : families_->gap).Observe(Seconds(gap));
   families_->tokens_out->Increment();
+}
+
+void Metrics::CountDrafted(int64_t drafted, int64_t accepted) {
+  families_->drafted.Increment(static_cast<double>(drafted));
+  families_->accepted.Increment(static_cast<double>(accepted));
 }
 
 void Metrics::ObserveEnd(const GenerateEnd& end, Duration took) {

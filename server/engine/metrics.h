@@ -39,6 +39,8 @@ class Metrics {
   void ObserveStep(size_t batch_size, Duration took);
   // Since the token before, or since the request came when it is the first.
   void ObserveToken(Duration gap, bool first);
+  // Of one sequence in one step: guessed tokens, and those of them that its reader got.
+  void CountDrafted(int64_t drafted, int64_t accepted);
   void ObserveEnd(const GenerateEnd& end, Duration took);
 
   std::string Text(const MetricsGauges& gauges);

@@ -2,13 +2,13 @@
 // cpu_runner.cc are the real ones, tests have a fake. Thread rule: the engine's thread only.
 //
 // States and failures. A state that an item with an OK status used has advanced by exactly the
-// item's tokens. After any other status the state is unspecified: the engine destroys it and
-// neither steps nor retires it. What one request alone can cause (its ids, the memory that its
-// tokens need, logits that are not finite, its sampling) is found item by item, before the pass or
-// after it, and is FaultScope::kItem: the other items go on. A failure of the pass itself is kBatch
-// for every item that took part; the engine then makes each of those sequences anew from its
-// tokens, which are all known, and runs each once by itself: the one that fails again is ended, the
-// others lose time only.
+// item's tokens and by those of its drafted ones that `more` confirms. After any other status the
+// state is unspecified: the engine destroys it and neither steps nor retires it. What one request
+// alone can cause (its ids, the memory that its tokens need, logits that are not finite, its
+// sampling) is found item by item, before the pass or after it, and is FaultScope::kItem: the other
+// items go on. A failure of the pass itself is kBatch for every item that took part; the engine
+// then makes each of those sequences anew from its tokens, which are all known, and runs each once
+// by itself: the one that fails again is ended, the others lose time only.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +52,9 @@ struct StepItem {
   std::span<const int32_t> history;  // prompt and generated tokens, for the repetition penalty
   int64_t index = 0;                 // generated tokens so far
   std::span<const uint32_t> allowed = {};  // as SampleToken's: what a grammar lets come next
+  // Guesses of what comes after `tokens`, where `sample` is set and nothing restricts what may come
+  // next. Only for a runner that verifies drafts; it may look at fewer.
+  std::span<const int32_t> draft = {};
 };
 
 enum class FaultScope { kItem, kBatch };
@@ -60,6 +63,9 @@ struct StepOutput {
   absl::Status status;  // OK, or why this item has no result
   std::optional<Sample> sample;
   FaultScope scope = FaultScope::kItem;  // of a status that is not OK
+  // The samples after the first: one for each drafted token that is what would have been sampled in
+  // its place, up to the first that is not. They are bit for bit those of single steps.
+  std::vector<Sample> more = {};
 };
 
 // Memory of a runner in fixed-size blocks of keys and values.
@@ -74,10 +80,13 @@ class ModelRunner {
   virtual ~ModelRunner() = default;
   // A state that stands before prompt[reuse.resume_at()]. kOutOfMemory and the like.
   virtual absl::StatusOr<NewState> Start(const StateRequest& request) = 0;
-  // Takes back a state that saw exactly `tokens`: a later Start of the same tenant may go on from
-  // it. Not called for requests without the cache.
+  // Takes back a state that saw exactly `tokens`, or after them drafted tokens of its last step
+  // that its sequence ended before: a later Start of the same tenant may go on from what it was
+  // after `tokens`. Not called for requests without the cache.
   virtual void Retire(std::unique_ptr<RunnerState> state, std::span<const int32_t> tokens,
                       std::string_view tenant);
+  // Whether Step looks at drafts; one that does not is never given any. Any thread.
+  virtual bool verifies_drafts() const { return false; }
   // One output an item, in order.
   virtual std::vector<StepOutput> Step(std::span<const StepItem> items) = 0;
   // Advances the state by all of `tokens` but the last: log p(tokens[i + 1] | what the state saw,

@@ -62,6 +62,8 @@ struct GenerateEnd {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
   PrefixReuse reuse;
+  int64_t drafted_tokens = 0;   // guessed, and checked by the model beside a token
+  int64_t accepted_tokens = 0;  // of those: part of the completion
   double queue_ms = 0, prefill_ms = 0, decode_ms = 0, time_to_first_token_ms = 0;
 };
 

@@ -23,6 +23,7 @@ class Planner {
     TakeOneAlone();
     for (const bool yielding : {false, true}) DealTokens(yielding);
     AddPromptChunks();
+    DealDrafts();
     ForgetAbsentCallers();
     return std::move(steps_);
   }
@@ -54,9 +55,10 @@ class Planner {
     for (size_t i = 0; i < sequences_.size(); ++i) {
       const ScheduledSequence& s = sequences_[i];
       if (!s.decoding || s.alone || s.resting) continue;
-      StepOf(sequences_[i].lane).chunks.push_back({i, 1});
+      StepOf(sequences_[i].lane).chunks.push_back({i, 1, 0});
       ++decoding;
     }
+    draft_rows_ = limits_.draft_rows - decoding;
     budget_ = std::max<int64_t>(limits_.step_tokens - decoding, 0);
     if (decoding > 0)
       budget_ = std::min(budget_, std::max<int64_t>(limits_.prompt_chunk_tokens, 0));
@@ -102,7 +104,7 @@ class Planner {
     for (size_t i = 0; i < sequences_.size() && budget_ > 0; ++i) {
       if (!sequences_[i].alone || sequences_[i].resting) continue;
       const int64_t tokens = std::min(sequences_[i].pending, budget_);
-      alone_ = LaneStep{sequences_[i].lane, {{i, tokens}}};
+      alone_ = LaneStep{sequences_[i].lane, {{i, tokens, 0}}};
       budget_ -= tokens;
       return;
     }
@@ -145,9 +147,28 @@ class Planner {
 
   void AddPromptChunks() {
     for (const size_t i : served_) {
-      StepOf(sequences_[i].lane).chunks.push_back({i, tokens_[i]});
+      StepOf(sequences_[i].lane).chunks.push_back({i, tokens_[i], 0});
     }
     if (alone_) steps_.push_back(*std::move(alone_));
+  }
+
+  void DealDrafts() {
+    int64_t left = limits_.step_tokens;
+    std::vector<Chunk*> drafting;
+    for (LaneStep& step : steps_) {
+      for (Chunk& chunk : step.chunks) {
+        const ScheduledSequence& s = sequences_[chunk.sequence];
+        left -= chunk.tokens;
+        if (s.decoding && !s.alone && s.drafted > 0) drafting.push_back(&chunk);
+      }
+    }
+    left = std::min(left, draft_rows_);
+    for (size_t i = 0; i < drafting.size() && left > 0; ++i) {
+      const auto sharing = static_cast<int64_t>(drafting.size() - i);
+      drafting[i]->drafted =
+          std::min(sequences_[drafting[i]->sequence].drafted, (left + sharing - 1) / sharing);
+      left -= drafting[i]->drafted;
+    }
   }
 
   void ForgetAbsentCallers() {
@@ -163,6 +184,7 @@ class Planner {
   StepLimits limits_;
   FairShare& share_;
   int64_t budget_ = 0;           // tokens for prompts that are left
+  int64_t draft_rows_ = 0;       // for drafted tokens, if the budget has them
   std::vector<size_t> prompts_;  // that hold a place
   std::vector<size_t> served_;   // in the order they were served in
   std::vector<int64_t> tokens_;  // of each sequence's prompt in this step

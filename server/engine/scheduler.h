@@ -5,7 +5,9 @@
 // decodes takes its next token. What is left of the budget goes to prompts, in chunks; while
 // anything decodes, all prompts of a step together take at most one chunk, so a decoding sequence
 // never waits for more than that. No more sequences hold a place than the budget has tokens, so a
-// prompt that holds one moves on at every step that has room for prompts at all.
+// prompt that holds one moves on at every step that has room for prompts at all. Drafted tokens
+// take what is left then, dealt evenly, and only as long as few sequences decode: a step of many
+// rows costs as much for a row more as the token that it may save.
 //
 // Between callers: a free place goes to the caller that holds the fewest; prompt tokens are dealt
 // by deficit round robin with a quantum of one chunk. Within a caller: the most urgent first, that
@@ -32,11 +34,13 @@ struct StepLimits {
   int64_t running_sequences = 0;    // places, over all lanes
   int64_t prompt_chunk_tokens = 0;  // of a step in which anything decodes; 0: no prompt then
   int64_t ageing_ms = 0;
+  int64_t draft_rows = 0;  // decoding and drafted tokens of a step that has drafted ones
 };
 
 struct ScheduledSequence {
   const LoadedModel* lane = nullptr;
   int64_t pending = 0;    // tokens that have not been through the model: 1 when it decodes
+  int64_t drafted = 0;    // that it wants checked beside the pending one, when it decodes
   bool decoding = false;  // holds a place
   bool started = false;   // holds a place
   // Runs in a batch of its own, one such sequence a step: its last batch failed.
@@ -50,6 +54,7 @@ struct ScheduledSequence {
 struct Chunk {
   size_t sequence = 0;  // index into what was given
   int64_t tokens = 0;   // 1 to pending
+  int64_t drafted = 0;  // beside them, up to what is wanted
 };
 
 struct LaneStep {

@@ -1,6 +1,7 @@
 #include "server/engine/sequence.h"
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -21,7 +22,8 @@ std::set<int32_t> EosIds(const LoadedModel& model) {
 
 }  // namespace
 
-Sequence::Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, SteadyTime arrived)
+Sequence::Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, SteadyTime arrived,
+                   int64_t speculative_tokens)
     : request_(std::move(request)),
       sink_(std::move(sink)),
       tokens_(std::move(request_.prompt)),
@@ -33,6 +35,10 @@ Sequence::Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, Ste
   if (request_.takes_tool_calls) calls_ = ToolCallCollector(*request_.model->tokenizer);
   if (request_.grammar != nullptr) {
     constraint_ = std::make_unique<Constraint>(std::move(request_.grammar), request_.grammar_step);
+  }
+  const bool greedy = request_.sampling.temperature <= 0 && constraint_ == nullptr;
+  if (speculative_tokens > 0 && greedy && request_.model->runner->verifies_drafts()) {
+    drafter_ = std::make_unique<Drafter>(speculative_tokens);
   }
   if (request_.max_new_tokens <= 0) finish_reason_ = FinishReason::kLength;
 }
@@ -82,7 +88,23 @@ absl::Status Sequence::Restart() {
   return TakeState(false);
 }
 
-StepItem Sequence::NextItem(int64_t tokens) const {
+int64_t Sequence::Draft() {
+  draft_.clear();
+  if (drafter_ == nullptr || !started()) return 0;
+  try {
+    drafter_->Read(tokens_);
+    if (!decoding() || alone_) return 0;
+    // The last token of all is sampled after the last one that goes through the model.
+    draft_ = drafter_->Draft(request_.max_new_tokens - completion_tokens_ - 1);
+  } catch (const std::bad_alloc&) {
+    drafter_.reset();  // it goes on without
+  }
+  return static_cast<int64_t>(draft_.size());
+}
+
+StepItem Sequence::NextItem(int64_t tokens, int64_t drafted) {
+  draft_.resize(static_cast<size_t>(drafted));
+  first_of_step_ = true;
   const std::span<const int32_t> all = tokens_;
   StepItem item;
   item.state = state_.get();
@@ -92,11 +114,20 @@ StepItem Sequence::NextItem(int64_t tokens) const {
   item.history = all;
   item.index = completion_tokens_;
   if (constraint_) item.allowed = constraint_->allowed();
+  item.draft = draft_;
   return item;
+}
+
+void Sequence::NoteChecked(int64_t right) {
+  if (draft_.empty()) return;
+  const auto drafted = static_cast<int64_t>(draft_.size());
+  drafter_->Note(drafted, right);
+  drafted_tokens_ += drafted;
 }
 
 TokenEvent Sequence::Accept(const Sample& sample, SteadyTime now) {
   processed_ = static_cast<int64_t>(tokens_.size());
+  if (!std::exchange(first_of_step_, false)) ++accepted_tokens_;
   if (!first_token_at_.has_value()) first_token_at_ = now;
   last_token_at_ = now;
   alone_ = false;
@@ -156,6 +187,8 @@ GenerateEnd Sequence::End(absl::Status status, SteadyTime now) {
   end.prompt_tokens = prompt_tokens_;
   end.completion_tokens = completion_tokens_;
   end.reuse = reuse_;
+  end.drafted_tokens = drafted_tokens_;
+  end.accepted_tokens = accepted_tokens_;
   const SteadyTime started = started_at_.value_or(now);
   end.queue_ms = Milliseconds(arrived_, started);
   end.prefill_ms = Milliseconds(started, first_token_at_.value_or(now));

@@ -17,6 +17,7 @@
 #include "model/tokenizer/stream_decoder.h"
 #include "server/base/clock.h"
 #include "server/engine/constraint.h"
+#include "server/engine/drafter.h"
 #include "server/engine/model_runner.h"
 #include "server/engine/request.h"
 #include "server/engine/stop_matcher.h"
@@ -26,7 +27,10 @@ namespace lfm2 {
 
 class Sequence {
  public:
-  Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, SteadyTime arrived);
+  // speculative_tokens: drafted ones of a step at most, where the request is greedy, nothing
+  // restricts what it may say, and the model's runner verifies drafts; 0: none.
+  Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, SteadyTime arrived,
+           int64_t speculative_tokens = 0);
 
   // OK, or why it must end before the next step: kCancelled, kDeadlineInQueue, kDeadlineInDecode
   // ("tokens" made so far).
@@ -40,11 +44,17 @@ class Sequence {
   // here to the next token the sequence runs alone. Not when it has been restarted too often.
   absl::Status Restart();
   bool can_restart() const { return restarts_ < kMostRestarts; }
-  // The next `tokens` of what is pending: valid until Accept or Advance.
-  StepItem NextItem(int64_t tokens) const;
+  // How many tokens after the pending one it wants checked in the next step.
+  int64_t Draft();
+  // The next `tokens` of what is pending, with the first `drafted` of the last Draft: valid until
+  // Accept or Advance.
+  StepItem NextItem(int64_t tokens, int64_t drafted = 0);
   // A chunk of the prompt has been through the model.
   void Advance(int64_t tokens) { processed_ += tokens; }
-  // The token that was sampled after everything pending went through the model.
+  // What was drafted has been checked, and its first `right` tokens were so. Before Accept.
+  void NoteChecked(int64_t right);
+  // The token that was sampled after everything pending went through the model; then, one by one,
+  // those after each drafted token that was right.
   TokenEvent Accept(const Sample& sample, SteadyTime now);
   // To the runner, which may keep it for the tenant's next request; destroys it where the request
   // asked for no cache.
@@ -67,6 +77,7 @@ class Sequence {
   const std::string& tenant() const { return request_.tenant; }
   Priority priority() const { return request_.priority; }
   const PrefixReuse& reuse() const { return reuse_; }
+  int64_t accepted_tokens() const { return accepted_tokens_; }
   SteadyTime arrived() const { return arrived_; }
   std::optional<SteadyTime> last_token_at() const { return last_token_at_; }
   LoadedModel& model() const { return *request_.model; }
@@ -89,6 +100,10 @@ class Sequence {
   ToolCallCollector calls_;
   StopMatcher stops_;
   std::unique_ptr<Constraint> constraint_;  // null: anything may come next
+  std::unique_ptr<Drafter> drafter_;        // null: never drafts
+  std::vector<int32_t> draft_;              // of the next step, or the one under way
+  bool first_of_step_ = true;               // the next token is the one that no draft is needed for
+  int64_t drafted_tokens_ = 0, accepted_tokens_ = 0;
   std::optional<FinishReason> finish_reason_;
   PrefixReuse reuse_;
   SteadyTime arrived_;

@@ -415,6 +415,8 @@ v1::GenerateResponse EndMessage(const GenerateEnd& end) {
   usage.set_completion_tokens(end.completion_tokens);
   usage.set_cached_tokens(end.reuse.cached_tokens);
   usage.set_replayed_tokens(end.reuse.replayed_tokens);
+  usage.set_drafted_tokens(end.drafted_tokens);
+  usage.set_accepted_tokens(end.accepted_tokens);
   usage.set_prefix_miss(ToProto(end.reuse.miss));
   v1::Timings& timings = *message.mutable_timings();
   timings.set_queue_ms(end.queue_ms);

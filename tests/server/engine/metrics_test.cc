@@ -93,5 +93,15 @@ TEST(Metrics, IsValidTextFormat) {
   }
 }
 
+TEST(Metrics, CountsWhatWasDraftedAndWhatOfItWasRight) {
+  Metrics metrics;
+  EXPECT_EQ(ValueOf(metrics.Text({}), "lfm2_speculative_drafted_tokens_total"), "0");
+  metrics.CountDrafted(8, 3);
+  metrics.CountDrafted(2, 2);
+  const std::string text = metrics.Text({});
+  EXPECT_EQ(ValueOf(text, "lfm2_speculative_drafted_tokens_total"), "10");
+  EXPECT_EQ(ValueOf(text, "lfm2_speculative_accepted_tokens_total"), "5");
+}
+
 }  // namespace
 }  // namespace lfm2

@@ -367,5 +367,57 @@ TEST(PlanStep, DividesPromptTokensEquallyBetweenCallersThatWantThem) {
   simulation.Run();
 }
 
+ScheduledSequence Drafts(const LoadedModel& lane, int64_t drafted) {
+  ScheduledSequence sequence = Decoding(lane);
+  sequence.drafted = drafted;
+  return sequence;
+}
+
+std::vector<int64_t> DraftsOf(std::span<const ScheduledSequence> sequences, StepLimits limits,
+                              int64_t draft_rows) {
+  limits.draft_rows = draft_rows;
+  std::vector<int64_t> drafted(sequences.size(), -1);
+  for (const LaneStep& step : Plan(sequences, limits)) {
+    for (const Chunk& chunk : step.chunks) drafted[chunk.sequence] = chunk.drafted;
+  }
+  return drafted;
+}
+
+using Counts = std::vector<int64_t>;
+
+TEST(PlanStep, GivesDraftsTheirTokensWhereThereIsRoom) {
+  Lanes lanes;
+  const std::vector sequences = {Drafts(lanes.first, 4), Decoding(lanes.first),
+                                 Drafts(lanes.second, 3)};
+  EXPECT_EQ(DraftsOf(sequences, Budget(512), 32), (Counts{4, 0, 3}));
+  EXPECT_EQ(DraftsOf(sequences, Budget(512), 0), (Counts{0, 0, 0}));
+}
+
+TEST(PlanStep, DealsDraftsEvenlyWhatTheRowsOfAStepLeave) {
+  Lanes lanes;
+  const std::vector sequences = {Drafts(lanes.first, 8), Drafts(lanes.first, 1),
+                                 Drafts(lanes.first, 8)};
+  EXPECT_EQ(DraftsOf(sequences, Budget(512), 13), (Counts{4, 1, 5}));
+  EXPECT_EQ(DraftsOf(sequences, Budget(512), 5), (Counts{1, 1, 0}));
+  EXPECT_EQ(DraftsOf(sequences, Budget(512), 3), (Counts{0, 0, 0}));
+  EXPECT_EQ(DraftsOf(sequences, Budget(512), 2), (Counts{0, 0, 0}));
+}
+
+TEST(PlanStep, DraftsTakeTheBudgetThatPromptsLeave) {
+  Lanes lanes;
+  const std::vector sequences = {Prompt(lanes.first, 300), Drafts(lanes.first, 8)};
+  EXPECT_EQ(DraftsOf(sequences, Budget(105, 64, 100), 32), (Counts{0, 4}));
+  EXPECT_EQ(DraftsOf(sequences, Budget(100, 64, 100), 32), (Counts{0, 0}));
+}
+
+TEST(PlanStep, WhoRestsReadsOrRunsAloneDraftsNothing) {
+  Lanes lanes;
+  std::vector sequences = {Drafts(lanes.first, 8), Drafts(lanes.first, 8), Prompt(lanes.first, 9)};
+  sequences[0].resting = true;
+  sequences[1].alone = true;
+  sequences[2].drafted = 8;
+  EXPECT_EQ(DraftsOf(sequences, Budget(512), 32), (Counts{-1, 0, 0}));
+}
+
 }  // namespace
 }  // namespace lfm2

@@ -38,6 +38,7 @@ struct FakeModelScript {
   std::function<PrefixReuse(const StateRequest& request)> reuse;  // empty: nothing is kept
   std::function<void(std::span<const int32_t> tokens, std::string_view tenant)> on_retire;
   std::function<void(std::span<const StepItem> items)> before_step;  // to wait, or to look
+  bool verifies_drafts = false;
 };
 
 // A printable ASCII character that depends on every token before it and on the seed.
@@ -56,7 +57,11 @@ class FakeRunnerState : public RunnerState {
     ++counters_->states_made;
   }
   ~FakeRunnerState() override { --counters_->live_states; }
-  std::vector<int32_t> seen;
+  struct Text {
+    std::vector<int32_t> seen;
+    size_t certain = 0;  // of it: not drafted in the last step
+  };
+  Text text;
 
  private:
   std::shared_ptr<FakeModelCounters> counters_;
@@ -80,25 +85,28 @@ class FakeModelRunner : public ModelRunner {
     if (!request.use_cache) fresh.reuse.miss = PrefixMiss::kDisabled;
     if (request.use_cache && script_.reuse) fresh.reuse = script_.reuse(request);
     const auto seen = request.prompt.first(static_cast<size_t>(fresh.reuse.resume_at()));
-    state->seen.assign(seen.begin(), seen.end());
+    state->text.seen.assign(seen.begin(), seen.end());
     fresh.state = std::move(state);
     return fresh;
   }
 
   void Retire(std::unique_ptr<RunnerState> state, std::span<const int32_t> tokens,
               std::string_view tenant) override {
-    const auto& seen = static_cast<FakeRunnerState&>(*state).seen;
+    auto& [seen, certain] = static_cast<FakeRunnerState&>(*state).text;
+    if (certain <= tokens.size() && tokens.size() < seen.size()) seen.resize(tokens.size());
     if (!std::equal(seen.begin(), seen.end(), tokens.begin(), tokens.end())) return;
     ++counters_->states_retired;
     if (script_.on_retire) script_.on_retire(tokens, tenant);
   }
+
+  bool verifies_drafts() const override { return script_.verifies_drafts; }
 
   std::vector<StepOutput> Step(std::span<const StepItem> items) override {
     if (script_.before_step) script_.before_step(items);
     int64_t tokens = 0;
     std::vector<StepOutput> outputs;
     for (const StepItem& item : items) {
-      tokens += static_cast<int64_t>(item.tokens.size());
+      tokens += static_cast<int64_t>(item.tokens.size() + item.draft.size());
       outputs.push_back(StepOne(item));
     }
     ++counters_->steps;
@@ -111,7 +119,7 @@ class FakeModelRunner : public ModelRunner {
   // -1 for each prediction of an even token, -2 of an odd one.
   absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
                                                 std::span<const int32_t> tokens) override {
-    auto& seen = static_cast<FakeRunnerState&>(state).seen;
+    auto& seen = static_cast<FakeRunnerState&>(state).text.seen;
     seen.insert(seen.end(), tokens.begin(), tokens.end() - 1);
     std::vector<float> scores;
     for (size_t i = 1; i < tokens.size(); ++i) scores.push_back(tokens[i] % 2 == 0 ? -1.0F : -2.0F);
@@ -142,21 +150,35 @@ class FakeModelRunner : public ModelRunner {
       if (absl::Status status = script_.fail_item(item); !status.ok())
         return {status, std::nullopt};
     }
-    auto& state = static_cast<FakeRunnerState&>(*item.state);
-    state.seen.insert(state.seen.end(), item.tokens.begin(), item.tokens.end());
+    auto& [seen, certain] = static_cast<FakeRunnerState&>(*item.state).text;
+    seen.insert(seen.end(), item.tokens.begin(), item.tokens.end());
+    certain = seen.size();
     if (!item.sample) return {absl::OkStatus(), std::nullopt};
-    if (!std::equal(state.seen.begin(), state.seen.end(), item.history.begin(),
-                    item.history.end())) {
+    if (!std::equal(seen.begin(), seen.end(), item.history.begin(), item.history.end())) {
       return {Error(Reason::kInternal, "the state has not seen what the sequence holds"),
               std::nullopt};
     }
+    StepOutput output{absl::OkStatus(), SampleAfter(seen, item)};
+    int32_t last = output.sample->id;
+    for (const int32_t guess : item.draft) {
+      if (last != guess) break;
+      seen.push_back(guess);
+      StepItem next = item;
+      next.index += static_cast<int64_t>(seen.size() - certain);
+      output.more.push_back(SampleAfter(seen, next));
+      last = output.more.back().id;
+    }
+    return output;
+  }
+
+  Sample SampleAfter(std::span<const int32_t> seen, const StepItem& item) const {
     Sample sample;
-    sample.id = script_.next(state.seen, item);
+    sample.id = script_.next(seen, item);
     sample.logprob = -0.5F;
     for (int64_t i = 0; i < item.sampling->logprobs; ++i) {
       sample.top.push_back({static_cast<int32_t>(i), -1.0F - static_cast<float>(i)});
     }
-    return {absl::OkStatus(), sample};
+    return sample;
   }
 
   FakeModelScript script_;
