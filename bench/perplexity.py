@@ -56,7 +56,7 @@ class Scorer(serving.Ours):
     def tokens(self, text_file):
         """Of the whole text, and the id that every piece begins with (None: the model adds none)."""
         ids = json.loads(self.ctl("tokenize", "--model", "real", "--file", text_file, "-o", "json"))["ids"]
-        plain = json.loads(self.ctl("tokenize", "--model", "real", "--file", text_file, "--add_special=off", "-o", "json"))["ids"]
+        plain = json.loads(self.ctl("tokenize", "--model", "real", "--file", text_file, "--no-special", "-o", "json"))["ids"]
         return ids, ids[0] if len(ids) > len(plain) else None
 
     def perplexity(self, ids, first, chunks):

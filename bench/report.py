@@ -1,4 +1,5 @@
 """The tables of a run, as Markdown. Floors and shares are what the project sets itself; see docs/performance.md."""
+import machine
 import models
 import speed
 
@@ -37,8 +38,15 @@ def floor_of(row, box):
     return None if floors is None else floors[row.get("instructions", box.get("instructions_run", "avx512")) == "avx512"]
 
 
+def disturbance(row):
+    """Of the run that others disturbed most; None where it is not counted."""
+    runs = [share for side in ("ours", "llama_cpp") for share in row.get(side, {}).get("others", [])]
+    return max(runs, default=None)
+
+
 def most_disturbed(row):
-    return percent(max(max(row[side]["others"]) for side in ("ours", "llama_cpp")))
+    share = disturbance(row)
+    return percent(share) + (" (!)" if share is not None and share > machine.QUIET else "")
 
 
 def times(value):
@@ -158,5 +166,12 @@ def text(results):
         rows = of(results, test)
         if rows:
             out.append(f"## {title}\n" + make(rows, results["box"]))
+    counted = [d for d in map(disturbance, results["rows"]) if d is not None]
+    loud = sum(d > machine.QUIET for d in counted)
+    if loud:
+        out.append(f"**{loud} of {len(counted)} rows were disturbed**: other programs took over {percent(machine.QUIET)} of the machine "
+                   "meanwhile. Those figures and ratios say nothing; measure them again when it is quiet.")
+    if results["quick"]:
+        out.append("**A quick run**: tiny counts, one round. It shows that everything works, not how fast.")
     notes = ["Bold: less than what is asked for. \"others\": the share of all cores that other programs took in the most disturbed run."]
     return "\n\n".join(out + notes) + "\n"

@@ -53,8 +53,8 @@ class Setup:
 def measure_box(setup, quick):
     """Read bandwidth by our reader, and the best GEMM rates of LibTorch's libraries."""
     with setup.temporary("kernels.json") as out:
-        machine.run_quietly([setup.bin / "lfm2_kernels_bench", "--threads", setup.threads, "--formats", "f32", "--shapes", "256x256",
-                             "--tokens", 1, "--seconds", 0.01, "--cold_bytes", 1, "--json", out], setup.wait, setup.tries)
+        machine.run_quietly([setup.bin / "lfm2_kernels_bench", "--threads", setup.threads, "--formats", "f32", "--shapes", "4096x4096",
+                             "--tokens", 1, "--seconds", 0.01, "--json", out], setup.wait, setup.tries)
         kernels = json.loads(out.read_text())
     box = {"read_bytes_per_second": kernels["read_gb_s"] * 1e9, "read_bytes_per_second_1": kernels["read_gb_s_1"] * 1e9,
            "instructions_run": kernels["results"][0]["isa"]}
