@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
-# Throughput of this build on this machine: decode alone and with several callers, and training, of a small model.
-# Writes bench/results/<date>.json. Usage: bench/run.sh BIN_DIR
+# Speed of this build beside llama.cpp's on this machine, as tables; writes bench/results/<date>.json and .md. Gets and builds
+# llama.cpp and makes random checkpoints first, both outside the repository (bench/llama_cpp.sh, bench/models.py). An hour and
+# a half on 2 quiet cores, and 10 GB of disk.
+#   bench/run.sh BIN_DIR [--only decode,prefill --models 350M --weights int8 --rounds 1 --quick --remove ...; --help has all]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mkdir -p bench/results
-python3 bench/run.py "$1" "bench/results/$(date -u +%Y%m%dT%H%M%SZ).json"
+bin=$(cd "$1" && pwd)
+for needed in lfm2d lfm2ctl lfm2_engine_bench lfm2_kernels_bench lfm2_load; do
+  [ -x "$bin/$needed" ] || { echo "there is no $needed in $bin: make bench builds it" >&2; exit 2; }
+done
+llama=$(bench/llama_cpp.sh)
+exec python3 bench/run.py "$bin" "$llama" "${@:2}"

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Gets and builds the llama.cpp that the tables compare with, outside the repository, and prints the folder of its programs.
+# Its source is what the pinned sdist of llama-cpp-python carries. What is there already is kept. About 10 minutes on 2 cores.
+#   LFM2_BENCH_DIR  where to (default: ~/.cache/lfm2-bench)
+#   LLAMA_CPP_BIN   a folder with programs that are built already: nothing is fetched
+set -euo pipefail
+programs=(llama-bench llama-quantize llama-server llama-perplexity)
+
+lacks() {
+  local program
+  for program in "${programs[@]}"; do
+    if [ ! -x "$1/$program" ]; then echo "$program"; return; fi
+  done
+}
+
+if [ -n "${LLAMA_CPP_BIN:-}" ]; then
+  missing=$(lacks "$LLAMA_CPP_BIN")
+  if [ -n "$missing" ]; then echo "LLAMA_CPP_BIN: there is no $missing in $LLAMA_CPP_BIN" >&2; exit 2; fi
+  cd "$LLAMA_CPP_BIN" && pwd
+  exit
+fi
+
+version=0.3.36
+sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+root=${LFM2_BENCH_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lfm2-bench}/llama.cpp-$version
+bin=$root/build/bin
+if [ -z "$(lacks "$bin")" ]; then echo "$bin"; exit; fi
+
+for tool in cmake ninja python3; do
+  command -v "$tool" >/dev/null || { echo "llama.cpp needs $tool to be built" >&2; exit 2; }
+done
+mkdir -p "$root"
+archive=$root/llama_cpp_python-$version.tar.gz
+if ! echo "$sha256  $archive" | sha256sum --check --status 2>/dev/null; then
+  echo "llama.cpp: fetching its source (llama-cpp-python $version)" >&2
+  echo "llama-cpp-python==$version --hash=sha256:$sha256" >"$root/pinned.txt"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --require-hashes \
+    --dest "$root" -r "$root/pinned.txt" >&2
+  echo "$sha256  $archive" | sha256sum --check --status
+fi
+source=$root/llama_cpp_python-$version/vendor/llama.cpp
+[ -f "$source/CMakeLists.txt" ] || tar -xzf "$archive" -C "$root"
+echo "llama.cpp: building it for this machine (log: $root/build.log)" >&2
+{
+  cmake -G Ninja -S "$source" -B "$root/build" -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_OPENMP=ON -DGGML_LLAMAFILE=ON \
+    -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF
+  cmake --build "$root/build" -j "${JOBS:-$(nproc)}" --target "${programs[@]}"
+} >"$root/build.log" 2>&1 || { tail -20 "$root/build.log" >&2; exit 1; }
+echo "$bin"
