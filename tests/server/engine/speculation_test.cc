@@ -66,7 +66,9 @@ void ExpectSame(const Outcome& a, const Outcome& b) {
     EXPECT_EQ(x.index, y.index);
     EXPECT_EQ(x.text, y.text);
     ASSERT_EQ(x.logprob.has_value(), y.logprob.has_value());
-    if (x.logprob) EXPECT_TRUE(SameFloat(*x.logprob, *y.logprob)) << i;
+    if (x.logprob) {
+      EXPECT_TRUE(SameFloat(*x.logprob, *y.logprob)) << i;
+    }
     ASSERT_EQ(x.top.size(), y.top.size());
     for (size_t j = 0; j < x.top.size(); ++j) {
       EXPECT_EQ(x.top[j].id, y.top[j].id);
