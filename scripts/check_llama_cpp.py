@@ -85,8 +85,17 @@ class LlamaServer:
         """Ids, and at each place how far the best logit is above the second, and the best one's log-probability."""
         answer = self.post("/completion", {"prompt": ids, "n_predict": TOKENS, "temperature": 0, "top_k": 1, "n_probs": 2,
                                            "return_tokens": True, "cache_prompt": False})
-        tops = [sorted((t["logprob"] for t in place["top_logprobs"]), reverse=True) for place in answer["completion_probabilities"]]
-        return Greedy(answer["tokens"], [t[0] - t[1] if len(t) > 1 else math.inf for t in tops], [t[0] for t in tops])
+        # A token that ends in the middle of a character has no place of its own there.
+        places = iter([*answer["completion_probabilities"], None])
+        place, gaps, best = next(places), [], []
+        for token in answer["tokens"]:
+            top = []
+            if place is not None and place["id"] == token:
+                top = sorted((t["logprob"] for t in place["top_logprobs"]), reverse=True)
+                place = next(places)
+            gaps.append(top[0] - top[1] if len(top) > 1 else math.inf)
+            best.append(top[0] if top else math.nan)
+        return Greedy(answer["tokens"], gaps, best)
 
 
 class Daemon:
@@ -147,7 +156,8 @@ def compare(name, prompts, left, right, ends):
         ours, theirs = answer_of(a, ends), answer_of(b, ends)
         at = first_difference(ours, theirs)
         # Before it, both have seen the same tokens.
-        apart += [abs(x - y) for x, y, token in zip(a.best, b.best, ours[:None if at is None else at]) if token != END]
+        apart += [abs(x - y) for x, y, token in zip(a.best, b.best, ours[:None if at is None else at])
+                  if token != END and not math.isnan(x - y)]
         if at is None:
             equal += 1
             continue
