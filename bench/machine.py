@@ -57,14 +57,19 @@ class Others:
         return round(max(0.0, (used1 - used0) - (own1 - own0)) / max(1e-3, (t1 - t0) * CORES), 3)
 
 
+# Seconds that all waiting together may take: on a machine that is never quiet a run ends all the same, and says so.
+patience = 1800.0
+
+
 def wait_until_quiet(at_most, limit=QUIET, pids=()):
-    """Seconds waited: until two looks in a row found the machine quiet, or `at_most`."""
+    """Until two looks in a row found the machine quiet, or `at_most` seconds, or all patience is gone."""
+    global patience
     begin, quiet = time.monotonic(), 0
-    while quiet < 2 and time.monotonic() - begin < at_most:
+    while quiet < 2 and time.monotonic() - begin < min(at_most, patience):
         look = Others(pids)
         time.sleep(0.5)
         quiet = quiet + 1 if look.share() <= limit else 0
-    return round(time.monotonic() - begin, 1)
+    patience = max(0.0, patience - (time.monotonic() - begin))
 
 
 @dataclasses.dataclass

@@ -87,7 +87,7 @@ def run_parts(setup, args, results, save):
         results["rows"] += rows
         save()
         for row in rows:
-            print(report.TABLES[row["test"]][1]([row], results["box"]).splitlines()[-1], flush=True)
+            print(report.TABLES[row["test"]][1]([row], results["box"]).split("\n", 2)[2], flush=True)
 
     if "box" in args.only:
         results["box"].update(measure_box(setup, args.quick))
@@ -98,7 +98,12 @@ def run_parts(setup, args, results, save):
         for bits in args.weights:
             tests = [t for t in SPEED if t in args.only]
             if tests:
-                add(speed.measure(setup, model, bits, tests))
+                rows = speed.measure(setup, model, bits, tests)
+                # The machine's bandwidth is the best that any reader saw: a share must not flatter.
+                seen = max(row["read_bytes_per_second"] for row in rows)
+                if seen > results["box"].get("read_bytes_per_second", 0) > 0:
+                    results["box"]["read_bytes_per_second"] = seen
+                add(rows)
             parts = [p for p in SERVING if p in args.only]
             if parts:
                 add(serving.measure(setup, model, bits, parts))
@@ -130,6 +135,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--wait", type=float, default=120, help="seconds that a run waits for a quiet machine, at most")
+    parser.add_argument("--wait_in_all", type=float, default=machine.patience, help="seconds that all runs together wait, at most")
     parser.add_argument("--quick", action="store_true", help="tiny counts, one round, no waiting: does it all work?")
     parser.add_argument("--models_dir", type=pathlib.Path, default=pathlib.Path(cache) / "models", help="9 GB: checkpoints and GGUF files")
     parser.add_argument("--remove", action="store_true", help="delete the random checkpoints at the end")
@@ -152,6 +158,7 @@ def main():
     def save():
         args.out.write_text(json.dumps(results, indent=1) + "\n")
 
+    machine.patience = args.wait_in_all
     begin = time.monotonic()
     run_parts(setup, args, results, save)
     results["seconds"] = round(time.monotonic() - begin)

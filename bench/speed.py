@@ -62,6 +62,7 @@ def measure(setup, model, bits, tests):
                          "runs": [round(r["rates"][test], 2) for r in runs], "weight_bytes": runs[0]["weight_bytes"],
                          "others": [r["others"] for r in runs]}
         row["ratio"] = row["ours"]["tokens_per_second"] / row["llama_cpp"]["tokens_per_second"]
+        row["read_bytes_per_second"] = max(r["read_bytes_per_second"] for r in ours)
         row["parameters"], row["depth"] = ours[0]["parameters"], setup.sizes.depth if test == "depth" else 0
         row["tokens"] = setup.sizes.prefill if test == "prefill" else 1
         if test == "depth" and "decode" in ours[0]["rates"]:

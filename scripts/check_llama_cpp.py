@@ -1,11 +1,13 @@
 """Runs lfm2d and llama-server on one GGUF and compares them; see check_llama_cpp.sh."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
 import pathlib
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,14 @@ QUESTIONS = [
 ]
 # Where the best two logits are nearer than this, int8 activations decide, not the weights.
 CLOSE = 0.5
+END = -1  # stands for the token that ends an answer
+
+
+@dataclasses.dataclass
+class Greedy:
+    tokens: list
+    gaps: list  # the best logit less the second, at each place
+    best: list  # its log-probability
 
 
 def free_port():
@@ -34,12 +44,16 @@ def free_port():
         return s.getsockname()[1]
 
 
+# Keys and values in float32 and no fused attention: then llama.cpp on an F32 file rounds nothing to 16 bits or less.
+EXACT = ("-fa", "off", "-ctk", "f32", "-ctv", "f32")
+
+
 class LlamaServer:
-    def __init__(self, binary, model, log):
+    def __init__(self, binary, model, log, flags=()):
         self.url = f"http://127.0.0.1:{free_port()}"
         self.process = subprocess.Popen(
-            [binary, "-m", str(model), "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "-c", "1024", "-np", "1", "-t", "2",
-             "--no-webui", "--no-warmup", "--jinja"], stdout=log, stderr=subprocess.STDOUT)
+            [binary, "-m", str(model), "--host", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1], "-c", "1024", "-np", "1",
+             "-t", str(os.cpu_count()), "--no-webui", "--no-warmup", "--jinja", *flags], stdout=log, stderr=subprocess.STDOUT)
 
     def __enter__(self):
         for _ in range(600):
@@ -68,22 +82,28 @@ class LlamaServer:
         return self.post("/apply-template", {"messages": [{"role": "user", "content": question}]})["prompt"]
 
     def greedy(self, ids):
-        """Ids, and at each place how far the best logit is above the second."""
-        answer = self.post("/completion", {"prompt": ids, "n_predict": TOKENS, "temperature": 0, "top_k": 1, "ignore_eos": True,
-                                           "n_probs": 2, "return_tokens": True, "cache_prompt": False})
-        gaps = []
-        for place in answer["completion_probabilities"]:
-            top = sorted((t["logprob"] for t in place["top_logprobs"]), reverse=True)
+        """Ids, and at each place how far the best logit is above the second, and the best one's log-probability."""
+        answer = self.post("/completion", {"prompt": ids, "n_predict": TOKENS, "temperature": 0, "top_k": 1, "n_probs": 2,
+                                           "return_tokens": True, "cache_prompt": False})
+        # A token that ends in the middle of a character has no place of its own there.
+        places = iter([*answer["completion_probabilities"], None])
+        place, gaps, best = next(places), [], []
+        for token in answer["tokens"]:
+            top = []
+            if place is not None and place["id"] == token:
+                top = sorted((t["logprob"] for t in place["top_logprobs"]), reverse=True)
+                place = next(places)
             gaps.append(top[0] - top[1] if len(top) > 1 else math.inf)
-        return answer["tokens"], gaps
+            best.append(top[0] if top else math.nan)
+        return Greedy(answer["tokens"], gaps, best)
 
 
 class Daemon:
-    def __init__(self, bin_dir, work):
+    def __init__(self, bin_dir, work, weights):
         self.bin, self.work = bin_dir, work
         self.out = open(work / "lfm2d.out", "w+")
         self.process = subprocess.Popen(
-            [bin_dir / "lfm2d", "--listen", "127.0.0.1:0", "--data_dir", work / "data", "--device", "cpu", "--dtype", "float32",
+            [bin_dir / "lfm2d", "--listen", "127.0.0.1:0", "--data_dir", work / "data", "--device", "cpu", "--weights", weights,
              "--log_level", "warning"], stdout=self.out, stderr=subprocess.STDOUT)
 
     def __enter__(self):
@@ -111,72 +131,123 @@ class Daemon:
 
     def greedy(self, ids):
         answer = self.generate("--prompt_ids", ",".join(map(str, ids)))
-        gaps = []
-        for place in answer["logprobs"]:
-            top = sorted((t["logprob"] for t in place["top"]), reverse=True)
-            gaps.append(top[0] - top[1])
-        return answer["token_ids"], gaps
+        tops = [sorted((t["logprob"] for t in place["top"]), reverse=True) for place in answer["logprobs"]]
+        return Greedy(answer["token_ids"], [t[0] - t[1] for t in tops], [t[0] for t in tops])
 
 
-def first_difference(ours, theirs, ends):
-    """None when equal up to the end of the answer: llama-server's ignore_eos forbids the end tokens, ours goes on after one."""
-    for i, (a, b) in enumerate(zip(ours, theirs)):
-        if a in ends:
-            return None
-        if a != b:
-            return i
-    return None
+def answer_of(greedy, ends):
+    """The tokens up to the end of the answer, which is one END whichever token said so."""
+    cut = next((i for i, t in enumerate(greedy.tokens) if t in ends), len(greedy.tokens))
+    return greedy.tokens[:cut] + [END] * (cut < TOKENS)
 
 
-def compare(name, server, prompts, ours):
-    equal, close, wrong = 0, 0, 0
-    ends = {ids[0] for ids in (server.tokenize(t, True) for t in ("<|im_end|>", "<|endoftext|>", "<|eot_id|>")) if len(ids) == 1}
-    for (label, ids), (tokens, gaps) in zip(prompts, ours):
-        theirs, their_gaps = server.greedy(ids)
-        at = first_difference(tokens, theirs, ends)
+def first_difference(a, b):
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), None)
+
+
+def at_or(values, i, otherwise):
+    return values[i] if i < len(values) else otherwise
+
+
+def compare(name, prompts, left, right, ends):
+    """How many prompts are equal, and how many differ where neither side is near a tie."""
+    equal, wrong, apart, gaps = 0, 0, [], []
+    for (label, _), a, b in zip(prompts, left, right):
+        ours, theirs = answer_of(a, ends), answer_of(b, ends)
+        at = first_difference(ours, theirs)
+        # Before it, both have seen the same tokens.
+        apart += [abs(x - y) for x, y, token in zip(a.best, b.best, ours[:None if at is None else at])
+                  if token != END and not math.isnan(x - y)]
         if at is None:
             equal += 1
             continue
-        near = min(gaps[at], their_gaps[at]) < CLOSE
-        close, wrong = close + near, wrong + (not near)
-        print(f"  {label!r} differs at token {at}: ours {tokens[at]}, theirs {theirs[at]}; gap {gaps[at]:.4f} here, {their_gaps[at]:.4f} there", flush=True)
-    print(f"{name}: {equal} of {len(prompts)} prompts equal over {TOKENS} tokens, {close} differ at a near tie, {wrong} otherwise", flush=True)
+        here, there = at_or(a.gaps, at, math.inf), at_or(b.gaps, at, math.inf)
+        gaps.append(min(here, there))
+        wrong += gaps[-1] >= CLOSE
+        print(f"  {label!r} differs at token {at}: {ours[at]}, {theirs[at]}; gap {here:.4f}, {there:.4f}", flush=True)
+    print(f"{name}: {equal} of {len(prompts)} prompts equal over {TOKENS} tokens, {len(gaps) - wrong} differ at a near tie, {wrong} otherwise; "
+          f"log-probabilities of the same tokens apart by {statistics.median(apart):.5f} (median), {max(apart):.5f} (most)", flush=True)
     return equal, wrong
+
+
+def check_prompts(daemon, server):
+    """The prompts as ids, and how many of them the two tokenizers or templates see differently."""
+    prompts, failures = [], 0
+    for text in TEXTS:
+        ids = daemon.ctl("tokenize", "--model", "checked", "--text", text)["ids"]
+        failures += ids != server.tokenize(text, False)
+        prompts.append((text, ids))
+    for question in QUESTIONS:
+        text = server.chat_prompt(question)
+        ids = daemon.ctl("tokenize", "--model", "checked", "--text", text, "--allow_special")["ids"]
+        failures += ids != server.tokenize(text, True)
+        prompts.append((question, ids))
+    print(f"token ids of {len(prompts)} prompts, {len(QUESTIONS)} of them through the chat template: "
+          + ("equal" if not failures else f"{failures} DIFFER"), flush=True)
+    return prompts, failures
+
+
+def check_template(daemon, prompts, ours):
+    """Our own template gives the prompt that theirs does: as many tokens, and the same answer."""
+    failures = 0
+    for (question, ids), greedy in list(zip(prompts, ours))[len(TEXTS):]:
+        answer = daemon.generate("--chat", "user:" + question)
+        failures += answer["usage"]["prompt_tokens"] != len(ids) or answer["token_ids"] != greedy.tokens
+    print(f"chat through our template: {'the same prompts and answers' if not failures else f'{failures} DIFFER'}", flush=True)
+    return failures
+
+
+class Check:
+    def __init__(self, llama, bin_dir, work):
+        self.llama, self.bin, self.work = llama, bin_dir, work
+        self.log = open(work / "llama.log", "w")
+
+    def requantized(self, source, kind):
+        out = self.work / f"{kind}.gguf"
+        subprocess.run([self.llama / "llama-quantize", "--allow-requantize", source, out, kind], stdout=self.log, stderr=self.log, check=True)
+        return out
+
+    def theirs(self, gguf, prompts, flags=()):
+        with LlamaServer(self.llama / "llama-server", gguf, self.log, flags) as server:
+            return [server.greedy(ids) for _, ids in prompts]
+
+    def ours(self, gguf, name, prompts):
+        """On the file as it is stored, so in int8 or int4."""
+        work = self.work / name
+        work.mkdir()
+        with Daemon(self.bin, work, "auto") as daemon:
+            daemon.ctl("model", "init", "--from", gguf, "--name", "checked")
+            return [daemon.greedy(ids) for _, ids in prompts]
+
+    def float32(self, gguf, exact):
+        """Prompts, ours, theirs and the ends, all in float32; and how many checks failed."""
+        with Daemon(self.bin, self.work, "f32") as daemon, LlamaServer(self.llama / "llama-server", exact, self.log, EXACT) as server:
+            daemon.ctl("model", "init", "--from", gguf, "--name", "checked")
+            prompts, failures = check_prompts(daemon, server)
+            ends = {ids[0] for ids in (server.tokenize(t, True) for t in ("<|im_end|>", "<|endoftext|>", "<|eot_id|>")) if len(ids) == 1}
+            ours = [daemon.greedy(ids) for _, ids in prompts]
+            failures += check_template(daemon, prompts, ours)
+            theirs = [server.greedy(ids) for _, ids in prompts]
+        equal, _ = compare("ours in float32 | llama.cpp in float32", prompts, ours, theirs, ends)
+        return prompts, ours, theirs, ends, failures + (equal != len(prompts))
 
 
 def main():
     llama, gguf, bin_dir = (pathlib.Path(a) for a in sys.argv[1:4])
-    failures = 0
     with tempfile.TemporaryDirectory() as work_name:
-        work = pathlib.Path(work_name)
-        log = open(work / "llama.log", "w")
-        with Daemon(bin_dir, work) as daemon:
-            daemon.ctl("model", "init", "--from", gguf, "--name", "checked")
-            exact = work / "f32.gguf"
-            subprocess.run([llama / "llama-quantize", "--allow-requantize", gguf, exact, "F32"], stdout=log, stderr=log, check=True)
-            with LlamaServer(llama / "llama-server", exact, log) as server:
-                prompts = []
-                for text in TEXTS:
-                    ids = daemon.ctl("tokenize", "--model", "checked", "--text", text)["ids"]
-                    failures += ids != server.tokenize(text, False)
-                    prompts.append((text, ids))
-                for question in QUESTIONS:
-                    text = server.chat_prompt(question)
-                    ids = daemon.ctl("tokenize", "--model", "checked", "--text", text, "--allow_special")["ids"]
-                    failures += ids != server.tokenize(text, True)
-                    prompts.append((question, ids))
-                print(f"token ids of {len(prompts)} prompts, {len(QUESTIONS)} of them through the chat template: "
-                      + ("equal" if not failures else f"{failures} DIFFER"), flush=True)
-                ours = [daemon.greedy(ids) for _, ids in prompts]
-                # Our own template gives the prompt that theirs does: as many tokens, and the same answer.
-                for (question, ids), (tokens, _) in list(zip(prompts, ours))[len(TEXTS):]:
-                    answer = daemon.generate("--chat", "user:" + question)
-                    failures += answer["usage"]["prompt_tokens"] != len(ids) or answer["token_ids"] != tokens
-                print(f"chat through our template: {'the same prompts and answers' if not failures else f'{failures} DIFFER'}", flush=True)
-                equal, _ = compare("llama.cpp in float32", server, prompts, ours)
-                failures += equal != len(prompts)
-            with LlamaServer(llama / "llama-server", gguf, log) as server:
-                failures += compare("llama.cpp on the file (int8 activations)", server, prompts, ours)[1]
+        check = Check(llama, bin_dir, pathlib.Path(work_name))
+        exact = check.requantized(gguf, "F32")
+        prompts, ours, theirs, ends, failures = check.float32(gguf, exact)
+        on_file = check.theirs(gguf, prompts)
+        failures += compare("ours in float32 | llama.cpp on the file (int8 activations)", prompts, ours, on_file, ends)[1]
+        compare("llama.cpp in float32 | llama.cpp on the file", prompts, theirs, on_file, ends)
+        compare("llama.cpp on the file | the same with keys and values in float32", prompts, on_file, check.theirs(gguf, prompts, EXACT), ends)
+        for kind in ("Q8_0", "Q4_0"):
+            file = check.requantized(exact, kind)
+            quantized = check.theirs(file, prompts)
+            failures += compare(f"ours on a {kind} file | llama.cpp on it", prompts, check.ours(file, kind, prompts), quantized, ends)[1]
+            compare(f"llama.cpp on a {kind} file | the same with keys and values in float32", prompts, quantized,
+                    check.theirs(file, prompts, EXACT), ends)
     sys.exit(1 if failures else 0)
 
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Greedy tokens, token ids and chat prompts of this program against llama.cpp's, on one GGUF file: as it is, and once more
-# with llama.cpp computing in float32 on the dequantised file, which is the exact oracle (on the quantised one llama.cpp
-# rounds the activations of every product to int8). Each prompt that differs is shown with the gap between the two best
-# logits at that place.
+# Greedy tokens, token ids and chat prompts of this program against llama.cpp's, on one GGUF file. The exact oracle is
+# llama.cpp on the dequantised file with keys and values in float32: there every prompt must give the same tokens. On a
+# quantised file llama.cpp rounds the activations of every product to int8, so near ties fall differently; the same is shown
+# for llama.cpp against itself, and for files in Q8_0 and Q4_0, where ours rounds activations too. Each prompt that differs
+# is shown with the gap between the two best logits at that place on both sides.
 #   scripts/check_llama_cpp.sh LLAMA_CPP_BIN [GGUF] [BIN_DIR]
 # LLAMA_CPP_BIN holds llama-server and llama-quantize. GGUF: what `make model` fetched. BIN_DIR: build/release/bin.
 set -euo pipefail
