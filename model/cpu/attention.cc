@@ -213,7 +213,7 @@ void PlanAttention(const ModelConfig& config, CpuPass& pass) {
     whole_tiles += (rows + kAttendRows - 1) / kAttendRows * layout.kv_heads;
   }
   const int threads = pass.pool.threads();
-  const bool split = threads > 1 && whole_tiles < 4 * threads;
+  const bool split = threads > 1 && whole_tiles < int64_t{4} * threads;
   int64_t results = 0;
   for (size_t s = 0; s < pass.spans.size(); ++s) {
     const int64_t rows = static_cast<int64_t>(pass.spans[s].tokens.size()) * layout.group;

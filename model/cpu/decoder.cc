@@ -46,7 +46,7 @@ bool AnyState(const CpuStage& stage) {
 }  // namespace
 
 void CpuPass::Probe(const std::string& name, const float* values,
-                    std::vector<int64_t> shape_of) const {
+                    const std::vector<int64_t>& shape_of) const {
   if (probes == nullptr) return;
   size_t size = 1;
   for (const int64_t n : shape_of) size *= static_cast<size_t>(n);

@@ -62,7 +62,8 @@ struct CpuPass {
     const auto s = static_cast<size_t>(row_span[static_cast<size_t>(row)]);
     return spans[s].state->position() + row - begins[s];
   }
-  void Probe(const std::string& name, const float* values, std::vector<int64_t> shape_of) const;
+  void Probe(const std::string& name, const float* values,
+             const std::vector<int64_t>& shape_of) const;
   // Columns [begin, begin + width) of [rows][stride], as a matrix of their own.
   void ProbeColumns(const std::string& name, const float* values, int64_t stride, int64_t begin,
                     int64_t width) const;

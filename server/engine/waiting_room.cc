@@ -19,7 +19,7 @@ absl::Status Refusal(Reason reason, const char* who, const char* what, int64_t v
   details.metadata = {{what, std::to_string(value)}, {"limit", std::to_string(limit)}};
   return WithDetails(std::string(who) + std::to_string(value) + " " + what + " waiting, limit " +
                          std::to_string(limit),
-                     std::move(details));
+                     details);
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ absl::Status WaitingRoom::Check(std::string_view tenant, int64_t tokens) const {
   };
   const auto own = tenant.empty() ? callers_.end() : callers_.find(tenant);
   if (own != callers_.end()) {
-    const absl::Status status =
+    absl::Status status =
         over(own->second, Reason::kTooManyRequests, "this caller has ",
              limits_.waiting_requests_per_caller, limits_.waiting_tokens_per_caller);
     if (!status.ok()) return status;

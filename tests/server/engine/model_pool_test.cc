@@ -136,10 +136,12 @@ TEST_F(ModelPoolTest, TurnsWhatALoaderThrowsIntoItsFailure) {
 TEST_F(ModelPoolTest, DropsTheLeastRecentlyUsedIdleModel) {
   for (const char* name : {"a", "b", "c"}) Publish(name);
   ModelPool pool(*store_, Loader(), 2);
-  ASSERT_TRUE(Acquire(pool, "a").ok());
-  ASSERT_TRUE(Acquire(pool, "b").ok());
-  ASSERT_TRUE(Acquire(pool, "a").ok());
-  ASSERT_TRUE(Acquire(pool, "c").ok());
+  for (const char* name : {"a", "b", "a", "c"}) {
+    const auto model = Acquire(pool, name);
+    ASSERT_TRUE(model.ok());
+    // The thread that loaded it lets go of it after the call, and only then it can be idle.
+    while (model->use_count() > 2) std::this_thread::yield();
+  }
   EXPECT_NE(pool.Find("a", "v1"), nullptr);
   EXPECT_EQ(pool.Find("b", "v1"), nullptr);
   EXPECT_NE(pool.Find("c", "v1"), nullptr);
