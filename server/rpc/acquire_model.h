@@ -16,7 +16,7 @@ namespace lfm2 {
 // the call kept alive.
 template <typename Call>
 void AcquireModel(std::shared_ptr<Call> call, const std::string& reference,
-                  std::function<void(const ModelPool::Acquired&)> then) {
+                  const std::function<void(const ModelPool::Acquired&)>& then) {
   const ServiceContext& services = call->call().services();
   const std::optional<ModelPool::Acquired> known = services.models.Acquire(
       reference, services.loads, [call, then](const ModelPool::Acquired& loaded) {

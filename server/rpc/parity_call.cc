@@ -27,7 +27,7 @@ void ParityCall::Start(const v1::ParityRequest& request) {
   });
 }
 
-void ParityCall::ProbeModel(const std::string& reference, Then then) {
+void ParityCall::ProbeModel(const std::string& reference, const Then& then) {
   AcquireModel<EventStream>(
       shared_from_this(), reference, [this, then](const ModelPool::Acquired& model) {
         if (stopped()) return;
@@ -40,7 +40,7 @@ void ParityCall::ProbeModel(const std::string& reference, Then then) {
       });
 }
 
-void ParityCall::RunOn(const std::shared_ptr<LoadedModel>& model, Then then) {
+void ParityCall::RunOn(const std::shared_ptr<LoadedModel>& model, const Then& then) {
   const auto self = shared_from_this();  // keeps `this` of `then` alive
   ModelTask task;
   task.model = model;

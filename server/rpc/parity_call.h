@@ -24,9 +24,9 @@ class ParityCall final : public EventStream {
 
  private:
   using Then = std::function<void(absl::StatusOr<ParityReport>)>;
-  void ProbeModel(const std::string& reference, Then then);
+  void ProbeModel(const std::string& reference, const Then& then);
   // `then` is called once: on the engine's thread, or at once when the engine refuses.
-  void RunOn(const std::shared_ptr<LoadedModel>& model, Then then);
+  void RunOn(const std::shared_ptr<LoadedModel>& model, const Then& then);
   void CompareWith();  // on the executor
   void CompareWithModel(const std::string& reference);
   void Compare(const absl::StatusOr<ParityReport>& theirs);
