@@ -37,29 +37,6 @@ def find_gpu():
     return None
 
 
-class On(Daemon):
-    """A daemon on one device. The harness's own flag says cpu; the later one counts."""
-
-    def __init__(self, bin_dir, data, device, dtype):
-        super().__init__(bin_dir, data, "--dtype", dtype)
-        self.device = device
-
-    def start(self):
-        begin, popen = time.monotonic(), subprocess.Popen
-
-        def with_device(command, **kw):
-            command = [str(part) for part in command]
-            command[command.index("--device") + 1] = self.device
-            return popen(command, **kw)
-
-        subprocess.Popen = with_device
-        try:
-            super().start()
-        finally:
-            subprocess.Popen = popen
-        self.start_seconds = time.monotonic() - begin
-
-
 def greedy(daemon):
     answer = daemon.ctl_json("generate", "--model", "bench", "--prompt", PROMPT, "--ignore_eos", "--temperature", 0, "--logprobs", 1,
                              "--max_new_tokens", COMPARED_TOKENS)
@@ -125,16 +102,16 @@ def table(title, cpu, gpu):
 def run_model(options, name, work):
     """Both daemons on copies of one checkpoint."""
     cpu_data, gpu_data = work / "cpu" / "data", work / "gpu" / "data"
-    with On(options.bin, cpu_data, "cpu", "float32") as daemon:
+    with Daemon(options.bin, cpu_data, "--dtype", "float32") as daemon:
         daemon.ctl("model", "init", "--arch", "lfm2", *SHAPES[name], "--name", "bench")
     shutil.copytree(cpu_data, gpu_data)
     print(f"\n{name}")
-    with On(options.bin, cpu_data, "cpu", "float32") as cpu, On(options.bin, gpu_data, options.device, "float32") as gpu:
+    with Daemon(options.bin, cpu_data, "--dtype", "float32") as cpu, Daemon(options.bin, gpu_data, "--dtype", "float32", device=options.device) as gpu:
         result = {"comparison": compare(cpu, gpu)}
     if not result["comparison"]["agree"]:
         return result
     for key, data, device in (("cpu", cpu_data, "cpu"), ("gpu", gpu_data, options.device)):
-        with On(options.bin, data, device, "bfloat16") as daemon:
+        with Daemon(options.bin, data, "--dtype", "bfloat16", device=device) as daemon:
             result[key] = measure(daemon, options)
     table(f"{name}, bfloat16", result["cpu"], result["gpu"])
     return result

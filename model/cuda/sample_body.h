@@ -114,7 +114,7 @@ struct SampleBody {
   struct Mass {
     double highest, one;
     LFM2_BODY uint64_t operator()(double score) const {
-      return static_cast<uint64_t>(WeightOf(score, highest) * one + 0.5);
+      return static_cast<uint64_t>(rint(WeightOf(score, highest) * one));
     }
   };
   LFM2_BODY static double WeightOf(double score, double highest) {

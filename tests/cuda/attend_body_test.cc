@@ -18,7 +18,7 @@ class Attend : public testing::TestWithParam<int> {
   Values Run(const Heads& h, Blocks& blocks, const Values& q, int q_stride,
              const std::vector<int32_t>& positions, int parts) {
     const auto rows = static_cast<int>(positions.size());
-    const auto all = static_cast<size_t>(rows * h.heads * parts);
+    const auto all = static_cast<size_t>(int64_t{rows} * h.heads * parts);
     std::vector<float> mixed(all * static_cast<size_t>(h.head_dim), NAN), largest(all, NAN),
         sum(all, NAN);
     Values out(GetParam(), int64_t{rows} * h.heads * h.head_dim);
@@ -69,8 +69,8 @@ TEST_P(Attend, IsSoftmaxAttentionForOddShapesGroupsAndDepths) {
     for (int row = 0; row < static_cast<int>(positions.size()); ++row) {
       const int keys = positions[static_cast<size_t>(row)] + 1;
       for (int head = 0; head < h.heads; ++head) {
-        const std::vector<double> expected =
-            Expected(h, blocks, q, int64_t{row} * q_stride + head * h.head_dim, row, head, keys);
+        const std::vector<double> expected = Expected(
+            h, blocks, q, int64_t{row} * q_stride + int64_t{head} * h.head_dim, row, head, keys);
         for (int i = 0; i < h.head_dim; ++i) {
           const double value = out[(int64_t{row} * h.heads + head) * h.head_dim + i];
           if (keys == 0) {
@@ -91,7 +91,7 @@ TEST_P(Attend, ARowIsBitEqualAloneAndInADeeperBatch) {
   const std::vector<int32_t> positions = {300, 1500, 7};
   Blocks blocks(GetParam(), 3, 1504, h.kv_heads, h.head_dim, random_);
   const int q_stride = h.heads * h.head_dim;
-  const Values q = Values::Normal(GetParam(), 3 * q_stride, random_);
+  const Values q = Values::Normal(GetParam(), int64_t{3} * q_stride, random_);
   const Values together = Run(h, blocks, q, q_stride, positions, 8);
   const Values alone = Run(h, blocks, q, q_stride, {300}, 2);
   for (int64_t i = 0; i < alone.size(); ++i) ASSERT_EQ(alone[i], together[i]);

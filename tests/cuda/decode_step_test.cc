@@ -13,7 +13,8 @@
 namespace lfm2 {
 namespace {
 
-constexpr int kRows = 6, kSlots = 8, kBlocks = 64, kTableBlocks = 20;
+constexpr int kRows = 6, kBlocks = 64, kTableBlocks = 20;
+constexpr int64_t kSlots = 8;
 
 // A model with one layer of every kind, two branches side by side among them, and its pools.
 class Model {
@@ -28,14 +29,14 @@ class Model {
     model_.taps = 3;
     model_.ssm_states = 2;
     model_.eps = 1e-5F;
-    model_.embedding = Weight(70 * 12);
-    model_.head = Weight(70 * 12);
+    model_.embedding = Weight(int64_t{70} * 12);
+    model_.head = Weight(int64_t{70} * 12);
     model_.final_norm = Weight(12);
     model_.frequencies = static_cast<const float*>(New(kLfm2CudaF32, 3, 0.5));
     const int64_t tiles = int64_t{kBlocks} * 2 * kLfm2CudaBlockTokens * 8;
     CudaAttention attention{Linear(12, 8 * 6), Linear(24, 12),       Weight(6),
                             Weight(6),         New(dtype, tiles, 0), New(dtype, tiles, 0)};
-    CudaShortConv conv{Linear(12, 36, true), Linear(12, 12, true), Weight(12 * 3), Weight(12),
+    CudaShortConv conv{Linear(12, 36, true), Linear(12, 12, true), Weight(36), Weight(12),
                        New(dtype, kSlots * 2 * 12, 0)};
     const auto floats = [&](int64_t size, double scale) {
       return static_cast<float*>(New(kLfm2CudaF32, size, scale));
@@ -80,7 +81,6 @@ class Sequences {
   Sequences() {
     std::vector<int32_t> ids(kBlocks);
     std::iota(ids.begin(), ids.end(), 0);
-    std::reverse(ids.begin(), ids.end());
     for (size_t i = 0; i < 3; ++i) {
       const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(i * kTableBlocks);
       blocks_.emplace_back(begin, begin + kTableBlocks);
@@ -91,7 +91,7 @@ class Sequences {
     DecodeRow row;
     row.token = static_cast<int32_t>((positions_[i] * 7 + static_cast<int32_t>(i)) % 70);
     row.position = positions_[i]++;
-    row.slot = static_cast<int32_t>(2 * i + 1);
+    row.slot = static_cast<int32_t>(2 * i);
     row.blocks = blocks_[i];
     row.sampling.sample = 1;
     row.sampling.temperature = i == 0 ? 0.0 : 0.8;
@@ -150,12 +150,13 @@ TEST_P(DecodeSteps, ReplaysEqualStepsThatRanAsTheyAre) {
   EXPECT_EQ(step->graphs(), 2);
 }
 
+// Sequence 0 has the block and the slot that a row which pads the batch would write to if it could.
 TEST_P(DecodeSteps, ARowIsBitEqualAloneAndAmongOthers) {
   const Model together(GetParam()), alone(GetParam());
   Sequences a, b;
   const auto step = Make(context_, together), single = Make(context_, alone);
   for (int token = 0; token < 40; ++token) {
-    const Outcome three = RunStep(*step, a, {0, 1, 2}), one = RunStep(*single, b, {1});
+    const Outcome three = RunStep(*step, a, {1, 0, 2}), one = RunStep(*single, b, {0});
     ASSERT_EQ(three.logits[1], one.logits[0]);
     ASSERT_EQ(three.ids[1], one.ids[0]);
   }

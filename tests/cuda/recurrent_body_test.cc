@@ -17,12 +17,12 @@ class Recurrent : public testing::TestWithParam<int> {
 };
 
 TEST_P(Recurrent, ConvolutionStepByStepIsTheConvolutionOfTheWholeSequence) {
-  for (const int width : {1, 127, 130}) {
+  for (const int64_t width : {1, 127, 130}) {
     for (const int taps : {1, 2, 3, 5}) {
       for (const bool biased : {false, true}) {
-        const int slots_in_pool = 4;
+        const int64_t slots_in_pool = 4;
         const int32_t slots[] = {2, -1, 0};
-        Values states(GetParam(), int64_t{slots_in_pool} * (taps - 1) * width);
+        Values states(GetParam(), slots_in_pool * (taps - 1) * width);
         const Values weight = Values::Normal(GetParam(), width * taps, random_);
         const Values bias = Values::Normal(GetParam(), width, random_);
         std::vector<std::vector<double>> v;  // of every token: [3 * width], rounded
@@ -32,9 +32,9 @@ TEST_P(Recurrent, ConvolutionStepByStepIsTheConvolutionOfTheWholeSequence) {
           for (int64_t i = 0; i < out.size(); ++i) out.Set(i, 55);
           const Lfm2CudaConv args{GetParam(),
                                   3,
-                                  width,
+                                  static_cast<int>(width),
                                   taps,
-                                  int64_t{taps - 1} * width,
+                                  (taps - 1) * width,
                                   bcx.data(),
                                   weight.data(),
                                   biased ? bias.data() : nullptr,
@@ -74,7 +74,7 @@ TEST_P(Recurrent, ConvolutionStepByStepIsTheConvolutionOfTheWholeSequence) {
 }
 
 TEST_P(Recurrent, StateSpaceStepByStepIsTheRecurrence) {
-  for (const int width : {1, 128, 131}) {
+  for (const int64_t width : {1, 128, 131}) {
     for (const int n : {1, 4, 16}) {
       const auto parameters = [&](double scale) {
         return Values::Normal(kLfm2CudaF32, int64_t{n} * width, random_, scale);
@@ -85,13 +85,13 @@ TEST_P(Recurrent, StateSpaceStepByStepIsTheRecurrence) {
       const Values skip = Values::Normal(kLfm2CudaF32, width, random_);
       const int32_t slots[] = {3, 0, -1};
       Values states(kLfm2CudaF32, int64_t{4} * n * width);
-      std::vector<double> s(static_cast<size_t>(3 * n * width), 0.0);
+      std::vector<double> s(static_cast<size_t>(int64_t{3} * n * width), 0.0);
       for (int token = 0; token < 5; ++token) {
         const Values uz = Values::Normal(GetParam(), int64_t{3} * 2 * width, random_);
         Values out(GetParam(), 3 * width);
         const Lfm2CudaSsm args{GetParam(),
                                3,
-                               width,
+                               static_cast<int>(width),
                                n,
                                int64_t{n} * width,
                                uz.data(),

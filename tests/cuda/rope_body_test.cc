@@ -17,21 +17,21 @@ class Rope : public testing::TestWithParam<int> {
 };
 
 // One head in float64, rounded where the type rounds.
-std::vector<double> Turned(const Values& x, int64_t begin, int head_dim, const Values* norm,
+std::vector<double> Turned(const Values& x, int64_t begin, int64_t head_dim, const Values* norm,
                            const std::vector<float>& frequencies, int position) {
   const auto round = [&](double value) { return RoundTo(x.dtype(), value); };
-  std::vector<double> row;
+  std::vector<double> row(static_cast<size_t>(head_dim));
   double squares = 0;
-  for (int i = 0; i < head_dim; ++i) row.push_back(x[begin + i]);
+  for (int64_t i = 0; i < head_dim; ++i) row[static_cast<size_t>(i)] = x[begin + i];
   for (const double value : row) squares += value * value;
   if (norm != nullptr) {
-    for (int i = 0; i < head_dim; ++i) {
+    for (int64_t i = 0; i < head_dim; ++i) {
       double& value = row[static_cast<size_t>(i)];
       value = round(round(value / std::sqrt(squares / head_dim + 1e-5)) * (*norm)[i]);
     }
   }
   std::vector<double> out = row;
-  for (int i = 0; i < head_dim / 2; ++i) {
+  for (int64_t i = 0; i < head_dim / 2; ++i) {
     const float angle = static_cast<float>(position) * frequencies[static_cast<size_t>(i)];
     const double c = round(std::cos(double{angle})), s = round(std::sin(double{angle}));
     const double a = row[static_cast<size_t>(i)], b = row[static_cast<size_t>(head_dim / 2 + i)];
@@ -52,12 +52,13 @@ TEST_P(Rope, TurnsQueriesAndPutsKeysAndValuesIntoTheirBlocks) {
     const int rows = 5, all = c.heads + 2 * c.kv_heads;
     Blocks blocks(GetParam(), rows, 800, c.kv_heads, c.head_dim, random_);
     const Values keys = blocks.keys(), values = blocks.values();
-    const Values before = Values::Normal(GetParam(), rows * all * c.head_dim, random_);
+    const Values before = Values::Normal(GetParam(), int64_t{rows} * all * c.head_dim, random_);
     const Values q_norm = Values::Normal(GetParam(), c.head_dim, random_);
     const Values k_norm = Values::Normal(GetParam(), c.head_dim, random_);
-    std::vector<float> frequencies;
+    std::vector<float> frequencies(static_cast<size_t>(c.head_dim / 2));
     for (int i = 0; i < c.head_dim / 2; ++i) {
-      frequencies.push_back(static_cast<float>(std::pow(1e4, -2.0 * i / c.head_dim)));
+      frequencies[static_cast<size_t>(i)] =
+          static_cast<float>(std::pow(1e4, -2.0 * i / c.head_dim));
     }
     Values qkv = before;
     const Lfm2CudaRope args{GetParam(),

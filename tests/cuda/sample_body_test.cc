@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <tuple>
 
 #include "model/sampler.h"
 #include "tests/cuda/values.h"
@@ -63,14 +64,15 @@ class SampleOnDevice : public testing::TestWithParam<int> {
   Row RandomRow(int vocab) {
     Row row;
     row.params.temperature = OneOf({0.0, 0.2, 0.7, 1.0, 3.0});
-    row.params.top_k = OneOf<int64_t>({0, 0, 1, 5, 40, vocab - 1, vocab, 10 * vocab});
+    row.params.top_k = OneOf<int64_t>({0, 0, 1, 5, 40, vocab - 1, vocab, int64_t{10} * vocab});
     row.params.top_p = OneOf({1.0, 1.0, 0.95, 0.5, 0.01, 0.0});
     row.params.min_p = OneOf({0.0, 0.0, 0.05, 0.5, 1.0});
     row.params.repetition_penalty = OneOf({1.0, 1.0, 1.3, 0.8});
     row.params.seed = random_();
     row.index = static_cast<int64_t>(random_() % 1000);
-    for (int i = 0; i < 20; ++i) {
-      row.history.push_back(static_cast<int32_t>(random_() % static_cast<uint64_t>(vocab + 3)) - 1);
+    row.history.resize(20);
+    for (int32_t& id : row.history) {
+      id = static_cast<int32_t>(random_() % static_cast<uint64_t>(vocab + 3)) - 1;
     }
     if (random_() % 3 == 0) {
       row.allowed.resize(static_cast<size_t>(vocab + 31) / 32);
@@ -88,8 +90,8 @@ TEST_P(SampleOnDevice, ChoosesTheHostsTokenForRandomSettings) {
   int drawn = 0;
   for (const int vocab : {1, 2, 33, 1000, 1024, 5003}) {
     for (const double scale : {0.5, 3.0, 20.0}) {
-      std::vector<Row> rows;
-      for (int i = 0; i < 24; ++i) rows.push_back(RandomRow(vocab));
+      std::vector<Row> rows(24);
+      for (Row& row : rows) row = RandomRow(vocab);
       Values logits = Values::Normal(GetParam(), int64_t{24} * vocab, random_, scale);
       // Some rows of few different values: ties everywhere.
       for (int64_t i = 0; i < int64_t{6} * vocab; ++i) logits.Set(i, std::round(logits[i]));
@@ -106,6 +108,21 @@ TEST_P(SampleOnDevice, ChoosesTheHostsTokenForRandomSettings) {
     }
   }
   EXPECT_GT(drawn, 200);
+}
+
+// A score below zero is multiplied, one above is divided.
+TEST_P(SampleOnDevice, PenalisesWhatWasSeenOnBothSidesOfZero) {
+  Row row;
+  row.params.repetition_penalty = 4;
+  row.history = {0};
+  for (const auto& [first, second, winner] :
+       {std::tuple{-1.0, -2.0, 1}, {-1.0, -5.0, 0}, {8.0, 3.0, 1}, {8.0, 1.0, 0}}) {
+    Values logits(GetParam(), 2);
+    logits.Set(0, first);
+    logits.Set(1, second);
+    EXPECT_EQ(Run(logits, 2, {row})[0].id, winner) << first << ' ' << second;
+    EXPECT_EQ(OnHost(logits, 2, 0, row), winner);
+  }
 }
 
 TEST_P(SampleOnDevice, FollowsTheDistribution) {
@@ -130,13 +147,14 @@ TEST_P(SampleOnDevice, FollowsTheDistribution) {
 }
 
 TEST_P(SampleOnDevice, ReportsRowsWhoseLogitsAreNotFinite) {
-  const int vocab = 2000;
+  const int64_t vocab = 2000;
   for (const double bad : {double{NAN}, double{INFINITY}, double{-INFINITY}}) {
     Values logits = Values::Normal(GetParam(), 3 * vocab, random_);
     logits.Set(vocab + 1999, bad);
     Row row;
     row.params.temperature = 1;
-    const std::vector<Lfm2CudaChoice> choices = Run(logits, vocab, {row, row, row});
+    const std::vector<Lfm2CudaChoice> choices =
+        Run(logits, static_cast<int>(vocab), {row, row, row});
     EXPECT_EQ(choices[0].finite, 1);
     EXPECT_EQ(choices[1].finite, 0);
     EXPECT_EQ(choices[2].finite, 1);
