@@ -1,4 +1,5 @@
-# Two stages: build and test with everything, run with little. CPU by default; `--build-arg CUDA=1` adds the CUDA libraries.
+# Two stages: build and test with everything, run with little. CPU by default; `--build-arg CUDA=1` adds the CUDA
+# libraries and liblfm2_cuda.so.
 #   docker build -t lfm2d .
 #   docker build -t lfm2d:cuda --build-arg CUDA=1 .
 ARG CUDA=0
@@ -11,7 +12,9 @@ COPY deps/ deps/
 COPY scripts/setup.sh scripts/setup.sh
 RUN CUDA=${CUDA} scripts/setup.sh
 COPY . .
-RUN cmake --preset release && cmake --build --preset release -j "$(nproc)" --target lfm2d lfm2-worker lfm2ctl lfm2_spm
+RUN kernels=$([ "${CUDA}" = 0 ] || echo lfm2_cuda) \
+ && cmake --preset release -DLFM2_CUDA="$([ "${CUDA}" = 0 ] && echo OFF || echo ON)" \
+ && cmake --build --preset release -j "$(nproc)" --target lfm2d lfm2-worker lfm2ctl lfm2_spm ${kernels}
 RUN scripts/stage.sh build/release/bin .deps/python /stage
 
 FROM ${BASE} AS run

@@ -5,6 +5,11 @@ BUILD := build/$(PRESET)
 BIN := $(BUILD)/bin
 MODEL ?= demo
 JOBS ?= $(shell nproc)
+# CUDA=1: kernels for a GPU too
+CUDA ?= 0
+export CUDA
+CUDA_FLAG := $(if $(filter-out 0,$(CUDA)),-DLFM2_CUDA=ON)
+CUDA_TARGET := $(if $(filter-out 0,$(CUDA)),lfm2_cuda)
 export LFM2_SERVER ?= 127.0.0.1:7070
 
 .PHONY: help setup build test demo model train infer export parity serve lint asan tsan fuzz bench
@@ -12,15 +17,15 @@ export LFM2_SERVER ?= 127.0.0.1:7070
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: ## install the dependencies (CUDA=1: also LibTorch's CUDA libraries; DEV=1: clang and friends)
+setup: ## install the dependencies (CUDA=1: also LibTorch's CUDA libraries and nvcc; DEV=1: clang and friends)
 	@scripts/setup.sh
 
-build: setup ## build lfm2d, lfm2-worker and lfm2ctl
-	@cmake --preset $(PRESET) >/dev/null
-	@cmake --build --preset $(PRESET) -j $(JOBS) --target lfm2d lfm2-worker lfm2ctl lfm2_spm
+build: setup ## build lfm2d, lfm2-worker and lfm2ctl (CUDA=1: also liblfm2_cuda.so)
+	@cmake --preset $(PRESET) $(CUDA_FLAG) >/dev/null
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target lfm2d lfm2-worker lfm2ctl lfm2_spm $(CUDA_TARGET)
 
 test: setup ## all tests
-	@cmake --preset $(PRESET) >/dev/null
+	@cmake --preset $(PRESET) $(CUDA_FLAG) >/dev/null
 	@cmake --build --preset $(PRESET) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 

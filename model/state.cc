@@ -45,7 +45,7 @@ SequenceState::SequenceState(const ModelConfig& config, at::Device device, at::S
 }
 
 int64_t SequenceState::bytes() const {
-  int64_t total = 0;
+  int64_t total = store_ != nullptr ? store_->bytes() : 0;
   for (const KvCache& cache : kv_) total += Bytes(cache.k) + Bytes(cache.v);
   for (const at::Tensor& tensor : conv_) total += Bytes(tensor);
   for (const at::Tensor& tensor : ssm_) total += Bytes(tensor);
@@ -53,6 +53,7 @@ int64_t SequenceState::bytes() const {
 }
 
 std::unique_ptr<SequenceState> SequenceState::Clone() const {
+  TORCH_CHECK(store_ == nullptr, "a sequence in a store cannot be cloned");
   const PlainTensors plain;
   std::unique_ptr<SequenceState> copy(new SequenceState());
   copy->position_ = position_;
@@ -80,6 +81,7 @@ void SequenceState::Reserve(KvCache& cache, const at::Tensor& like, int64_t toke
 
 std::pair<at::Tensor, at::Tensor> SequenceState::AppendKv(int64_t layer, const at::Tensor& k,
                                                           const at::Tensor& v) {
+  if (store_ != nullptr) return store_->Append(layer, position_, k, v);
   const PlainTensors plain;
   KvCache& cache = kv_[static_cast<size_t>(layer)];
   const int64_t tokens = k.size(0);

@@ -21,13 +21,30 @@ struct KvCache {
                     // the first token
 };
 
+// Where a sequence's keys and values are kept when not in tensors of its own.
+class KvStore {
+ public:
+  virtual ~KvStore() = default;
+  // Puts [t, kv_heads, head_dim] behind the first `position` tokens of a layer; returns k and v of
+  // all of them.
+  virtual std::pair<at::Tensor, at::Tensor> Append(int64_t layer, int64_t position,
+                                                   const at::Tensor& k, const at::Tensor& v) = 0;
+  virtual int64_t bytes() const = 0;
+};
+
 class SequenceState {
  public:
   SequenceState(const ModelConfig& config, at::Device device, at::ScalarType dtype);
+  // A fresh sequence in memory of somebody else's: `conv` and `ssm` are zero, one a layer, views of
+  // the shapes below or undefined. It cannot be cloned.
+  SequenceState(std::unique_ptr<KvStore> store, std::vector<at::Tensor> conv,
+                std::vector<at::Tensor> ssm)
+      : store_(std::move(store)), conv_(std::move(conv)), ssm_(std::move(ssm)) {}
 
-  int64_t position() const { return position_; }  // tokens seen so far
-  int64_t bytes() const;                          // held now, spare KV capacity included
-  std::unique_ptr<SequenceState> Clone() const;   // without the spare capacity
+  int64_t position() const { return position_; }   // tokens seen so far
+  int64_t bytes() const;                           // held now, spare KV capacity included
+  std::unique_ptr<SequenceState> Clone() const;    // without the spare capacity
+  KvStore* store() const { return store_.get(); }  // null: keys and values are its own
 
   // Appends [t, kv_heads, head_dim]; returns all k and v so far, [position + t, kv_heads,
   // head_dim]: views that the next append may overwrite or leave behind.
@@ -49,7 +66,9 @@ class SequenceState {
   void Reserve(KvCache& cache, const at::Tensor& like, int64_t tokens) const;
 
   int64_t position_ = 0;
-  std::vector<KvCache> kv_;       // one a layer; used by the layers that have attention
+  std::unique_ptr<KvStore> store_;
+  std::vector<KvCache>
+      kv_;  // one a layer, but with a store; used by the layers that have attention
   std::vector<at::Tensor> conv_;  // one a layer; undefined where there is no conv
   std::vector<at::Tensor> ssm_;   // one a layer; undefined where there is no SSM
 };

@@ -19,7 +19,7 @@ struct ServerConfig {
   std::string device = "auto";
   std::string dtype = "auto";
   std::string weights = "auto";  // number format of weights served on the CPU; auto: as dtype says
-  int64_t kv_bytes = int64_t{4} << 30;            // keys and values on the CPU, of a loaded model
+  int64_t kv_bytes = int64_t{4} << 30;            // keys and values, of a loaded model
   int64_t prefix_cache_bytes = int64_t{1} << 30;  // of those, kept of ended sequences; 0: none
   int64_t threads = 0;             // of the engine's arithmetic; 0: as many as there are cores
   std::string default_model;       // for requests that name none; empty: the newest

@@ -73,8 +73,9 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
     const std::string text = *variable;
     const size_t equals = text.find('=');
     // Variables of lfm2ctl and of tests share the prefix.
-    static const std::vector<std::string> kForOthers = {"LFM2_SERVER", "LFM2_TOKEN_FILE",
-                                                        "LFM2_SPM_LIBRARY"};
+    static const std::vector<std::string> kForOthers = {"LFM2_SERVER",       "LFM2_TOKEN_FILE",
+                                                        "LFM2_SPM_LIBRARY",  "LFM2_XGRAMMAR_DIR",
+                                                        "LFM2_CUDA_LIBRARY", "LFM2_TORCH_LIB_DIR"};
     if (text.rfind("LFM2_", 0) != 0 || equals == std::string::npos) continue;
     const std::string name = text.substr(0, equals);
     if (std::find(kForOthers.begin(), kForOthers.end(), name) != kForOthers.end()) continue;

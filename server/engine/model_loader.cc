@@ -39,7 +39,7 @@ absl::StatusOr<ModelLoader> MakeModelLoader(const ModelLoaderOptions& options) {
     cpu.runner.prefix_cache_bytes = options.prefix_cache_bytes;
     return MakeCpuModelLoader(cpu);
   }
-  TorchOptions torch{device, options.dtype, options.threads};
+  TorchOptions torch{device, options.dtype, options.threads, options.kv_bytes};
   if (options.weights == "int8" || options.weights == "int4") {
     return Contradiction(options, "CUDA serves float32 and bfloat16");
   }

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <new>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/cuda_decoder.h"
 #include "model/decoder.h"
 #include "model/device.h"
 #include "model/formats/model_folder.h"
@@ -80,23 +82,34 @@ class TorchState : public RunnerState {
 class TorchRunner : public ModelRunner {
  public:
   explicit TorchRunner(Decoder decoder) : decoder_(std::move(decoder)) {}
+  explicit TorchRunner(std::unique_ptr<CudaDecoder> cuda)
+      : cuda_(std::move(cuda)), decoder_(cuda_->decoder()) {}
 
   absl::StatusOr<NewState> Start(const StateRequest& request) override;
   std::vector<StepOutput> Step(std::span<const StepItem> items) override;
   absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
                                                 std::span<const int32_t> tokens) override;
   absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
+  BlockUsage blocks() const override {
+    return {blocks_in_use_.load(std::memory_order_relaxed), 0,
+            cuda_ != nullptr ? cuda_->blocks() : 0};
+  }
 
  private:
   at::Device device() const { return decoder_.weights().device(); }
   absl::Status CheckTokens(std::span<const int32_t> tokens) const;
+  absl::Status Admit(RunnerState& state, std::span<const int32_t> tokens);
   at::Tensor ToDevice(const std::vector<int64_t>& values) const;
+  absl::Status RunSingles(std::span<const StepItem> items, const std::vector<size_t>& batch,
+                          std::vector<StepOutput>& outputs) const;
   void RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
                 std::vector<StepOutput>& outputs) const;
   absl::Status ScoreInto(std::span<const int32_t> tokens, SequenceState& state,
                          std::vector<float>& scores) const;
 
+  const std::unique_ptr<CudaDecoder> cuda_;  // null: LibTorch runs every row
   const Decoder decoder_;
+  std::atomic<int64_t> blocks_in_use_{0};
 };
 
 absl::StatusOr<NewState> TorchRunner::Start(const StateRequest& request) {
@@ -104,7 +117,13 @@ absl::StatusOr<NewState> TorchRunner::Start(const StateRequest& request) {
   fresh.reuse.miss = request.use_cache ? PrefixMiss::kUnsupported : PrefixMiss::kDisabled;
   LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
     const c10::InferenceMode inference;
-    fresh.state = std::make_unique<TorchState>(decoder_.NewState());
+    std::unique_ptr<SequenceState> sequence;
+    if (cuda_ == nullptr) {
+      sequence = decoder_.NewState();
+    } else {
+      LFM2_ASSIGN_OR_RETURN(sequence, cuda_->NewState());
+    }
+    fresh.state = std::make_unique<TorchState>(std::move(sequence));
     return absl::OkStatus();
   }));
   return fresh;
@@ -121,6 +140,16 @@ absl::Status TorchRunner::CheckTokens(std::span<const int32_t> tokens) const {
   return absl::OkStatus();
 }
 
+// What one request alone can be refused for before a pass.
+absl::Status TorchRunner::Admit(RunnerState& state, std::span<const int32_t> tokens) {
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
+  if (cuda_ == nullptr) return absl::OkStatus();
+  const absl::Status reserved = cuda_->Reserve(*static_cast<TorchState&>(state).sequence,
+                                               static_cast<int64_t>(tokens.size()));
+  blocks_in_use_.store(cuda_->blocks_in_use(), std::memory_order_relaxed);
+  return reserved;
+}
+
 at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
   return torch::tensor(values, at::kLong).to(device());
 }
@@ -129,21 +158,47 @@ at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
 // What one request alone can cause is found before (token ids) or after it (logits).
 std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
   std::vector<StepOutput> outputs(items.size());
-  std::vector<size_t> batch;
+  std::vector<size_t> batch, singles;
   for (size_t i = 0; i < items.size(); ++i) {
-    outputs[i].status = CheckTokens(items[i].tokens);
-    if (outputs[i].status.ok()) batch.push_back(i);
+    outputs[i].status = Admit(*items[i].state, items[i].tokens);
+    if (!outputs[i].status.ok()) continue;
+    (cuda_ != nullptr && items[i].tokens.size() == 1 ? singles : batch).push_back(i);
   }
-  if (batch.empty()) return outputs;
-  const absl::Status status = Guarded(device(), [&] {
-    const c10::InferenceMode inference;
+  const auto run = [&](const std::vector<size_t>& part, auto&& pass) {
+    if (part.empty()) return;
+    const absl::Status status = Guarded(device(), [&] {
+      const c10::InferenceMode inference;
+      return pass();
+    });
+    if (status.ok()) return;
+    for (const size_t i : part) outputs[i] = {status, std::nullopt, FaultScope::kBatch};
+  };
+  run(singles, [&] { return RunSingles(items, singles, outputs); });
+  run(batch, [&] {
     RunBatch(items, batch, outputs);
     return absl::OkStatus();
   });
-  if (!status.ok()) {
-    for (const size_t i : batch) outputs[i] = {status, std::nullopt, FaultScope::kBatch};
-  }
   return outputs;
+}
+
+absl::Status TorchRunner::RunSingles(std::span<const StepItem> items,
+                                     const std::vector<size_t>& batch,
+                                     std::vector<StepOutput>& outputs) const {
+  std::vector<CudaItem> rows;
+  for (const size_t i : batch) {
+    const StepItem& item = items[i];
+    rows.push_back({static_cast<TorchState*>(item.state)->sequence.get(), item.tokens[0],
+                    item.sample ? item.sampling : nullptr, item.history, item.index, item.allowed});
+  }
+  LFM2_ASSIGN_OR_RETURN(const std::vector<CudaResult> results, cuda_->Step(rows));
+  for (size_t row = 0; row < batch.size(); ++row) {
+    StepOutput& output = outputs[batch[row]];
+    if (!results[row].finite) {
+      output.status = NotFiniteError(static_cast<int64_t>(items[batch[row]].history.size()) - 1);
+    }
+    output.sample = results[row].sample;
+  }
+  return absl::OkStatus();
 }
 
 StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
@@ -187,7 +242,8 @@ void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<si
 absl::StatusOr<std::vector<float>> TorchRunner::ScoreChunk(RunnerState& state,
                                                            std::span<const int32_t> tokens) {
   std::vector<float> scores;
-  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens.last(1)));
+  LFM2_RETURN_IF_ERROR(Admit(state, tokens.first(tokens.size() - 1)));
   LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
     return ScoreInto(tokens, *static_cast<TorchState&>(state).sequence, scores);
   }));
@@ -229,8 +285,34 @@ DType StoredDType(const TensorArchive& archive) {
   return archive.tensors.empty() ? DType::kF32 : archive.tensors.front().dtype;
 }
 
+// The kernels that decode on this device; null: LibTorch's own.
+const Lfm2CudaFunctions* KernelsFor(at::Device device, const TorchOptions& options) {
+  if (options.kernels != nullptr || !device.is_cuda()) return options.kernels;
+  const absl::StatusOr<const Lfm2CudaFunctions*> library = OpenCudaLibrary();
+  if (library.ok()) return *library;
+  Log(LogLevel::kWarning, "decoding with LibTorch's operators alone",
+      {{"reason", std::string(library.status().message())}});
+  return nullptr;
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> MakeRunner(const ModelConfig& config,
+                                                        std::shared_ptr<Weights> weights,
+                                                        const Lfm2CudaFunctions* kernels,
+                                                        int64_t kv_bytes) {
+  if (kernels == nullptr) {
+    return std::make_unique<TorchRunner>(Decoder(config, std::move(weights)));
+  }
+  CudaDecoderOptions options;
+  const at::Device device = weights->device();
+  options.device = device.has_index() ? device.index() : 0;
+  options.kv_bytes = kv_bytes;
+  LFM2_ASSIGN_OR_RETURN(std::unique_ptr<CudaDecoder> decoder,
+                        CudaDecoder::Make(*kernels, config, std::move(weights), options));
+  return std::make_unique<TorchRunner>(std::move(decoder));
+}
+
 absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, at::Device device,
-                                                  const std::string& dtype_name) {
+                                                  const TorchOptions& options) {
   LFM2_ASSIGN_OR_RETURN(ModelFolder folder, OpenModelFolder(version.directory));
   if (!folder.config.has_value()) {
     return Error(Reason::kConfigInvalid, "model \"" + version.name + "\" has no config.json");
@@ -241,8 +323,8 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, a
   LFM2_ASSIGN_OR_RETURN(loaded->tokenizer,
                         TokenizerForModel(folder.tokenizer_dir, config.vocab_size));
   LFM2_ASSIGN_OR_RETURN(const at::ScalarType dtype,
-                        ChooseDtype(dtype_name, device, StoredDType(folder.weights)));
-  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<const Weights> weights,
+                        ChooseDtype(options.dtype, device, StoredDType(folder.weights)));
+  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<Weights> weights,
                         Weights::FromArchive(config, folder.weights, device, dtype));
   loaded->name = version.name;
   loaded->version = version.version;
@@ -251,7 +333,9 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, a
   loaded->device = device.str();
   loaded->kv_dtype = loaded->dtype;
   loaded->bytes = weights->bytes();
-  loaded->runner = std::make_unique<TorchRunner>(Decoder(config, weights));
+  const Lfm2CudaFunctions* kernels = KernelsFor(device, options);
+  if (kernels != nullptr) loaded->isa = "cuda";
+  LFM2_ASSIGN_OR_RETURN(loaded->runner, MakeRunner(config, weights, kernels, options.kv_bytes));
   return loaded;
 }
 
@@ -266,10 +350,10 @@ absl::StatusOr<ModelLoader> MakeTorchModelLoader(const TorchOptions& options) {
   LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(options.device));
   const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   at::set_num_threads(options.threads > 0 ? options.threads : cores);
-  return ModelLoader([device, dtype = options.dtype](const ModelVersion& version) {
+  return ModelLoader([device, options](const ModelVersion& version) {
     absl::StatusOr<std::shared_ptr<LoadedModel>> loaded = std::shared_ptr<LoadedModel>();
     const absl::Status status = Guarded(device, [&] {
-      loaded = Load(version, device, dtype);
+      loaded = Load(version, device, options);
       return loaded.status();
     });
     if (!status.ok()) loaded = status;

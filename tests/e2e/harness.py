@@ -29,10 +29,10 @@ class Result:
 class Daemon:
     """A daemon with its data_dir; use as a context manager."""
 
-    def __init__(self, bin_dir, data_dir, *flags, env=None, listen="127.0.0.1:0"):
+    def __init__(self, bin_dir, data_dir, *flags, env=None, listen="127.0.0.1:0", device="cpu"):
         self.bin = pathlib.Path(bin_dir)
         self.data_dir = pathlib.Path(data_dir)
-        self.flags, self.env, self.listen = list(flags), env or {}, listen
+        self.flags, self.env, self.listen, self.device = list(flags), env or {}, listen, device
         self.process = None
         self.client_flags = []
 
@@ -48,7 +48,7 @@ class Daemon:
         self.stdout = open(self.data_dir.parent / "daemon.out", "w+")
         self.stderr = open(self.data_dir.parent / "daemon.err", "a+")
         self.process = subprocess.Popen(
-            [self.bin / "lfm2d", "--listen", self.listen, "--data_dir", self.data_dir, "--device", "cpu", *self.flags],
+            [self.bin / "lfm2d", "--listen", self.listen, "--data_dir", self.data_dir, "--device", self.device, *self.flags],
             stdout=self.stdout, stderr=self.stderr, env={**os.environ, **self.env})
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:

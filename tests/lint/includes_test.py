@@ -12,6 +12,7 @@ MAY = [
     ("model/formats/", ["model/core/", "model/formats/"]),
     ("model/kernels/", ["model/core/", "model/formats/", "model/kernels/"]),
     ("model/cpu/", ["model/core/", "model/formats/", "model/kernels/", "model/cpu/"]),
+    ("model/cuda/", ["model/core/", "model/cuda/"]),
     ("model/tokenizer/", ["model/core/", "model/formats/", "model/tokenizer/"]),
     ("model/grammar/", ["model/core/", "model/formats/", "model/tokenizer/", "model/grammar/"]),
     ("model/", ["model/"]),
@@ -29,14 +30,14 @@ PROJECT = ("model/", "server/", "client/", "lfm2/")
 TORCH = ("torch/", "ATen/", "c10/")
 GRPC = ("grpc/", "grpcpp/")
 SPDLOG = ("spdlog/", "fmt/")
-TORCH_FREE = ("model/core/", "model/formats/", "model/kernels/", "model/cpu/", "model/tokenizer/", "model/grammar/", "server/base/", "server/store/", "server/rpc/", "client/")
+TORCH_FREE = ("model/core/", "model/formats/", "model/kernels/", "model/cpu/", "model/cuda/", "model/tokenizer/", "model/grammar/", "server/base/", "server/store/", "server/rpc/", "client/")
 
 
 def main():
     bad, seen = [], 0
     for path in sorted(ROOT.glob("*/**/*")):
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix not in (".h", ".cc") or not name.startswith(("model/", "server/", "client/")):
+        if path.suffix not in (".h", ".cc", ".cu") or not name.startswith(("model/", "server/", "client/")):
             continue
         seen += 1
         includes = INCLUDE.findall(path.read_text())

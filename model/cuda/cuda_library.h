@@ -1,0 +1,61 @@
+// liblfm2_cuda.so, opened at run time: a daemon without it, or without a GPU, starts all the same.
+//
+// Thread rule: any thread. The library stays open for the life of the process.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "model/cuda/lfm2_cuda.h"
+
+namespace lfm2 {
+
+// From the file that LFM2_CUDA_LIBRARY names, else from beside the program or its ../lib.
+// kUnsupported when it is not there, cannot be opened (with what the linker says), or is of another
+// version.
+absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibrary();
+absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibraryAt(const std::string& path);
+
+// OK for 0, else kGpuOutOfMemory or kGpuFault: "<doing>: <what the library says>".
+absl::Status CudaStatus(const Lfm2CudaFunctions& functions, int code, std::string_view doing);
+
+// One context, closed at the end.
+struct CudaContextDeleter {
+  const Lfm2CudaFunctions* functions;
+  void operator()(Lfm2CudaContext* context) const { functions->close(context); }
+};
+using CudaContext = std::unique_ptr<Lfm2CudaContext, CudaContextDeleter>;
+absl::StatusOr<CudaContext> OpenCudaContext(const Lfm2CudaFunctions& functions, int device);
+
+enum class CudaPlace { kDevice, kHost };
+struct CudaMemoryDeleter {
+  const Lfm2CudaFunctions* functions = nullptr;
+  Lfm2CudaContext* context = nullptr;
+  CudaPlace place = CudaPlace::kDevice;
+  void operator()(void* memory) const {
+    functions->release(context, place == CudaPlace::kHost ? 1 : 0, memory);
+  }
+};
+
+// Memory of a context: the device's, or the host's that the device reads and writes directly.
+class CudaBuffer {
+ public:
+  CudaBuffer() = default;
+  // kGpuOutOfMemory.
+  static absl::StatusOr<CudaBuffer> Make(const Lfm2CudaFunctions& functions,
+                                         Lfm2CudaContext* context, int64_t bytes, CudaPlace place);
+  void* data() const { return memory_.get(); }
+  template <typename T>
+  T* as() const {
+    return static_cast<T*>(memory_.get());
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  std::unique_ptr<void, CudaMemoryDeleter> memory_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace lfm2

@@ -1,0 +1,222 @@
+// The library: contexts, memory, graphs and matrix products around the kernels of launches.h.
+#include <memory>
+#include <new>
+#include <type_traits>
+
+#include "model/cuda/cublas_abi.h"
+#include "model/cuda/launches.h"
+#include "model/cuda/lfm2_cuda.h"
+
+using lfm2::cuda::Cublas;
+
+namespace {
+
+constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what cuBLAS advises for sm_90
+constexpr int kCublasError = 100'000;                 // codes of ours: this plus cuBLAS's
+constexpr int kNoCublas = kCublasError - 1;
+
+}  // namespace
+
+struct Lfm2CudaContext {
+  int device = 0;
+  cudaStream_t stream = nullptr;   // waits for the legacy default stream, and that one for it
+  cudaStream_t capture = nullptr;  // waits for none, so that a recording disturbs no other thread
+  bool recording = false;
+  Cublas blas;
+  Cublas::Handle handle = nullptr;
+  void* workspace = nullptr;
+};
+
+struct Lfm2CudaGraph {
+  cudaGraphExec_t exec = nullptr;
+};
+
+namespace lfm2::cuda {
+
+// The device is a thread's own: whoever uses the context next may be another one.
+cudaStream_t StreamOf(Lfm2CudaContext* context) {
+  cudaSetDevice(context->device);
+  return context->recording ? context->capture : context->stream;
+}
+
+}  // namespace lfm2::cuda
+
+namespace {
+
+using lfm2::cuda::StreamOf;
+
+// Setting a stream takes the workspace away again.
+int UseStream(Lfm2CudaContext* context) {
+  if (const int code = context->blas.set_stream(context->handle, StreamOf(context))) {
+    return kCublasError + code;
+  }
+  const int code =
+      context->blas.set_workspace(context->handle, context->workspace, kWorkspaceBytes);
+  return code == 0 ? 0 : kCublasError + code;
+}
+
+void Close(Lfm2CudaContext* context) {
+  if (context == nullptr) return;
+  cudaSetDevice(context->device);
+  if (context->stream != nullptr) cudaStreamSynchronize(context->stream);
+  if (context->handle != nullptr) context->blas.destroy(context->handle);
+  cudaFree(context->workspace);
+  if (context->capture != nullptr) cudaStreamDestroy(context->capture);
+  if (context->stream != nullptr) cudaStreamDestroy(context->stream);
+  delete context;
+}
+
+int Fill(Lfm2CudaContext& context) {
+  cudaError_t code = cudaSetDevice(context.device);
+  if (code == cudaSuccess) code = cudaStreamCreate(&context.stream);
+  if (code == cudaSuccess) {
+    code = cudaStreamCreateWithFlags(&context.capture, cudaStreamNonBlocking);
+  }
+  if (code == cudaSuccess) code = cudaMalloc(&context.workspace, kWorkspaceBytes);
+  if (code != cudaSuccess) return code;
+  if (!context.blas.Open()) return kNoCublas;
+  if (const int status = context.blas.create(&context.handle)) {
+    context.handle = nullptr;
+    return kCublasError + status;
+  }
+  return UseStream(&context);
+}
+
+int Open(int device, Lfm2CudaContext** out) {
+  *out = nullptr;
+  auto* context = new (std::nothrow) Lfm2CudaContext();
+  if (context == nullptr) return kLfm2CudaOutOfMemory;
+  context->device = device;
+  const int code = Fill(*context);
+  if (code != 0) {
+    Close(context);
+    cudaGetLastError();  // what is reported here must not come up again later
+    return code;
+  }
+  *out = context;
+  return 0;
+}
+
+const char* ErrorText(int code) {
+  if (code == kNoCublas) return "libcublas.so cannot be opened";
+  if (code >= kCublasError) return "cuBLAS reported an error";
+  return cudaGetErrorString(static_cast<cudaError_t>(code));
+}
+
+int Memory(Lfm2CudaContext* context, int64_t* free_bytes, int64_t* total_bytes) {
+  StreamOf(context);
+  size_t free_now = 0, total = 0;
+  const cudaError_t code = cudaMemGetInfo(&free_now, &total);
+  *free_bytes = static_cast<int64_t>(free_now);
+  *total_bytes = static_cast<int64_t>(total);
+  return code;
+}
+
+int Allocate(Lfm2CudaContext* context, int64_t bytes, int on_host, void** memory) {
+  StreamOf(context);
+  *memory = nullptr;
+  const auto size = static_cast<size_t>(bytes);
+  const cudaError_t code = on_host != 0 ? cudaMallocHost(memory, size) : cudaMalloc(memory, size);
+  if (code != cudaSuccess) cudaGetLastError();
+  return code;
+}
+
+void Release(Lfm2CudaContext* context, int on_host, void* memory) {
+  StreamOf(context);
+  if (on_host != 0) {
+    cudaFreeHost(memory);
+  } else {
+    cudaFree(memory);
+  }
+}
+
+int ToDevice(Lfm2CudaContext* context, void* to, const void* from, int64_t bytes) {
+  return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
+                         StreamOf(context));
+}
+
+int ToHost(Lfm2CudaContext* context, void* to, const void* from, int64_t bytes) {
+  return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
+                         StreamOf(context));
+}
+
+int Wait(Lfm2CudaContext* context) { return cudaStreamSynchronize(StreamOf(context)); }
+
+int BeginCapture(Lfm2CudaContext* context) {
+  context->recording = true;
+  int code = UseStream(context);
+  if (code == 0) code = cudaStreamBeginCapture(context->capture, cudaStreamCaptureModeThreadLocal);
+  if (code == 0) return 0;
+  context->recording = false;
+  UseStream(context);
+  return code;
+}
+
+int EndCapture(Lfm2CudaContext* context, Lfm2CudaGraph** out) {
+  *out = nullptr;
+  cudaGraph_t graph = nullptr;
+  int code = cudaStreamEndCapture(context->capture, &graph);
+  context->recording = false;
+  const int back = UseStream(context);
+  if (code == 0) code = back;
+  auto made = std::unique_ptr<Lfm2CudaGraph>(new (std::nothrow) Lfm2CudaGraph());
+  if (code == 0 && made == nullptr) code = kLfm2CudaOutOfMemory;
+  if (code == 0) code = cudaGraphInstantiate(&made->exec, graph, 0);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  if (code != 0) {
+    cudaGetLastError();
+    return code;
+  }
+  *out = made.release();
+  return 0;
+}
+
+int Replay(Lfm2CudaContext* context, Lfm2CudaGraph* graph) {
+  return cudaGraphLaunch(graph->exec, StreamOf(context));
+}
+
+void Drop(Lfm2CudaContext* context, Lfm2CudaGraph* graph) {
+  if (graph == nullptr) return;
+  StreamOf(context);
+  cudaGraphExecDestroy(graph->exec);
+  delete graph;
+}
+
+// cuBLAS counts columns first: y's transpose is w times x's transpose.
+int Gemm(Lfm2CudaContext* context, const Lfm2CudaGemm* args) {
+  cudaSetDevice(context->device);
+  const float one = 1.0F, zero = 0.0F;
+  const int type = args->dtype == kLfm2CudaBf16 ? Cublas::kBf16 : Cublas::kF32;
+  const int status =
+      context->blas.gemm(context->handle, Cublas::kTransposed, Cublas::kAsIs, args->out, args->rows,
+                         args->in, &one, args->w, type, args->in, args->x, type, args->in, &zero,
+                         args->y, type, args->out, Cublas::kComputeF32, Cublas::kDefaultAlgorithm);
+  return status == 0 ? 0 : kCublasError + status;
+}
+
+Lfm2CudaFunctions MakeTable() {
+  Lfm2CudaFunctions out = lfm2::cuda::Kernels();
+  out.open = Open;
+  out.close = Close;
+  out.error_text = ErrorText;
+  out.memory = Memory;
+  out.allocate = Allocate;
+  out.release = Release;
+  out.to_device = ToDevice;
+  out.to_host = ToHost;
+  out.wait = Wait;
+  out.begin_capture = BeginCapture;
+  out.end_capture = EndCapture;
+  out.replay = Replay;
+  out.drop = Drop;
+  out.gemm = Gemm;
+  return out;
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const Lfm2CudaFunctions* lfm2_cuda_functions(
+    int32_t abi) {
+  static const Lfm2CudaFunctions table = MakeTable();
+  return abi == LFM2_CUDA_ABI ? &table : nullptr;
+}
