@@ -13,6 +13,7 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kAlignment = 256;
+constexpr int kHeadDimMax = 512;  // shared memory of a block of attention
 constexpr int kBlocksPerPart = kLfm2CudaPartTokens / kLfm2CudaBlockTokens;
 
 int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -74,6 +75,11 @@ DecodeStep::~DecodeStep() { f_.wait(context_); }
 absl::StatusOr<std::unique_ptr<DecodeStep>> DecodeStep::Make(const Lfm2CudaFunctions& functions,
                                                              Lfm2CudaContext* context,
                                                              CudaModel model, int rows) {
+  if (model.head_dim > kHeadDimMax) {
+    return Error(Reason::kUnsupported, "head_dim is " + std::to_string(model.head_dim) +
+                                           ", a decode step on a GPU takes at most " +
+                                           std::to_string(kHeadDimMax));
+  }
   for (const CudaStage& stage : model.stages) {
     if (stage.branches.empty() || stage.branches.size() > 2) {
       return Error(Reason::kUnsupported, "a stage has " + std::to_string(stage.branches.size()) +
@@ -116,10 +122,12 @@ absl::Status DecodeStep::MakeRoom(const Shape& shape) {
   const int64_t input = Layout(shape).bytes;
   const int64_t parts = int64_t{4} * shape.rows * model_.heads * shape.parts *
                         (model_.head_dim + 2);  // mixed, largest, sum: float32
-  if (input <= input_.bytes() && parts <= parts_.bytes()) return absl::OkStatus();
+  // One of the two may have been had and the other not.
+  const int64_t input_room = std::min(input_.bytes(), host_input_.bytes());
+  if (input <= input_room && parts <= parts_.bytes()) return absl::OkStatus();
   LFM2_RETURN_IF_ERROR(CudaStatus(f_, f_.wait(context_), "waiting for the GPU"));
   graphs_.clear();
-  if (input > input_.bytes()) {
+  if (input > input_room) {
     LFM2_RETURN_IF_ERROR(Make(input_, input, CudaPlace::kDevice));
     LFM2_RETURN_IF_ERROR(Make(host_input_, input, CudaPlace::kHost));
   }

@@ -81,7 +81,7 @@ struct DecodeRow {
 
 class DecodeStep {
  public:
-  // `rows`: how many a step takes at most.
+  // `rows`: how many a step takes at most. kUnsupported, kGpuOutOfMemory.
   static absl::StatusOr<std::unique_ptr<DecodeStep>> Make(const Lfm2CudaFunctions& functions,
                                                           Lfm2CudaContext* context, CudaModel model,
                                                           int rows);

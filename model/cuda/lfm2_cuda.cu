@@ -103,15 +103,6 @@ const char* ErrorText(int code) {
   return cudaGetErrorString(static_cast<cudaError_t>(code));
 }
 
-int Memory(Lfm2CudaContext* context, int64_t* free_bytes, int64_t* total_bytes) {
-  StreamOf(context);
-  size_t free_now = 0, total = 0;
-  const cudaError_t code = cudaMemGetInfo(&free_now, &total);
-  *free_bytes = static_cast<int64_t>(free_now);
-  *total_bytes = static_cast<int64_t>(total);
-  return code;
-}
-
 int Allocate(Lfm2CudaContext* context, int64_t bytes, int on_host, void** memory) {
   StreamOf(context);
   *memory = nullptr;
@@ -199,7 +190,6 @@ Lfm2CudaFunctions MakeTable() {
   out.open = Open;
   out.close = Close;
   out.error_text = ErrorText;
-  out.memory = Memory;
   out.allocate = Allocate;
   out.release = Release;
   out.to_device = ToDevice;

@@ -178,7 +178,6 @@ typedef struct {
   int (*open)(int device, Lfm2CudaContext** context);
   void (*close)(Lfm2CudaContext*);
   const char* (*error_text)(int code); /* lives for ever */
-  int (*memory)(Lfm2CudaContext*, int64_t* free_bytes, int64_t* total_bytes);
   int (*allocate)(Lfm2CudaContext*, int64_t bytes, int on_host, void** memory);
   void (*release)(Lfm2CudaContext*, int on_host, void* memory);
   /* The host's side must have come from allocate(on_host), and stand until a wait. */

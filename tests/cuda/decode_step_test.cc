@@ -226,6 +226,13 @@ TEST_P(DecodeSteps, RefusesRowsThatCannotBeRun) {
   EXPECT_TRUE(step->Run({&good, 1}).ok());
 }
 
+TEST_P(DecodeSteps, RefusesAModelWhoseHeadsDoNotFit) {
+  CudaModel wide = Model(GetParam()).get();
+  wide.head_dim = 520;
+  const auto step = DecodeStep::Make(HostCudaFunctions(), context_.get(), wide, kRows);
+  EXPECT_EQ(DetailsOf(step.status()).reason, Reason::kUnsupported) << step.status();
+}
+
 TEST_P(DecodeSteps, AFaultWhileItRecordsLeavesNoGraphAndTheNextStepRuns) {
   const Model model(GetParam());
   Sequences sequences;

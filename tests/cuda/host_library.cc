@@ -37,12 +37,6 @@ const char* ErrorText(int code) {
   return code == kLfm2CudaOutOfMemory ? "out of memory" : "something on the device";
 }
 
-int Memory(Lfm2CudaContext*, int64_t* free_bytes, int64_t* total_bytes) {
-  *total_bytes = HostCudaState().limit;
-  *free_bytes = *total_bytes - HostCudaState().bytes;
-  return 0;
-}
-
 int Allocate(Lfm2CudaContext* context, int64_t bytes, int, void** memory) {
   *memory = nullptr;
   HostCuda& state = HostCudaState();
@@ -136,7 +130,6 @@ Lfm2CudaFunctions MakeTable() {
   out.open = Open;
   out.close = Close;
   out.error_text = ErrorText;
-  out.memory = Memory;
   out.allocate = Allocate;
   out.release = Release;
   out.to_device = Copy;
