@@ -33,6 +33,12 @@ int64_t TileElements(const ModelConfig& config) {
          lfm2_cuda_padded(static_cast<int>(config.head_dim));
 }
 
+// Null on the meta device, where LibTorch's own typed access throws.
+template <typename T>
+const T* DataOf(const at::Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+
 int Narrow(int64_t value) { return static_cast<int>(value); }
 
 Lfm2CudaSampling SamplingOf(const CudaItem& item) {
@@ -57,6 +63,7 @@ class CudaDecoder::Sequence : public KvStore {
   ~Sequence() override {
     decoder_.free_blocks_.insert(decoder_.free_blocks_.end(), blocks.begin(), blocks.end());
     decoder_.free_slots_.push_back(slot);
+    decoder_.NoteUsage();
   }
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
@@ -93,7 +100,7 @@ void CudaDecoder::Sequence::Run(int (*copy)(Lfm2CudaContext*, const Lfm2CudaKvCo
                                 int64_t first, const at::Tensor& k, const at::Tensor& v) const {
   const at::Tensor& pool = decoder_.kv_[static_cast<size_t>(layer)];
   const Lfm2CudaKv kv{pool[0].mutable_data_ptr(), pool[1].mutable_data_ptr(),
-                      table_.const_data_ptr<int32_t>(), Narrow(table_.size(0))};
+                      DataOf<int32_t>(table_), Narrow(table_.size(0))};
   const Lfm2CudaKvCopy args{
       DtypeOf(k.scalar_type()), Narrow(k.size(0)),    Narrow(first),        Narrow(k.size(1)),
       Narrow(k.size(2)),        k.mutable_data_ptr(), v.mutable_data_ptr(), kv};
@@ -207,9 +214,8 @@ CudaModel CudaDecoder::MakeModel() {
     out.heads = Narrow(config.num_attention_heads);
     out.kv_heads = Narrow(config.num_key_value_heads);
     out.head_dim = Narrow(config.head_dim);
-    out.frequencies =
-        Keep(RopeFrequencies(config.head_dim, config.rope_theta, weights_->device()).contiguous())
-            .const_data_ptr<float>();
+    out.frequencies = DataOf<float>(
+        Keep(RopeFrequencies(config.head_dim, config.rope_theta, weights_->device()).contiguous()));
   }
   out.embedding = Keep((*weights_)["model.embed_tokens.weight"].contiguous()).const_data_ptr();
   out.head = Keep(decoder_.Head().contiguous()).const_data_ptr();
@@ -302,7 +308,7 @@ CudaSsmBlock CudaDecoder::MakeSsm(const Scope& scope, int64_t layer) {
   const SsmParameters ssm =
       DiscretizeSsm(scope["A_log"], scope["B"], scope["C"], scope["D"], scope["log_dt"]);
   const auto by_state = [&](const at::Tensor& tensor) {  // [d, N] to [N, d]
-    return Keep(tensor.t().contiguous()).const_data_ptr<float>();
+    return DataOf<float>(Keep(tensor.t().contiguous()));
   };
   CudaSsmBlock out;
   out.in = MakeLinear(scope, "in_proj");
@@ -310,8 +316,8 @@ CudaSsmBlock CudaDecoder::MakeSsm(const Scope& scope, int64_t layer) {
   out.decay = by_state(at::exp(ssm.log_decay));
   out.input = by_state(ssm.dB);
   out.output = by_state(ssm.C);
-  out.skip = Keep(ssm.D.contiguous()).const_data_ptr<float>();
-  out.states = ssm_[static_cast<size_t>(layer)].mutable_data_ptr<float>();
+  out.skip = DataOf<float>(Keep(ssm.D.contiguous()));
+  out.states = static_cast<float*>(ssm_[static_cast<size_t>(layer)].mutable_data_ptr());
   return out;
 }
 
@@ -361,6 +367,7 @@ absl::Status CudaDecoder::Reserve(SequenceState& state, int64_t tokens) {
   }
   blocks.insert(blocks.end(), free_blocks_.end() - missing, free_blocks_.end());
   free_blocks_.resize(free_blocks_.size() - static_cast<size_t>(missing));
+  NoteUsage();
   return absl::OkStatus();
 }
 

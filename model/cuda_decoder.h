@@ -8,6 +8,7 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
@@ -64,12 +65,12 @@ class CudaDecoder {
   // device; a row that asks for logprobs is sampled here from its logits. One result an item.
   absl::StatusOr<std::vector<CudaResult>> Step(std::span<const CudaItem> items);
 
-  int64_t blocks_in_use() const { return blocks_ - static_cast<int64_t>(free_blocks_.size()); }
+  // Any thread.
+  int64_t blocks_in_use() const { return blocks_in_use_.load(std::memory_order_relaxed); }
   int64_t blocks() const { return blocks_; }
 
  private:
   class Sequence;  // the KvStore of one
-  struct Pools;
 
   CudaDecoder(const Lfm2CudaFunctions& functions, CudaContext context, const ModelConfig& config,
               std::shared_ptr<Weights> weights);
@@ -83,6 +84,10 @@ class CudaDecoder {
   CudaLinear MakeLinear(const Scope& scope, const std::string& name) const;
   CudaLinear Packed(const Scope& scope, const std::vector<std::string>& names);
   const at::Tensor& Keep(at::Tensor tensor);
+  void NoteUsage() {
+    blocks_in_use_.store(blocks_ - static_cast<int64_t>(free_blocks_.size()),
+                         std::memory_order_relaxed);
+  }
   DecodeRow RowOf(const CudaItem& item) const;
   absl::Status StepSome(std::span<const CudaItem> items, std::vector<CudaResult>& results);
 
@@ -98,6 +103,7 @@ class CudaDecoder {
   int64_t blocks_ = 0;
   int64_t block_bytes_ = 0;  // of all layers
   std::vector<int32_t> free_blocks_, free_slots_;
+  std::atomic<int64_t> blocks_in_use_{0};
   std::unique_ptr<DecodeStep> step_;
 };
 

@@ -4,7 +4,6 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <new>
 #include <string>
@@ -91,8 +90,8 @@ class TorchRunner : public ModelRunner {
                                                 std::span<const int32_t> tokens) override;
   absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
   BlockUsage blocks() const override {
-    return {blocks_in_use_.load(std::memory_order_relaxed), 0,
-            cuda_ != nullptr ? cuda_->blocks() : 0};
+    if (cuda_ == nullptr) return {};
+    return {cuda_->blocks_in_use(), 0, cuda_->blocks()};
   }
 
  private:
@@ -109,7 +108,6 @@ class TorchRunner : public ModelRunner {
 
   const std::unique_ptr<CudaDecoder> cuda_;  // null: LibTorch runs every row
   const Decoder decoder_;
-  std::atomic<int64_t> blocks_in_use_{0};
 };
 
 absl::StatusOr<NewState> TorchRunner::Start(const StateRequest& request) {
@@ -144,10 +142,8 @@ absl::Status TorchRunner::CheckTokens(std::span<const int32_t> tokens) const {
 absl::Status TorchRunner::Admit(RunnerState& state, std::span<const int32_t> tokens) {
   LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
   if (cuda_ == nullptr) return absl::OkStatus();
-  const absl::Status reserved = cuda_->Reserve(*static_cast<TorchState&>(state).sequence,
-                                               static_cast<int64_t>(tokens.size()));
-  blocks_in_use_.store(cuda_->blocks_in_use(), std::memory_order_relaxed);
-  return reserved;
+  return cuda_->Reserve(*static_cast<TorchState&>(state).sequence,
+                        static_cast<int64_t>(tokens.size()));
 }
 
 at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
