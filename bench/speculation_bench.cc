@@ -1,6 +1,8 @@
 // What drafted tokens gain and cost through the engine, with a real model: each task of a folder is
 // answered greedily with each number of drafted tokens, alone or by several callers at once, and
 // the answers must be equal. A table on standard error, a JSON on standard output or to --out.
+#include <time.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -39,15 +41,24 @@ struct Options {
   std::string out;
 };
 
+// Of all threads of this process.
+double CpuSeconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 class Answer : public TokenSink {
  public:
   bool OnToken(TokenEvent event) override {
+    if (ids.empty()) cpu_begin = CpuSeconds();
     ids.push_back(event.id);
     return true;
   }
   void OnEnd(GenerateEnd given) override {
     {
       const MutexLock lock(mutex_);
+      cpu_end = CpuSeconds();
       end = std::move(given);
       ended_ = true;
     }
@@ -59,8 +70,10 @@ class Answer : public TokenSink {
     while (!ended_) changed_.Wait(mutex_);
   }
 
-  std::vector<int32_t> ids;  // both complete after Wait
+  // All complete after Wait.
+  std::vector<int32_t> ids;
   GenerateEnd end;
+  double cpu_begin = 0, cpu_end = 0;  // the processor's seconds at the first token and at the end
 
  private:
   Mutex mutex_;
@@ -95,19 +108,19 @@ std::vector<Task> ReadTasks(const fs::path& folder, const Tokenizer& tokenizer) 
   return tasks;
 }
 
-struct Total {
-  std::vector<double> rates;  // tokens a second, one a round
-  int64_t tokens = 0, drafted = 0, accepted = 0;
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
 
-  double median() {
-    std::sort(rates.begin(), rates.end());
-    return rates[rates.size() / 2];
-  }
+struct Total {
+  std::vector<double> rates, cpu_rates;  // tokens a second, one a round
+  int64_t tokens = 0, drafted = 0, accepted = 0;
 };
 
 struct Round {
   int64_t tokens = 0;
-  double seconds = 0;
+  double seconds = 0, cpu_seconds = 0;
 };
 
 class Bench {
@@ -128,8 +141,8 @@ class Bench {
         for (const int64_t drafts : options_.drafts) RunRound(clients, drafts, totals);
       }
       for (auto& [kind, by_drafts] : totals) {
-        const double plain = by_drafts.begin()->second.median();
-        for (auto& [drafts, total] : by_drafts) {
+        const Total plain = by_drafts.begin()->second;
+        for (const auto& [drafts, total] : by_drafts) {
           out.push_back(Line(kind, clients, drafts, total, plain));
         }
       }
@@ -149,7 +162,9 @@ class Bench {
       RunTask(engine, task, clients, rounds[task.kind], totals[task.kind][drafts]);
     }
     for (const auto& [kind, round] : rounds) {
-      totals[kind][drafts].rates.push_back(static_cast<double>(round.tokens) / round.seconds);
+      const auto tokens = static_cast<double>(round.tokens);
+      totals[kind][drafts].rates.push_back(tokens / round.seconds);
+      totals[kind][drafts].cpu_rates.push_back(tokens / round.cpu_seconds);
     }
   }
 
@@ -166,9 +181,9 @@ class Bench {
       const absl::Status status = engine.Submit(std::move(request), answers.back());
       if (!status.ok()) Fail(status.ToString());
     }
-    double slowest = 0;
+    for (const auto& answer : answers) answer->Wait();
+    double slowest = 0, cpu_begin = answers[0]->cpu_begin, cpu_end = 0;
     for (const auto& answer : answers) {
-      answer->Wait();
       if (!answer->end.status.ok()) Fail(answer->end.status.ToString());
       const auto [known, first] = answers_.emplace(task.name, answer->ids);
       if (!first && known->second != answer->ids) Fail(task.name + ": the answers differ");
@@ -177,27 +192,34 @@ class Bench {
       total.accepted += answer->end.accepted_tokens;
       round.tokens += answer->end.completion_tokens - 1;
       slowest = std::max(slowest, answer->end.decode_ms / 1000);
+      cpu_begin = std::min(cpu_begin, answer->cpu_begin);
+      cpu_end = std::max(cpu_end, answer->cpu_end);
     }
+    round.cpu_seconds += cpu_end - cpu_begin;
     round.seconds += slowest;
   }
 
-  static Json Line(const std::string& kind, int64_t clients, int64_t drafts, Total& total,
-                   double plain) {
-    const double rate = total.median();
+  static Json Line(const std::string& kind, int64_t clients, int64_t drafts, const Total& total,
+                   const Total& plain) {
+    const double rate = Median(total.rates), ratio = rate / Median(plain.rates);
+    const double cpu_rate = Median(total.cpu_rates), cpu_ratio = cpu_rate / Median(plain.cpu_rates);
     const auto share = [](int64_t part, int64_t whole) {
       return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
     };
     std::fprintf(stderr,
-                 "%-10s %3lld callers, %2lld drafted: %8.2f tokens/s, %5.2f x; accepted %3.0f %% "
+                 "%-10s %3lld callers, %2lld drafted: %8.2f tokens/s, %5.2f x; %8.2f per CPU "
+                 "second, %5.2f x; accepted %3.0f %% "
                  "of the drafted, %3.0f %% of the answer\n",
                  kind.c_str(), static_cast<long long>(clients), static_cast<long long>(drafts),
-                 rate, rate / plain, 100 * share(total.accepted, total.drafted),
+                 rate, ratio, cpu_rate, cpu_ratio, 100 * share(total.accepted, total.drafted),
                  100 * share(total.accepted, total.tokens));
     return {{"kind", kind},
             {"callers", clients},
             {"speculative_tokens", drafts},
             {"tokens_per_second", rate},
-            {"ratio", rate / plain},
+            {"ratio", ratio},
+            {"tokens_per_cpu_second", cpu_rate},
+            {"cpu_ratio", cpu_ratio},
             {"tokens", total.tokens},
             {"drafted", total.drafted},
             {"accepted", total.accepted}};

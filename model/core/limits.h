@@ -33,7 +33,7 @@ struct Limits {
   int64_t step_tokens = 512;             // token budget of one engine step
   int64_t prompt_chunk_tokens = 256;     // of prompts in a step in which anything decodes
   int64_t speculative_tokens = 8;        // guessed ones of a sequence and step; 0: none
-  int64_t speculative_step_tokens = 32;  // decoding and guessed ones of a step that has such
+  int64_t speculative_step_tokens = 16;  // decoding and guessed ones of a step that has such
   int64_t priority_ageing_ms = 5'000;    // waiting that is worth one level of priority
   int64_t engine_stall_ms = 8'000;       // without progress; then Generation is not serving
   int64_t stream_buffer_events = 256;    // unsent events before a reader is called slow
