@@ -33,9 +33,11 @@ std::shared_ptr<LoadedModel> Golden(const std::string& name, bool kernels,
   return *model;
 }
 
+// Empty when the golden has no such array.
 std::vector<int32_t> Integers(const std::string& model, const std::string& name) {
   const TensorArchive archive = ReadNpz(kGoldens / model / "golden.npz").value();
   const TensorView* view = archive.Find(name);
+  if (view == nullptr) return {};
   std::vector<int64_t> wide(static_cast<size_t>(view->bytes) / sizeof(int64_t));
   std::memcpy(wide.data(), view->data, static_cast<size_t>(view->bytes));
   return {wide.begin(), wide.end()};
@@ -77,14 +79,20 @@ std::vector<Answer> Generate(const std::vector<GenerateRequest>& requests) {
 
 class CudaRunner : public testing::TestWithParam<const char*> {};
 
+// Where transformers has no such model, LibTorch's runner is the reference.
 TEST_P(CudaRunner, GeneratesTheReferencesGreedyTokens) {
+  std::vector<int32_t> expected = Integers(GetParam(), "greedy");
+  if (expected.empty()) {
+    expected = Generate({Request(Golden(GetParam(), false), 4, 32)})[0].ids;
+  }
+  ASSERT_EQ(expected.size(), 32U);
   const auto model = Golden(GetParam(), true);
   EXPECT_EQ(model->isa, "cuda");
   const std::vector<Answer> answers =
       Generate({Request(model, 4, 32), Request(model, 4, 32), Request(model, 4, 32)});
   for (const Answer& answer : answers) {
     EXPECT_TRUE(answer.status.ok()) << answer.status;
-    EXPECT_EQ(answer.ids, Integers(GetParam(), "greedy"));
+    EXPECT_EQ(answer.ids, expected);
   }
   EXPECT_EQ(model->runner->blocks().in_use, 0);
 }
