@@ -85,11 +85,12 @@ TEST_P(CudaRunner, GeneratesTheReferencesGreedyTokens) {
   if (expected.empty()) {
     expected = Generate({Request(Golden(GetParam(), false), 4, 32)})[0].ids;
   }
-  ASSERT_EQ(expected.size(), 32U);
+  const auto count = static_cast<int64_t>(expected.size());
+  ASSERT_GE(count, 16);
   const auto model = Golden(GetParam(), true);
   EXPECT_EQ(model->isa, "cuda");
   const std::vector<Answer> answers =
-      Generate({Request(model, 4, 32), Request(model, 4, 32), Request(model, 4, 32)});
+      Generate({Request(model, 4, count), Request(model, 4, count), Request(model, 4, count)});
   for (const Answer& answer : answers) {
     EXPECT_TRUE(answer.status.ok()) << answer.status;
     EXPECT_EQ(answer.ids, expected);
