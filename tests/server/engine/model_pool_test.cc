@@ -46,6 +46,13 @@ class ModelPoolTest : public testing::Test {
   ModelPool::Acquired Acquire(ModelPool& pool, const std::string& name) {
     return Acquire(pool, executor_, name);
   }
+  // For a model that nobody else holds: the thread that loaded it lets go of it after the call, and
+  // only then it can be idle.
+  ModelPool::Acquired AcquireSettled(ModelPool& pool, const std::string& name) {
+    ModelPool::Acquired model = Acquire(pool, name);
+    while (model.ok() && model->use_count() > 2) std::this_thread::yield();
+    return model;
+  }
 
   TempDirectory directory_;
   std::unique_ptr<ModelStore> store_;
@@ -137,10 +144,7 @@ TEST_F(ModelPoolTest, DropsTheLeastRecentlyUsedIdleModel) {
   for (const char* name : {"a", "b", "c"}) Publish(name);
   ModelPool pool(*store_, Loader(), 2);
   for (const char* name : {"a", "b", "a", "c"}) {
-    const auto model = Acquire(pool, name);
-    ASSERT_TRUE(model.ok());
-    // The thread that loaded it lets go of it after the call, and only then it can be idle.
-    while (model->use_count() > 2) std::this_thread::yield();
+    ASSERT_TRUE(AcquireSettled(pool, name).ok());
   }
   EXPECT_NE(pool.Find("a", "v1"), nullptr);
   EXPECT_EQ(pool.Find("b", "v1"), nullptr);
@@ -150,8 +154,8 @@ TEST_F(ModelPoolTest, DropsTheLeastRecentlyUsedIdleModel) {
 TEST_F(ModelPoolTest, KeepsWhatIsInUseAndAsksToRetryWhenEverythingIs) {
   for (const char* name : {"a", "b", "c"}) Publish(name);
   ModelPool pool(*store_, Loader(), 2);
-  auto a = Acquire(pool, "a").value();
-  auto b = Acquire(pool, "b").value();
+  auto a = AcquireSettled(pool, "a").value();
+  auto b = AcquireSettled(pool, "b").value();
   const absl::Status status = Acquire(pool, "c").status();
   EXPECT_EQ(DetailsOf(status).reason, Reason::kModelLoading);
   EXPECT_TRUE(DetailsOf(status).retry_after_ms.has_value());
@@ -164,7 +168,7 @@ TEST_F(ModelPoolTest, KeepsWhatIsInUseAndAsksToRetryWhenEverythingIs) {
 TEST_F(ModelPoolTest, FreesTheDroppedModelBeforeItLoadsTheNext) {
   for (const char* name : {"a", "b"}) Publish(name);
   ModelPool pool(*store_, Loader(), 1);
-  const std::weak_ptr<LoadedModel> a = Acquire(pool, "a").value();
+  const std::weak_ptr<LoadedModel> a = AcquireSettled(pool, "a").value();
   bool freed = false;
   before_load_ = [&] { freed = a.expired(); };
   ASSERT_TRUE(Acquire(pool, "b").ok());
