@@ -65,9 +65,9 @@ absl::Status SetStructure(const StructureInput& input, v1::GenerateRequest& requ
     text = *input.regex;
   }
   if (!IsValidUtf8(text)) return Error(Reason::kInvalidUtf8, "the grammar is not UTF-8");
-  if (input.json_schema) request.set_json_schema(std::move(text));
-  if (input.regex) request.set_regex(std::move(text));
-  if (input.ebnf) request.set_ebnf(std::move(text));
+  if (input.json_schema) request.set_json_schema(text);
+  if (input.regex) request.set_regex(text);
+  if (input.ebnf) request.set_ebnf(text);
   return absl::OkStatus();
 }
 

@@ -38,7 +38,7 @@ std::string BytesOfAll(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
 
-Owned F32(std::vector<float> values, int64_t rows, int64_t cols, std::string name = "w") {
+Owned F32(const std::vector<float>& values, int64_t rows, int64_t cols, std::string name = "w") {
   return {std::move(name), DType::kF32, {rows, cols}, BytesOfAll(values)};
 }
 

@@ -47,7 +47,7 @@ struct Scheduled {
 
 class RandomSchedule {
  public:
-  RandomSchedule(std::shared_ptr<const CpuWeights> weights, uint64_t seed)
+  RandomSchedule(const std::shared_ptr<const CpuWeights>& weights, uint64_t seed)
       : random_(seed),
         pool_(static_cast<int>(Uniform(1, 4))),
         alone_(weights, TestPool()),

@@ -154,7 +154,7 @@ TEST_P(RollbackOf, SequencesOfABatchGoBackEachForItself) {
   for (int32_t i = 0; i < 4; ++i) {
     states.push_back(NewState());
     fresh.push_back(NewState());
-    Run(states.back(), std::span(prompt).first(static_cast<size_t>(9 * i + 3)));
+    Run(states.back(), std::span(prompt).first(size_t{9} * static_cast<size_t>(i) + 3));
     tokens.push_back(Ids(6, i + 20));
   }
   for (size_t i = 0; i < 4; ++i) {

@@ -50,7 +50,7 @@ TEST(TextEndpoint, ServesTheTextAtItsPath) {
 
 TEST(TextEndpoint, SendsALongTextWhole) {
   const std::string text(3 << 20, 'x');
-  const auto endpoint = Start([&] { return text; });
+  const auto endpoint = Start([&] { return std::string(text); });
   const std::string reply = Ask(endpoint->address(), "GET /metrics HTTP/1.0\r\n\r\n");
   EXPECT_EQ(reply.substr(reply.find("\r\n\r\n") + 4), text);
 }

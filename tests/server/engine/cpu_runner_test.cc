@@ -286,7 +286,8 @@ TEST(CpuModelLoader, ServesEveryFormatItIsAskedFor) {
 }
 
 TEST(CpuModelLoader, KeepsWhatIsStored) {
-  const auto choice = [](std::string_view name, std::vector<std::pair<DType, int64_t>> tensors) {
+  const auto choice = [](std::string_view name,
+                         const std::vector<std::pair<DType, int64_t>>& tensors) {
     TensorArchive archive;
     for (const auto& [type, bytes] : tensors) {
       TensorView view;

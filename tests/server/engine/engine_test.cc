@@ -349,7 +349,7 @@ TEST(Engine, StopEndsEverythingWithDraining) {
     ModelTask task;
     task.model = model;
     task.run = [](ModelRunner&) { return false; };
-    task.dropped = [&](absl::Status status) {
+    task.dropped = [&](const absl::Status& status) {
       task_dropped = ReasonOf(status) == Reason::kDraining;
     };
     ASSERT_TRUE(engine.Submit(std::move(task)).ok());

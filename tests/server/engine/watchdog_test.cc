@@ -13,8 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLong{60'000};
-
 class WatchdogTest : public testing::Test {
  protected:
   WatchdogTest() {
