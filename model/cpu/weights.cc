@@ -39,8 +39,9 @@ std::vector<float> Transposed(const std::vector<float>& in, int64_t rows) {
 // Makes the parts of one CpuWeights, in the order of the config's layers.
 class CpuWeightsLoader {
  public:
-  CpuWeightsLoader(const CpuWeights::Source& source, ThreadPool& pool, CpuWeights& out)
-      : source_(source), pool_(pool), out_(out) {
+  CpuWeightsLoader(const CpuWeights::Source& source, const CpuWeights::Packed& packed,
+                   ThreadPool& pool, CpuWeights& out)
+      : source_(source), packed_(packed), pool_(pool), out_(out) {
     for (TensorSpec& spec : out.config_.TensorSpecs()) {
       const std::string name = spec.name;
       specs_.emplace(name, std::move(spec));
@@ -63,7 +64,10 @@ class CpuWeightsLoader {
   absl::StatusOr<CpuSsm> LoadSsm(const std::string& prefix);
   absl::StatusOr<CpuGatedMlp> LoadGatedMlp(const std::string& prefix);
 
+  absl::StatusOr<PackedMatrix> Pack(std::span<const TensorView> parts, WeightFormat format) const;
+
   const CpuWeights::Source& source_;
+  const CpuWeights::Packed& packed_;
   ThreadPool& pool_;
   CpuWeights& out_;
   std::map<std::string, TensorSpec> specs_;
@@ -109,7 +113,17 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Matrix(
     LFM2_ASSIGN_OR_RETURN(TensorView view, View(name));
     parts.push_back(std::move(view));
   }
-  return PackedMatrix::Pack(parts, out_.options_.format, out_.options_.isa, pool_);
+  return Pack(parts, out_.options_.format);
+}
+
+absl::StatusOr<PackedMatrix> CpuWeightsLoader::Pack(std::span<const TensorView> parts,
+                                                    WeightFormat format) const {
+  LFM2_ASSIGN_OR_RETURN(PackedMatrix matrix,
+                        PackedMatrix::Pack(parts, format, out_.options_.isa, pool_));
+  for (const TensorView& part : parts) {
+    if (packed_) packed_(part);
+  }
+  return matrix;
 }
 
 // The embedding or the head. Every token's row is looked up there and every logit comes from it, so
@@ -117,8 +131,7 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Matrix(
 absl::StatusOr<PackedMatrix> CpuWeightsLoader::Vocabulary(const std::string& name) const {
   LFM2_ASSIGN_OR_RETURN(const TensorView view, View(name));
   const bool widen = out_.options_.format == WeightFormat::kInt4 && view.dtype != DType::kQ4_0;
-  return PackedMatrix::Pack({&view, 1}, widen ? WeightFormat::kInt8 : out_.options_.format,
-                            out_.options_.isa, pool_);
+  return Pack({&view, 1}, widen ? WeightFormat::kInt8 : out_.options_.format);
 }
 
 absl::StatusOr<CpuAttention> CpuWeightsLoader::LoadAttention(const std::string& prefix) {
@@ -243,12 +256,13 @@ absl::Status CpuWeightsLoader::Run() {
 absl::StatusOr<std::shared_ptr<const CpuWeights>> CpuWeights::Load(const ModelConfig& config,
                                                                    const Source& source,
                                                                    const Options& options,
-                                                                   ThreadPool& pool) {
+                                                                   ThreadPool& pool,
+                                                                   const Packed& packed) {
   try {
     std::shared_ptr<CpuWeights> out(new CpuWeights());
     out->config_ = config;
     out->options_ = options;
-    LFM2_RETURN_IF_ERROR(CpuWeightsLoader(source, pool, *out).Run());
+    LFM2_RETURN_IF_ERROR(CpuWeightsLoader(source, packed, pool, *out).Run());
     return std::shared_ptr<const CpuWeights>(std::move(out));
   } catch (const std::bad_alloc&) {
     return Error(Reason::kOutOfMemory, "the weights do not fit in memory");
@@ -266,7 +280,8 @@ absl::StatusOr<std::shared_ptr<const CpuWeights>> CpuWeights::FromArchive(
     }
     return *view;
   };
-  return Load(config, source, options, pool);
+  return Load(config, source, options, pool,
+              [&](const TensorView& view) { archive.ForgetPages(view); });
 }
 
 int64_t CpuWeights::bytes() const {

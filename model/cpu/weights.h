@@ -76,13 +76,16 @@ class CpuWeights {
   };
   // Where a tensor of the config's list lies; the view is read at once. An error ends the load.
   using Source = std::function<absl::StatusOr<TensorView>(const TensorSpec& spec)>;
+  // Told of each matrix that has been packed: its view is not read again.
+  using Packed = std::function<void(const TensorView& view)>;
 
   // kWeightsMismatch for a tensor that is absent or of another shape; errors of PackedMatrix::Pack;
   // kUnsupported for a size that the kernels do not have.
   static absl::StatusOr<std::shared_ptr<const CpuWeights>> Load(const ModelConfig& config,
                                                                 const Source& source,
                                                                 const Options& options,
-                                                                ThreadPool& pool);
+                                                                ThreadPool& pool,
+                                                                const Packed& packed = nullptr);
   static absl::StatusOr<std::shared_ptr<const CpuWeights>> FromArchive(const ModelConfig& config,
                                                                        const TensorArchive& archive,
                                                                        const Options& options,

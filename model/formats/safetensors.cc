@@ -170,6 +170,7 @@ absl::StatusOr<TensorArchive> ReadOneFile(const std::filesystem::path& path) {
   LFM2_ASSIGN_OR_RETURN(TensorArchive archive,
                         ParseSafetensors(path.filename().string(),
                                          {file->data(), static_cast<size_t>(file->size())}));
+  archive.mapped.emplace_back(file->data(), static_cast<size_t>(file->size()));
   archive.owners.push_back(std::move(file));
   return archive;
 }
@@ -214,6 +215,7 @@ absl::Status TakeShard(const ShardIndex& index, const std::string& shard, Tensor
     whole.tensors.push_back(std::move(tensor));
   }
   whole.owners.insert(whole.owners.end(), part.owners.begin(), part.owners.end());
+  whole.mapped.insert(whole.mapped.end(), part.mapped.begin(), part.mapped.end());
   whole.metadata.insert(part.metadata.begin(), part.metadata.end());
   return absl::OkStatus();
 }

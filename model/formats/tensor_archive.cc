@@ -1,5 +1,10 @@
 #include "model/formats/tensor_archive.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
 #include <iterator>
 
 #include "model/core/errors.h"
@@ -99,6 +104,20 @@ const TensorView* TensorArchive::Find(std::string_view name) const {
     if (tensor.name == name) return &tensor;
   }
   return nullptr;
+}
+
+void TensorArchive::ForgetPages(const TensorView& view) const {
+  const std::byte* end = view.data + view.bytes;
+  const bool inside = std::any_of(mapped.begin(), mapped.end(), [&](const auto& file) {
+    return view.data >= file.data() && end <= file.data() + file.size();
+  });
+  if (!inside) return;
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t skipped = (page - std::bit_cast<size_t>(view.data) % page) % page;
+  const size_t left = static_cast<size_t>(view.bytes);
+  if (left < skipped + page) return;
+  const size_t whole = (left - skipped) / page * page;
+  madvise(const_cast<std::byte*>(view.data) + skipped, whole, MADV_DONTNEED);
 }
 
 }  // namespace lfm2

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,8 +64,12 @@ struct TensorArchive {
   std::vector<TensorView> tensors;  // in file order; names are unique
   std::map<std::string, std::string> metadata;
   std::vector<std::shared_ptr<const void>> owners;
+  std::vector<std::span<const std::byte>> mapped;  // what of the owners are files mapped read-only
 
   const TensorView* Find(std::string_view name) const;  // nullptr when absent
+  // Gives the memory of a view's whole pages back where the view lies in a mapped file; they are
+  // read again when touched. Elsewhere it does nothing.
+  void ForgetPages(const TensorView& view) const;
 };
 
 }  // namespace lfm2
