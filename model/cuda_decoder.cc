@@ -1,42 +1,20 @@
 #include "model/cuda_decoder.h"
 
-#include <ATen/core/grad_mode.h>
-#include <c10/core/InferenceMode.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
-#include "model/layers/diagonal_ssm.h"
-#include "model/layers/gated_mlp.h"
-#include "model/layers/rope.h"
+#include "model/plain_tensors.h"
 
 namespace lfm2 {
 namespace {
-
-// Tensors born under InferenceMode could not be written outside of it later.
-struct PlainTensors {
-  c10::InferenceMode mode{false};
-  at::NoGradGuard no_grad;
-};
-
-int DtypeOf(at::ScalarType type) {
-  TORCH_CHECK(type == at::kFloat || type == at::kBFloat16, "a GPU decodes in float32 or bfloat16");
-  return type == at::kBFloat16 ? kLfm2CudaBf16 : kLfm2CudaF32;
-}
 
 // Keys, or values, of one layer in one block.
 int64_t TileElements(const ModelConfig& config) {
   return config.num_key_value_heads * kLfm2CudaBlockTokens *
          lfm2_cuda_padded(static_cast<int>(config.head_dim));
-}
-
-// Null on the meta device, where LibTorch's own typed access throws.
-template <typename T>
-const T* DataOf(const at::Tensor& tensor) {
-  return static_cast<const T*>(tensor.const_data_ptr());
 }
 
 int Narrow(int64_t value) { return static_cast<int>(value); }
@@ -98,12 +76,12 @@ void CudaDecoder::Sequence::UpdateTable(at::Device device) {
 
 void CudaDecoder::Sequence::Run(int (*copy)(Lfm2CudaContext*, const Lfm2CudaKvCopy*), int64_t layer,
                                 int64_t first, const at::Tensor& k, const at::Tensor& v) const {
-  const at::Tensor& pool = decoder_.kv_[static_cast<size_t>(layer)];
+  const at::Tensor& pool = decoder_.pools_.kv[static_cast<size_t>(layer)];
   const Lfm2CudaKv kv{pool[0].mutable_data_ptr(), pool[1].mutable_data_ptr(),
                       DataOf<int32_t>(table_), Narrow(table_.size(0))};
   const Lfm2CudaKvCopy args{
-      DtypeOf(k.scalar_type()), Narrow(k.size(0)),    Narrow(first),        Narrow(k.size(1)),
-      Narrow(k.size(2)),        k.mutable_data_ptr(), v.mutable_data_ptr(), kv};
+      CudaDtype(k.scalar_type()), Narrow(k.size(0)),    Narrow(first),        Narrow(k.size(1)),
+      Narrow(k.size(2)),          k.mutable_data_ptr(), v.mutable_data_ptr(), kv};
   const int code = copy(decoder_.context_.get(), &args);
   TORCH_CHECK(code == 0, "copying keys and values: ", decoder_.f_.error_text(code));
 }
@@ -152,9 +130,10 @@ absl::StatusOr<std::unique_ptr<CudaDecoder>> CudaDecoder::Make(const Lfm2CudaFun
   std::unique_ptr<CudaDecoder> out(
       new CudaDecoder(functions, std::move(context), config, std::move(weights)));
   LFM2_RETURN_IF_ERROR(out->MakePools(options));
-  CudaModel model = out->MakeModel();
+  CudaModelParts parts = MakeCudaModel(out->decoder_, *out->weights_, out->pools_);
+  out->kept_ = std::move(parts.kept);
   LFM2_ASSIGN_OR_RETURN(out->step_, DecodeStep::Make(functions, out->context_.get(),
-                                                     std::move(model), options.step_rows));
+                                                     std::move(parts.model), options.step_rows));
   return out;
 }
 
@@ -166,8 +145,8 @@ absl::Status CudaDecoder::MakePools(const CudaDecoderOptions& options) {
       std::count(config.attention_layers.begin(), config.attention_layers.end(), true);
   block_bytes_ = attends * 2 * TileElements(config) *
                  static_cast<int64_t>(c10::elementSize(weights_->dtype()));
-  if (attends > 0) blocks_ = options.kv_bytes / block_bytes_;
-  if (attends > 0 && blocks_ == 0) {
+  if (attends > 0) pools_.blocks = options.kv_bytes / block_bytes_;
+  if (attends > 0 && pools_.blocks == 0) {
     return Error(Reason::kConfigInvalid,
                  "kv_bytes is " + std::to_string(options.kv_bytes) + ", and one block of " +
                      std::to_string(kLfm2CudaBlockTokens) + " tokens takes " +
@@ -180,7 +159,7 @@ absl::Status CudaDecoder::MakePools(const CudaDecoderOptions& options) {
     for (const Stage& stage : layer) {
       for (const Branch& branch : stage.branches) {
         if (branch.kind == BlockKind::kAttention) {
-          kv = at::empty({2, blocks_ * TileElements(config)}, typed);
+          kv = at::empty({2, pools_.blocks * TileElements(config)}, typed);
         } else if (branch.kind == BlockKind::kShortConv) {
           conv = at::zeros({options.sequences, config.conv_kernel - 1, d}, typed);
         } else if (branch.kind == BlockKind::kDiagonalSsm) {
@@ -188,142 +167,13 @@ absl::Status CudaDecoder::MakePools(const CudaDecoderOptions& options) {
         }
       }
     }
-    kv_.push_back(kv);
-    conv_.push_back(conv);
-    ssm_.push_back(ssm);
+    pools_.kv.push_back(kv);
+    pools_.conv.push_back(conv);
+    pools_.ssm.push_back(ssm);
   }
-  for (int64_t i = blocks_ - 1; i >= 0; --i) free_blocks_.push_back(static_cast<int32_t>(i));
+  for (int64_t i = pools_.blocks - 1; i >= 0; --i) free_blocks_.push_back(static_cast<int32_t>(i));
   for (int i = options.sequences - 1; i >= 0; --i) free_slots_.push_back(i);
   return absl::OkStatus();
-}
-
-const at::Tensor& CudaDecoder::Keep(at::Tensor tensor) {
-  return kept_.emplace_back(std::move(tensor));
-}
-
-CudaModel CudaDecoder::MakeModel() {
-  const ModelConfig& config = decoder_.config();
-  CudaModel out;
-  out.dtype = DtypeOf(weights_->dtype());
-  out.vocab = Narrow(config.vocab_size);
-  out.width = Narrow(config.hidden_size);
-  out.taps = Narrow(config.conv_kernel);
-  out.ssm_states = Narrow(config.ssm_state_size);
-  out.eps = static_cast<float>(config.norm_eps);
-  if (blocks_ > 0) {
-    out.heads = Narrow(config.num_attention_heads);
-    out.kv_heads = Narrow(config.num_key_value_heads);
-    out.head_dim = Narrow(config.head_dim);
-    out.frequencies = DataOf<float>(
-        Keep(RopeFrequencies(config.head_dim, config.rope_theta, weights_->device()).contiguous()));
-  }
-  out.embedding = Keep((*weights_)["model.embed_tokens.weight"].contiguous()).const_data_ptr();
-  out.head = Keep(decoder_.Head().contiguous()).const_data_ptr();
-  out.final_norm =
-      Keep((*weights_)[std::string(config.final_norm()) + ".weight"].contiguous()).const_data_ptr();
-  const std::vector<Layer> layers = config.Layers();
-  for (size_t layer = 0; layer < layers.size(); ++layer) {
-    const std::string prefix = "model.layers." + std::to_string(layer);
-    for (const Stage& stage : layers[layer]) {
-      CudaStage& to = out.stages.emplace_back();
-      to.norm =
-          Keep((*weights_)[prefix + "." + stage.norm + ".weight"].contiguous()).const_data_ptr();
-      for (const Branch& branch : stage.branches) {
-        to.branches.push_back(MakeBranch(branch, static_cast<int64_t>(layer)));
-      }
-    }
-  }
-  return out;
-}
-
-CudaBranch CudaDecoder::MakeBranch(const Branch& branch, int64_t layer) {
-  const Scope scope(*weights_, nullptr,
-                    "model.layers." + std::to_string(layer) + "." + branch.prefix);
-  switch (branch.kind) {
-    case BlockKind::kAttention:
-      return MakeAttention(scope, layer);
-    case BlockKind::kShortConv:
-      return MakeShortConv(scope, layer);
-    case BlockKind::kDiagonalSsm:
-      return MakeSsm(scope, layer);
-    case BlockKind::kGatedMlp:
-      return MakeMlp(scope, branch);
-  }
-  TORCH_CHECK(false, "layer ", layer, " has an unknown kind of block");
-}
-
-CudaLinear CudaDecoder::MakeLinear(const Scope& scope, const std::string& name) const {
-  const at::Tensor& weight = scope[name + ".weight"];
-  const at::Tensor bias = scope.Optional(name + ".bias");
-  TORCH_CHECK(weight.is_contiguous() && (!bias.defined() || bias.is_contiguous()), name,
-              " is not in rows");
-  return {weight.const_data_ptr(), bias.defined() ? bias.const_data_ptr() : nullptr,
-          Narrow(weight.size(1)), Narrow(weight.size(0))};
-}
-
-// One matrix of several, of which the weights become views: nothing is held twice.
-CudaLinear CudaDecoder::Packed(const Scope& scope, const std::vector<std::string>& names) {
-  std::vector<at::Tensor> parts;
-  for (const std::string& name : names) {
-    TORCH_CHECK(!scope.Optional(name + ".bias").defined(), name, " has a bias");
-    parts.push_back(scope[name + ".weight"]);
-  }
-  const at::Tensor& packed = Keep(at::cat(parts));
-  int64_t row = 0;
-  for (const at::Tensor& part : parts) {
-    for (auto& [name, tensor] : weights_->mutable_tensors()) {
-      if (tensor.is_same(part)) tensor = packed.narrow(0, row, part.size(0));
-    }
-    row += part.size(0);
-  }
-  return {packed.const_data_ptr(), nullptr, Narrow(packed.size(1)), Narrow(packed.size(0))};
-}
-
-CudaAttention CudaDecoder::MakeAttention(const Scope& scope, int64_t layer) {
-  CudaAttention out;
-  out.qkv = Packed(scope, {"q_proj", "k_proj", "v_proj"});
-  out.out = MakeLinear(scope, std::string(decoder_.config().attention_out_proj()));
-  if (decoder_.config().qk_norm) {
-    out.q_norm = Keep(scope["q_layernorm.weight"].contiguous()).const_data_ptr();
-    out.k_norm = Keep(scope["k_layernorm.weight"].contiguous()).const_data_ptr();
-  }
-  const at::Tensor& pool = kv_[static_cast<size_t>(layer)];
-  out.keys = pool[0].mutable_data_ptr();
-  out.values = pool[1].mutable_data_ptr();
-  return out;
-}
-
-CudaShortConv CudaDecoder::MakeShortConv(const Scope& scope, int64_t layer) {
-  CudaShortConv out;
-  out.in = MakeLinear(scope, "in_proj");
-  out.out = MakeLinear(scope, "out_proj");
-  out.weight = Keep(scope["conv.weight"].contiguous()).const_data_ptr();  // [d, 1, L]
-  const at::Tensor bias = scope.Optional("conv.bias");
-  if (bias.defined()) out.bias = Keep(bias.contiguous()).const_data_ptr();
-  out.states = conv_[static_cast<size_t>(layer)].mutable_data_ptr();
-  return out;
-}
-
-CudaSsmBlock CudaDecoder::MakeSsm(const Scope& scope, int64_t layer) {
-  const SsmParameters ssm =
-      DiscretizeSsm(scope["A_log"], scope["B"], scope["C"], scope["D"], scope["log_dt"]);
-  const auto by_state = [&](const at::Tensor& tensor) {  // [d, N] to [N, d]
-    return DataOf<float>(Keep(tensor.t().contiguous()));
-  };
-  CudaSsmBlock out;
-  out.in = MakeLinear(scope, "in_proj");
-  out.out = MakeLinear(scope, "out_proj");
-  out.decay = by_state(at::exp(ssm.log_decay));
-  out.input = by_state(ssm.dB);
-  out.output = by_state(ssm.C);
-  out.skip = DataOf<float>(Keep(ssm.D.contiguous()));
-  out.states = static_cast<float*>(ssm_[static_cast<size_t>(layer)].mutable_data_ptr());
-  return out;
-}
-
-CudaGatedMlp CudaDecoder::MakeMlp(const Scope& scope, const Branch& branch) {
-  const GatedMlpNames& names = branch.prefix == "mlp" ? kLlamaMlpNames : kLfm2MlpNames;
-  return {Packed(scope, {names.gate, names.up}), MakeLinear(scope, names.down)};
 }
 
 absl::StatusOr<std::unique_ptr<SequenceState>> CudaDecoder::NewState() {
@@ -347,12 +197,12 @@ absl::StatusOr<std::unique_ptr<SequenceState>> CudaDecoder::NewState() {
     }
     return out;
   };
-  std::vector<at::Tensor> conv = views(conv_), ssm = views(ssm_);
+  std::vector<at::Tensor> conv = views(pools_.conv), ssm = views(pools_.ssm);
   return std::make_unique<SequenceState>(std::move(sequence), std::move(conv), std::move(ssm));
 }
 
 absl::Status CudaDecoder::Reserve(SequenceState& state, int64_t tokens) {
-  if (blocks_ == 0) return absl::OkStatus();
+  if (pools_.blocks == 0) return absl::OkStatus();
   std::vector<int32_t>& blocks = static_cast<Sequence*>(state.store())->blocks;
   const int64_t needed =
       (state.position() + tokens + kLfm2CudaBlockTokens - 1) / kLfm2CudaBlockTokens;
@@ -363,7 +213,7 @@ absl::Status CudaDecoder::Reserve(SequenceState& state, int64_t tokens) {
                                               std::to_string(missing) + " more blocks of " +
                                               std::to_string(kLfm2CudaBlockTokens) + " tokens, " +
                                               std::to_string(free_blocks_.size()) + " of " +
-                                              std::to_string(blocks_) + " are free");
+                                              std::to_string(pools_.blocks) + " are free");
   }
   blocks.insert(blocks.end(), free_blocks_.end() - missing, free_blocks_.end());
   free_blocks_.resize(free_blocks_.size() - static_cast<size_t>(missing));

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "model/cuda/cuda_library.h"
 #include "model/cuda/decode_step.h"
+#include "model/cuda_model.h"
 #include "model/decoder.h"
 #include "model/sampler.h"
 
@@ -67,7 +68,7 @@ class CudaDecoder {
 
   // Any thread.
   int64_t blocks_in_use() const { return blocks_in_use_.load(std::memory_order_relaxed); }
-  int64_t blocks() const { return blocks_; }
+  int64_t blocks() const { return pools_.blocks; }
 
  private:
   class Sequence;  // the KvStore of one
@@ -75,17 +76,8 @@ class CudaDecoder {
   CudaDecoder(const Lfm2CudaFunctions& functions, CudaContext context, const ModelConfig& config,
               std::shared_ptr<Weights> weights);
   absl::Status MakePools(const CudaDecoderOptions& options);
-  CudaModel MakeModel();
-  CudaBranch MakeBranch(const Branch& branch, int64_t layer);
-  CudaAttention MakeAttention(const Scope& scope, int64_t layer);
-  CudaShortConv MakeShortConv(const Scope& scope, int64_t layer);
-  CudaSsmBlock MakeSsm(const Scope& scope, int64_t layer);
-  CudaGatedMlp MakeMlp(const Scope& scope, const Branch& branch);
-  CudaLinear MakeLinear(const Scope& scope, const std::string& name) const;
-  CudaLinear Packed(const Scope& scope, const std::vector<std::string>& names);
-  const at::Tensor& Keep(at::Tensor tensor);
   void NoteUsage() {
-    blocks_in_use_.store(blocks_ - static_cast<int64_t>(free_blocks_.size()),
+    blocks_in_use_.store(pools_.blocks - static_cast<int64_t>(free_blocks_.size()),
                          std::memory_order_relaxed);
   }
   DecodeRow RowOf(const CudaItem& item) const;
@@ -95,12 +87,8 @@ class CudaDecoder {
   const CudaContext context_;
   const std::shared_ptr<Weights> weights_;
   const Decoder decoder_;
-  std::vector<at::Tensor> kept_;  // what DecodeStep points to beside the weights
-
-  // One a layer, undefined where it has none: [2][blocks * elements of a block],
-  // [slots, L-1, d], [slots, N, d].
-  std::vector<at::Tensor> kv_, conv_, ssm_;
-  int64_t blocks_ = 0;
+  std::vector<at::Tensor> kept_;  // what DecodeStep points to beside the weights and the pools
+  CudaPools pools_;
   int64_t block_bytes_ = 0;  // of all layers
   std::vector<int32_t> free_blocks_, free_slots_;
   std::atomic<int64_t> blocks_in_use_{0};

@@ -1,20 +1,13 @@
 #include "model/state.h"
 
-#include <ATen/core/grad_mode.h>
-#include <c10/core/InferenceMode.h>
-
 #include <algorithm>
+
+#include "model/plain_tensors.h"
 
 namespace lfm2 {
 namespace {
 
 constexpr int64_t kFirstCapacity = 32;  // tokens
-
-// Tensors born under InferenceMode could not be written outside of it later.
-struct PlainTensors {
-  c10::InferenceMode mode{false};
-  at::NoGradGuard no_grad;
-};
 
 int64_t Bytes(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;

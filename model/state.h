@@ -67,8 +67,8 @@ class SequenceState {
 
   int64_t position_ = 0;
   std::unique_ptr<KvStore> store_;
-  std::vector<KvCache>
-      kv_;  // one a layer, but with a store; used by the layers that have attention
+  // One a layer, none with a store; used by the layers that have attention.
+  std::vector<KvCache> kv_;
   std::vector<at::Tensor> conv_;  // one a layer; undefined where there is no conv
   std::vector<at::Tensor> ssm_;   // one a layer; undefined where there is no SSM
 };

@@ -47,9 +47,10 @@ class CudaBuffer {
   static absl::StatusOr<CudaBuffer> Make(const Lfm2CudaFunctions& functions,
                                          Lfm2CudaContext* context, int64_t bytes, CudaPlace place);
   void* data() const { return memory_.get(); }
+  // From `offset` bytes on, which must be aligned to T.
   template <typename T>
-  T* as() const {
-    return static_cast<T*>(memory_.get());
+  T* as(int64_t offset = 0) const {
+    return reinterpret_cast<T*>(static_cast<unsigned char*>(memory_.get()) + offset);
   }
   int64_t bytes() const { return bytes_; }
 

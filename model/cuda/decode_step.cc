@@ -8,6 +8,7 @@
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/cuda/shim.h"
 
 namespace lfm2 {
 namespace {
@@ -16,7 +17,7 @@ constexpr int64_t kAlignment = 256;
 constexpr int kHeadDimMax = 512;  // shared memory of a block of attention
 constexpr int kBlocksPerPart = kLfm2CudaPartTokens / kLfm2CudaBlockTokens;
 
-int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t Aligned(int64_t bytes) { return cuda::CeilDiv(bytes, kAlignment) * kAlignment; }
 
 int64_t ElementBytes(int dtype) { return dtype == kLfm2CudaBf16 ? 2 : 4; }
 
@@ -167,13 +168,12 @@ DecodeStep::Shape DecodeStep::ShapeOf(std::span<const DecodeRow> rows) const {
 
 // Rows beyond the real ones: token 0 at position -1, which leaves no trace.
 void DecodeStep::Fill(std::span<const DecodeRow> rows, const Shape& shape, const Layout& layout) {
-  auto* base = host_input_.as<unsigned char>();
-  std::memset(base, 0, static_cast<size_t>(layout.bytes));
-  auto* sampling = reinterpret_cast<Lfm2CudaSampling*>(base + layout.sampling);
-  auto* tokens = reinterpret_cast<int32_t*>(base + layout.tokens);
-  auto* positions = reinterpret_cast<int32_t*>(base + layout.positions);
-  auto* slots = reinterpret_cast<int32_t*>(base + layout.slots);
-  auto* tables = reinterpret_cast<int32_t*>(base + layout.tables);
+  std::memset(host_input_.data(), 0, static_cast<size_t>(layout.bytes));
+  auto* sampling = host_input_.as<Lfm2CudaSampling>(layout.sampling);
+  auto* tokens = host_input_.as<int32_t>(layout.tokens);
+  auto* positions = host_input_.as<int32_t>(layout.positions);
+  auto* slots = host_input_.as<int32_t>(layout.slots);
+  auto* tables = host_input_.as<int32_t>(layout.tables);
   const auto table_width = static_cast<size_t>(shape.parts) * kBlocksPerPart;
   std::fill_n(positions, shape.rows, -1);
   std::fill_n(slots, shape.rows, -1);
@@ -226,10 +226,10 @@ absl::Status DecodeStep::Run(std::span<const DecodeRow> rows) {
 }
 
 absl::Status DecodeStep::Execute(const Shape& shape) {
-  if (!ran_[shape]) {
+  if (ran_.count(shape) == 0) {
     code_ = 0;
     PutModel(shape);
-    ran_[shape] = code_ == 0;
+    if (code_ == 0) ran_.insert(shape);
     return CudaStatus(f_, code_, "starting a decode step");
   }
   auto found = graphs_.find(shape);
@@ -254,10 +254,9 @@ absl::StatusOr<DecodeStep::Graph> DecodeStep::Record(const Shape& shape) {
 
 void DecodeStep::PutModel(const Shape& shape) {
   const Layout layout(shape);
-  const auto* input = input_.as<const unsigned char>();
   pending_[0] = pending_[1] = nullptr;
   Put(f_.embed, Lfm2CudaEmbed{model_.dtype, shape.rows, model_.width, model_.embedding,
-                              reinterpret_cast<const int32_t*>(input + layout.tokens), x_.data()});
+                              input_.as<const int32_t>(layout.tokens), x_.data()});
   for (const CudaStage& stage : model_.stages) {
     PutNorm(stage.norm, shape);
     for (size_t i = 0; i < stage.branches.size(); ++i) {
@@ -293,10 +292,8 @@ void DecodeStep::PutLinear(const CudaLinear& linear, const void* x, void* y, con
 
 void DecodeStep::PutBranch(const CudaAttention& block, void* out, const Shape& shape) {
   const Layout layout(shape);
-  const auto* input = input_.as<const unsigned char>();
-  const auto* positions = reinterpret_cast<const int32_t*>(input + layout.positions);
-  const Lfm2CudaKv kv{block.keys, block.values,
-                      reinterpret_cast<const int32_t*>(input + layout.tables),
+  const auto* positions = input_.as<const int32_t>(layout.positions);
+  const Lfm2CudaKv kv{block.keys, block.values, input_.as<const int32_t>(layout.tables),
                       shape.parts * kBlocksPerPart};
   PutLinear(block.qkv, hidden_.data(), wide_.data(), shape);
   Put(f_.rope, Lfm2CudaRope{model_.dtype, shape.rows, model_.heads, model_.kv_heads,
@@ -313,8 +310,7 @@ void DecodeStep::PutBranch(const CudaAttention& block, void* out, const Shape& s
 }
 
 void DecodeStep::PutBranch(const CudaShortConv& block, void* out, const Shape& shape) {
-  const auto* slots =
-      reinterpret_cast<const int32_t*>(input_.as<const unsigned char>() + Layout(shape).slots);
+  const auto* slots = input_.as<const int32_t>(Layout(shape).slots);
   PutLinear(block.in, hidden_.data(), wide_.data(), shape);
   Put(f_.conv, Lfm2CudaConv{model_.dtype, shape.rows, model_.width, model_.taps,
                             static_cast<int64_t>(model_.taps - 1) * model_.width, wide_.data(),
@@ -323,8 +319,7 @@ void DecodeStep::PutBranch(const CudaShortConv& block, void* out, const Shape& s
 }
 
 void DecodeStep::PutBranch(const CudaSsmBlock& block, void* out, const Shape& shape) {
-  const auto* slots =
-      reinterpret_cast<const int32_t*>(input_.as<const unsigned char>() + Layout(shape).slots);
+  const auto* slots = input_.as<const int32_t>(Layout(shape).slots);
   PutLinear(block.in, hidden_.data(), wide_.data(), shape);
   Put(f_.ssm,
       Lfm2CudaSsm{model_.dtype, shape.rows, model_.width, model_.ssm_states,
@@ -341,13 +336,11 @@ void DecodeStep::PutBranch(const CudaGatedMlp& block, void* out, const Shape& sh
 }
 
 void DecodeStep::PutSample(const Shape& shape) {
-  const auto* input = input_.as<const unsigned char>();
   const auto* seen = masks_.as<const uint32_t>();
-  Put(f_.sample,
-      Lfm2CudaSample{model_.dtype, shape.rows, model_.vocab, words_, logits_.data(),
-                     reinterpret_cast<const Lfm2CudaSampling*>(input + Layout(shape).sampling),
-                     seen, seen + static_cast<int64_t>(rows_) * words_,
-                     choices_on_device_.as<Lfm2CudaChoice>()});
+  Put(f_.sample, Lfm2CudaSample{model_.dtype, shape.rows, model_.vocab, words_, logits_.data(),
+                                input_.as<const Lfm2CudaSampling>(Layout(shape).sampling), seen,
+                                seen + static_cast<int64_t>(rows_) * words_,
+                                choices_on_device_.as<Lfm2CudaChoice>()});
 }
 
 absl::StatusOr<std::vector<float>> DecodeStep::ReadLogits(size_t row) {
@@ -356,18 +349,17 @@ absl::StatusOr<std::vector<float>> DecodeStep::ReadLogits(size_t row) {
                  "row " + std::to_string(row) + " of a step of " + std::to_string(choices_.size()));
   }
   const int64_t bytes = model_.vocab * ElementBytes(model_.dtype);
-  int code =
-      f_.to_host(context_, host_logits_.data(),
-                 logits_.as<const unsigned char>() + static_cast<int64_t>(row) * bytes, bytes);
+  int code = f_.to_host(context_, host_logits_.data(),
+                        logits_.as<const unsigned char>(static_cast<int64_t>(row) * bytes), bytes);
   if (code == 0) code = f_.wait(context_);
   LFM2_RETURN_IF_ERROR(CudaStatus(f_, code, "copying logits from the GPU"));
   std::vector<float> out(static_cast<size_t>(model_.vocab));
   if (model_.dtype == kLfm2CudaF32) {
     std::copy_n(host_logits_.as<const float>(), out.size(), out.begin());
   } else {
-    const auto* bits = host_logits_.as<const uint16_t>();
-    std::transform(bits, bits + out.size(), out.begin(),
-                   [](uint16_t half) { return std::bit_cast<float>(uint32_t{half} << 16U); });
+    const auto* halves = host_logits_.as<const cuda::Bf16>();
+    std::transform(halves, halves + out.size(), out.begin(),
+                   [](cuda::Bf16 half) { return cuda::ToFloat(half); });
   }
   return out;
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <utility>
 #include <variant>
@@ -155,7 +156,7 @@ class DecodeStep {
 
   int code_ = 0;
   const void* pending_[2] = {nullptr, nullptr};  // what the next norm adds to x
-  std::map<Shape, bool> ran_;                    // shapes that have run once
+  std::set<Shape> ran_;                          // shapes that have run once
   std::map<Shape, Graph> graphs_;
   std::vector<Lfm2CudaChoice> choices_;
 };

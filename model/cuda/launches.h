@@ -17,29 +17,20 @@ int ForType(int dtype, LaunchWith&& launch) {
   return dtype == kLfm2CudaBf16 ? launch(Bf16{}) : launch(float{});
 }
 
-inline int RunEmbed(Lfm2CudaContext* context, const Lfm2CudaEmbed* args) {
+// A thread block a row.
+template <template <typename> class Body, typename Args>
+int RunRows(Lfm2CudaContext* context, const Args* args) {
   return ForType(args->dtype, [&](auto type) {
-    return Launch<EmbedBody<decltype(type)>>(context, {args->rows}, *args);
+    return Launch<Body<decltype(type)>>(context, {args->rows}, *args);
   });
 }
 
-inline int RunNorm(Lfm2CudaContext* context, const Lfm2CudaNorm* args) {
+// A thread a column of each row: bodies that use EachColumn.
+template <template <typename> class Body, typename Args>
+int RunColumns(Lfm2CudaContext* context, const Args* args) {
   return ForType(args->dtype, [&](auto type) {
-    return Launch<NormBody<decltype(type)>>(context, {args->rows}, *args);
-  });
-}
-
-inline int RunBias(Lfm2CudaContext* context, const Lfm2CudaBias* args) {
-  return ForType(args->dtype, [&](auto type) {
-    using Body = BiasBody<decltype(type)>;
-    return Launch<Body>(context, {CeilDiv(args->width, Body::kThreads), args->rows}, *args);
-  });
-}
-
-inline int RunSiluMul(Lfm2CudaContext* context, const Lfm2CudaSiluMul* args) {
-  return ForType(args->dtype, [&](auto type) {
-    using Body = SiluMulBody<decltype(type)>;
-    return Launch<Body>(context, {CeilDiv(args->width, Body::kThreads), args->rows}, *args);
+    using Typed = Body<decltype(type)>;
+    return Launch<Typed>(context, {CeilDiv(args->width, Typed::kThreads), args->rows}, *args);
   });
 }
 
@@ -77,41 +68,21 @@ int RunKvCopy(Lfm2CudaContext* context, const Lfm2CudaKvCopy* args) {
   });
 }
 
-inline int RunConv(Lfm2CudaContext* context, const Lfm2CudaConv* args) {
-  return ForType(args->dtype, [&](auto type) {
-    using Body = ConvBody<decltype(type)>;
-    return Launch<Body>(context, {CeilDiv(args->width, Body::kThreads), args->rows}, *args);
-  });
-}
-
-inline int RunSsm(Lfm2CudaContext* context, const Lfm2CudaSsm* args) {
-  return ForType(args->dtype, [&](auto type) {
-    using Body = SsmBody<decltype(type)>;
-    return Launch<Body>(context, {CeilDiv(args->width, Body::kThreads), args->rows}, *args);
-  });
-}
-
-inline int RunSample(Lfm2CudaContext* context, const Lfm2CudaSample* args) {
-  return ForType(args->dtype, [&](auto type) {
-    return Launch<SampleBody<decltype(type)>>(context, {args->rows}, *args);
-  });
-}
-
 // The kernels of the table; the rest of it is null.
 inline Lfm2CudaFunctions Kernels() {
   Lfm2CudaFunctions out{};
   out.abi = LFM2_CUDA_ABI;
-  out.embed = RunEmbed;
-  out.norm = RunNorm;
-  out.bias = RunBias;
-  out.silu_mul = RunSiluMul;
+  out.embed = RunRows<EmbedBody>;
+  out.norm = RunRows<NormBody>;
+  out.bias = RunColumns<BiasBody>;
+  out.silu_mul = RunColumns<SiluMulBody>;
   out.rope = RunRope;
   out.attend = RunAttend;
   out.kv_store = RunKvCopy<true>;
   out.kv_load = RunKvCopy<false>;
-  out.conv = RunConv;
-  out.ssm = RunSsm;
-  out.sample = RunSample;
+  out.conv = RunColumns<ConvBody>;
+  out.ssm = RunColumns<SsmBody>;
+  out.sample = RunRows<SampleBody>;
   return out;
 }
 

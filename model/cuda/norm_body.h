@@ -66,9 +66,7 @@ struct BiasBody {
 
   LFM2_BODY static void Run(const Block& block, const Args& args) {
     T* x = static_cast<T*>(args.x) + static_cast<int64_t>(block.y) * args.width;
-    Each<kThreads>(block, [&](int t) {
-      const int i = block.x * kThreads + t;
-      if (i >= args.width) return;
+    EachColumn<kThreads>(block, args.width, [&](int i) {
       x[i] = FromFloat<T>(ToFloat(x[i]) + ToFloat(static_cast<const T*>(args.bias)[i]));
     });
   }
@@ -84,9 +82,7 @@ struct SiluMulBody {
     const int64_t row = block.y;
     const T* gate = static_cast<const T*>(args.gate_up) + row * 2 * args.width;
     T* out = static_cast<T*>(args.out) + row * args.width;
-    Each<kThreads>(block, [&](int t) {
-      const int i = block.x * kThreads + t;
-      if (i >= args.width) return;
+    EachColumn<kThreads>(block, args.width, [&](int i) {
       out[i] = FromFloat<T>(Rounded<T>(Silu(ToFloat(gate[i]))) * ToFloat(gate[args.width + i]));
     });
   }

@@ -19,9 +19,7 @@ struct ConvBody {
     const T* bcx = static_cast<const T*>(args.bcx) + row * 3 * args.width;
     T* state = static_cast<T*>(args.states) + slot * args.slot_stride;
     T* out = static_cast<T*>(args.out) + row * args.width;
-    Each<kThreads>(block, [&](int t) {
-      const int channel = block.x * kThreads + t;
-      if (channel >= args.width) return;
+    EachColumn<kThreads>(block, args.width, [&](int channel) {
       const T* weight =
           static_cast<const T*>(args.weight) + static_cast<int64_t>(channel) * args.taps;
       const float v = Rounded<T>(ToFloat(bcx[channel]) * ToFloat(bcx[2 * args.width + channel]));
@@ -51,9 +49,7 @@ struct SsmBody {
     const T* uz = static_cast<const T*>(args.uz) + row * 2 * args.width;
     float* state = args.states + slot * args.slot_stride;
     T* out = static_cast<T*>(args.out) + row * args.width;
-    Each<kThreads>(block, [&](int t) {
-      const int channel = block.x * kThreads + t;
-      if (channel >= args.width) return;
+    EachColumn<kThreads>(block, args.width, [&](int channel) {
       const float u = ToFloat(uz[channel]);
       float y = 0;
       for (int n = 0; n < args.n; ++n) {

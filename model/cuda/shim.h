@@ -172,6 +172,15 @@ LFM2_BODY Pack<T> LoadPack(const T* from) {
   return *reinterpret_cast<const Pack<T>*>(from);
 }
 
+// Calls f(column) for the columns of a row that grid x cuts into tiles of kThreads.
+template <int kThreads, typename Phase>
+LFM2_BODY void EachColumn(const Block& block, int width, Phase&& phase) {
+  Each<kThreads>(block, [&](int t) {
+    const int column = block.x * kThreads + t;
+    if (column < width) phase(column);
+  });
+}
+
 // What the arithmetic type would have kept of a value.
 template <typename T>
 LFM2_BODY float Rounded(float value) {

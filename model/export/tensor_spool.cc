@@ -43,7 +43,7 @@ absl::StatusOr<TensorArchive> TensorSpool::Finish() {
     view.data = mapped->data() + offsets_[i];
     archive.tensors.push_back(std::move(view));
   }
-  archive.owners.push_back(mapped);
+  archive.AddFile(mapped);
   return archive;
 }
 

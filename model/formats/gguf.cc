@@ -323,8 +323,7 @@ absl::StatusOr<GgufFile> ReadGguf(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   LFM2_ASSIGN_OR_RETURN(GgufFile parsed,
                         ParseGguf(name, {file->data(), static_cast<size_t>(file->size())}));
-  parsed.weights.mapped.emplace_back(file->data(), static_cast<size_t>(file->size()));
-  parsed.weights.owners.push_back(std::move(file));
+  parsed.weights.AddFile(std::move(file));
   return parsed;
 }
 

@@ -170,8 +170,7 @@ absl::StatusOr<TensorArchive> ReadOneFile(const std::filesystem::path& path) {
   LFM2_ASSIGN_OR_RETURN(TensorArchive archive,
                         ParseSafetensors(path.filename().string(),
                                          {file->data(), static_cast<size_t>(file->size())}));
-  archive.mapped.emplace_back(file->data(), static_cast<size_t>(file->size()));
-  archive.owners.push_back(std::move(file));
+  archive.AddFile(std::move(file));
   return archive;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <iterator>
+#include <utility>
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
@@ -104,6 +105,11 @@ const TensorView* TensorArchive::Find(std::string_view name) const {
     if (tensor.name == name) return &tensor;
   }
   return nullptr;
+}
+
+void TensorArchive::AddFile(std::shared_ptr<const MappedFile> file) {
+  mapped.emplace_back(file->data(), static_cast<size_t>(file->size()));
+  owners.push_back(std::move(file));
 }
 
 void TensorArchive::ForgetPages(const TensorView& view) const {

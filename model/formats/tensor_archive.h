@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/formats/file.h"
 
 namespace lfm2 {
 
@@ -66,6 +67,8 @@ struct TensorArchive {
   std::vector<std::shared_ptr<const void>> owners;
   std::vector<std::span<const std::byte>> mapped;  // what of the owners are files mapped read-only
 
+  // Keeps a file that views lie in.
+  void AddFile(std::shared_ptr<const MappedFile> file);
   const TensorView* Find(std::string_view name) const;  // nullptr when absent
   // Gives the memory of a view's whole pages back where the view lies in a mapped file; they are
   // read again when touched. Elsewhere it does nothing.

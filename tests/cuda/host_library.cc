@@ -116,11 +116,23 @@ int Gemm(Lfm2CudaContext*, const Lfm2CudaGemm* args) {
   return 0;
 }
 
+// All that puts work on the stream: the kernels' own table, and our product.
+const Lfm2CudaFunctions& Work() {
+  static const Lfm2CudaFunctions work = [] {
+    Lfm2CudaFunctions out = cuda::Kernels();
+    out.gemm = Gemm;
+    return out;
+  }();
+  return work;
+}
+
 // The call now, or into the recording.
-template <auto kCall, typename Args>
+template <auto kEntry, typename Args>
 int Issue(Lfm2CudaContext* context, const Args* args) {
-  if (context == nullptr || context->recording == nullptr) return kCall(context, args);
-  context->recording->calls.emplace_back([context, copy = *args] { return kCall(context, &copy); });
+  const auto call = Work().*kEntry;
+  if (context == nullptr || context->recording == nullptr) return call(context, args);
+  context->recording->calls.emplace_back(
+      [call, context, copy = *args] { return call(context, &copy); });
   return 0;
 }
 
@@ -139,18 +151,18 @@ Lfm2CudaFunctions MakeTable() {
   out.end_capture = EndCapture;
   out.replay = Replay;
   out.drop = Drop;
-  out.gemm = Issue<Gemm>;
-  out.embed = Issue<cuda::RunEmbed>;
-  out.norm = Issue<cuda::RunNorm>;
-  out.bias = Issue<cuda::RunBias>;
-  out.silu_mul = Issue<cuda::RunSiluMul>;
-  out.rope = Issue<cuda::RunRope>;
-  out.attend = Issue<cuda::RunAttend>;
-  out.kv_store = Issue<cuda::RunKvCopy<true>>;
-  out.kv_load = Issue<cuda::RunKvCopy<false>>;
-  out.conv = Issue<cuda::RunConv>;
-  out.ssm = Issue<cuda::RunSsm>;
-  out.sample = Issue<cuda::RunSample>;
+  out.gemm = Issue<&Lfm2CudaFunctions::gemm>;
+  out.embed = Issue<&Lfm2CudaFunctions::embed>;
+  out.norm = Issue<&Lfm2CudaFunctions::norm>;
+  out.bias = Issue<&Lfm2CudaFunctions::bias>;
+  out.silu_mul = Issue<&Lfm2CudaFunctions::silu_mul>;
+  out.rope = Issue<&Lfm2CudaFunctions::rope>;
+  out.attend = Issue<&Lfm2CudaFunctions::attend>;
+  out.kv_store = Issue<&Lfm2CudaFunctions::kv_store>;
+  out.kv_load = Issue<&Lfm2CudaFunctions::kv_load>;
+  out.conv = Issue<&Lfm2CudaFunctions::conv>;
+  out.ssm = Issue<&Lfm2CudaFunctions::ssm>;
+  out.sample = Issue<&Lfm2CudaFunctions::sample>;
   return out;
 }
 
