@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/read_bandwidth.h"
 #include "model/cpu/decoder.h"
 #include "model/sampler.h"
 
@@ -96,32 +97,6 @@ class RandomTensors {
  private:
   std::vector<uint16_t> values_;
 };
-
-// Bytes a second of all threads reading a buffer that no cache holds.
-double ReadBandwidth(ThreadPool& pool) {
-  std::vector<uint64_t> buffer((size_t{1} << 30) / sizeof(uint64_t), 1);
-  double best = 0;
-  std::vector<uint64_t> sums(64);
-  for (int round = 0; round < 5; ++round) {
-    const double begin = Now();
-    pool.ParallelFor(64, 1, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) {
-        const uint64_t* from = buffer.data() + static_cast<size_t>(i) * buffer.size() / 64;
-        const uint64_t* end = buffer.data() + static_cast<size_t>(i + 1) * buffer.size() / 64;
-        uint64_t a = 0, b = 0, c = 0, d = 0;
-        for (; from + 4 <= end; from += 4) {
-          a += from[0];
-          b += from[1];
-          c += from[2];
-          d += from[3];
-        }
-        sums[static_cast<size_t>(i)] += a + b + c + d;
-      }
-    });
-    best = std::max(best, static_cast<double>(buffer.size() * sizeof(uint64_t)) / (Now() - begin));
-  }
-  return sums[0] == 0 ? 0 : best;
-}
 
 class EngineBench {
  public:
@@ -334,7 +309,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 8192));
   app.add_option("--seconds", options.seconds, "of each measurement, at least");
   app.add_option("--threads", options.threads, "0: one a core")->check(CLI::Range(0, 1024));
-  app.add_option("--isa", options.isa, "portable, avx2, avx512; default: the best");
+  app.add_option("--isa", options.isa, "portable, avx2, avx512, amx; default: the best");
   app.add_option("--out", options.out, "file of the JSON; default: standard output");
   CLI11_PARSE(app, argc, argv);
   return lfm2::Main(options);

@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/read_bandwidth.h"
 #include "model/kernels/matmul.h"
 
 namespace lfm2 {
@@ -75,33 +76,6 @@ double BestOf(double seconds, const std::function<void()>& body) {
     ++runs;
   }
   return best;
-}
-
-// GB/s of reading memory, by slices so that one of them runs undisturbed. The buffer is larger than
-// any cache, and each slice is read once a turn.
-double ReadBandwidth(int threads) {
-  using Lanes = uint64_t __attribute__((vector_size(64)));
-  constexpr int64_t kSlices = 16;
-  constexpr int64_t kSliceLanes = (int64_t{32} << 20) / static_cast<int64_t>(sizeof(Lanes));
-  constexpr int64_t kBytes = kSlices * kSliceLanes * static_cast<int64_t>(sizeof(Lanes));
-  auto buffer = HugeBuffer::Allocate(kBytes);
-  if (!buffer.ok()) return 0;
-  std::memset(buffer->data(), 1, static_cast<size_t>(kBytes));
-  const Lanes* const data = reinterpret_cast<const Lanes*>(buffer->data());
-  ThreadPool pool(threads);
-  std::atomic<uint64_t> total{0};
-  int64_t slice = 0;
-  const double best = BestOf(1.5, [&] {
-    const Lanes* const from = data + slice++ % kSlices * kSliceLanes;
-    pool.ParallelFor(kSliceLanes, 1 << 12, [&](int64_t begin, int64_t end) {
-      Lanes sums[4] = {};
-      for (int64_t i = begin; i + 4 <= end; i += 4) {
-        for (int64_t j = 0; j < 4; ++j) sums[j] += from[i + j];
-      }
-      total += sums[0][0] + sums[1][0] + sums[2][0] + sums[3][0];
-    });
-  });
-  return static_cast<double>(kSliceLanes) * sizeof(Lanes) / best / 1e9;
 }
 
 std::vector<PackedMatrix> PackCopies(Shape shape, WeightFormat format, Isa isa, int64_t cold_bytes,
@@ -215,11 +189,12 @@ int Run(const Options& options) {
     std::cerr << "--cpu_time counts one thread: give --threads 1\n";
     return 1;
   }
-  const double one = ReadBandwidth(1);
-  const double all = options.threads == 1 ? one : ReadBandwidth(options.threads);
+  ThreadPool alone(1);
+  ThreadPool pool(options.threads);
+  const double one = ReadBandwidth(alone) * 1e-9;
+  const double all = options.threads == 1 ? one : ReadBandwidth(pool) * 1e-9;
   std::printf("read bandwidth %.1f GB/s with 1 thread, %.1f with %d; load average %.1f\n", one, all,
               options.threads, load);
-  ThreadPool pool(options.threads);
   std::vector<Result> results;
   for (const std::string& isa : options.isas) {
     for (const std::string& format : options.formats) {
@@ -251,7 +226,7 @@ int main(int argc, char** argv) {
   lfm2::Options options;
   CLI::App app{"Matrix kernels beside the machine's read bandwidth"};
   app.add_option("--threads", options.threads, "default: all cores");
-  app.add_option("--isa", options.isas, "portable, avx2, avx512; default: the best")
+  app.add_option("--isa", options.isas, "portable, avx2, avx512, amx; default: the best")
       ->delimiter(',');
   app.add_option("--formats", options.formats)->delimiter(',');
   app.add_option("--shapes", options.shapes, "ROWSxCOLS")->delimiter(',');

@@ -2,16 +2,13 @@
 // VDPBF16PS of 16 rows a pair of columns.
 #include <immintrin.h>
 
+#include "model/kernels/avx512_lanes.h"
 #include "model/kernels/panel_loop.h"
 
 namespace lfm2 {
 namespace {
 
 constexpr int kRegisters = 4;  // of weights in a step
-
-inline __mmask16 FirstOf16(int64_t n) {
-  return n <= 0 ? 0 : n >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << n) - 1);
-}
 
 struct F32Weights {
   using Activation = float;  // of one token to one register of weights

@@ -2,6 +2,7 @@
 // an instruction, 16 rows a register.
 #include <immintrin.h>
 
+#include "model/kernels/avx512_lanes.h"
 #include "model/kernels/panel_loop.h"
 
 namespace lfm2 {
@@ -12,39 +13,6 @@ constexpr int kGroup = 32;
 // A tile's activations, group by group: [8 quads][T] x 4 int8, [T] int32 start, [T] float32 scale.
 // The start is what the weights' offset adds to the integer sum, with the sign turned.
 constexpr int64_t kTokenGroupBytes = kGroup + 2 * 4;
-
-// One token's 32 values in four-byte quads, and what goes with them.
-struct RoundedGroup {
-  alignas(32) int32_t quads[8];
-  int32_t sum;
-  float scale;
-};
-
-// `low` and `high`: which of the 32 values exist.
-inline void RoundGroup(const float* x, __mmask16 low, __mmask16 high, RoundedGroup* group) {
-  const __m512 a = _mm512_maskz_loadu_ps(low, x);
-  const __m512 b = _mm512_maskz_loadu_ps(high, x + 16);
-  // As integers, so that infinities and NaNs are the largest.
-  const __m512i magnitudes = _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(a)),
-                                              _mm512_castps_si512(_mm512_abs_ps(b)));
-  const int bits = _mm512_reduce_max_epi32(magnitudes);
-  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits)));
-  const bool finite = bits < 0x7f800000;
-  const bool zero = !finite || !(largest >= 1e-35F);
-  const __m512 inverse = _mm512_set1_ps(zero ? 0.0F : 127.0F / largest);
-  // A group that counts as zero may still hold infinities: nothing of it is multiplied.
-  const __mmask16 use = zero ? 0 : 0xFFFF;
-  const __m512i qa = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(use, a, inverse));
-  const __m512i qb = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(use, b, inverse));
-  const __m256i q = _mm256_set_m128i(_mm512_cvtsepi32_epi8(qb), _mm512_cvtsepi32_epi8(qa));
-  _mm256_store_si256(reinterpret_cast<__m256i*>(group->quads), q);
-  group->sum = _mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb));
-  group->scale = finite ? (zero ? 0.0F : largest / 127.0F) : __builtin_nanf("");
-}
-
-inline __mmask16 FirstOf16(int64_t n) {
-  return n <= 0 ? 0 : n >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << n) - 1);
-}
 
 void PackGroups(const float* x, int64_t cols, int64_t tokens, int64_t steps, int32_t offset,
                 std::byte* tile) {
@@ -87,14 +55,14 @@ struct Int4Weights {
   }
 };
 
-template <typename Weights>
+// kFewPanels: at once, for few tokens.
+template <typename Weights, int kFewPanels>
 struct Avx512IntKernel {
   static constexpr int kMaxTokens = 12;
   static constexpr int64_t kStepBytes = Weights::kStepBytes;
   static constexpr int64_t kTokenStepBytes = 2 * kTokenGroupBytes;
   static constexpr int kSumsInRegisters = 8;
-  // Few tokens are bound by memory, which is read fastest as one stream.
-  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens <= 4 ? 1 : 2; }
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens <= 4 ? kFewPanels : 2; }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     PackGroups(x, cols, tokens, steps, Weights::kOffset, tile);
@@ -180,13 +148,25 @@ struct Avx512IntKernel {
 
 }  // namespace
 
+// Few tokens are bound by memory. AMD's processors read it fastest as one stream; those that have
+// AMX too, by a fifth as two.
 const PanelKernel* Avx512Int8Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int8Weights>>();
+  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int8Weights, 1>>();
   return &kKernel;
 }
 
 const PanelKernel* Avx512Int4Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int4Weights>>();
+  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int4Weights, 1>>();
+  return &kKernel;
+}
+
+const PanelKernel* Avx512Int8PairKernel() {
+  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int8Weights, 2>>();
+  return &kKernel;
+}
+
+const PanelKernel* Avx512Int4PairKernel() {
+  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int4Weights, 2>>();
   return &kKernel;
 }
 

@@ -3,6 +3,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <cstdlib>
 #include <string>
@@ -12,10 +16,10 @@
 namespace lfm2 {
 namespace {
 
-constexpr Isa kBestFirst[] = {Isa::kAvx512, Isa::kAvx2, Isa::kPortable};
+constexpr Isa kBestFirst[] = {Isa::kAmx, Isa::kAvx512, Isa::kAvx2, Isa::kPortable};
 
 #if defined(__x86_64__)
-// Asked of the processor itself: clang 14 has no name for these two. The system's part, saving the
+// Asked of the processor itself: clang 14 has no name for these. The system's part, saving the
 // registers, is in the answers for AVX2 and AVX-512 F.
 bool HasF16c() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -25,6 +29,24 @@ bool HasF16c() {
 bool HasAvx512BFloat16() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1U << 5)) != 0;
+}
+
+bool HasAmx() {
+  constexpr unsigned kBf16 = 1U << 22, kTile = 1U << 24, kInt8 = 1U << 25;
+  constexpr unsigned kAll = kBf16 | kTile | kInt8;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAll) == kAll;
+}
+
+// The tiles are 8 KB of registers, which Linux saves only for a process that has asked.
+bool SystemSavesTiles() {
+#if defined(__linux__)
+  constexpr long kArchReqXcompPerm = 0x1023, kXfeatureXtiledata = 18;
+  static const bool granted = syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
+  return granted;
+#else
+  return false;
+#endif
 }
 #endif
 
@@ -38,6 +60,8 @@ const char* IsaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAmx:
+      return "amx";
   }
   return "unknown";
 }
@@ -49,9 +73,12 @@ bool CanRun(Isa isa) {
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
   if (isa == Isa::kAvx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vnni") && HasAvx512BFloat16();
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
+                      HasAvx512BFloat16();
+  if (isa == Isa::kAvx512) return avx512;
+  return avx512 && HasAmx() && SystemSavesTiles();
 #else
   return false;
 #endif
@@ -74,7 +101,7 @@ absl::StatusOr<Isa> IsaByName(std::string_view name) {
                  {{"isa", std::string(name)}, {"best", IsaName(DetectIsa())}});
   }
   return Error(Reason::kInvalidArgument, "instruction set \"" + std::string(name.substr(0, 32)) +
-                                             "\" is none of portable, avx2, avx512");
+                                             "\" is none of portable, avx2, avx512, amx");
 }
 
 absl::StatusOr<Isa> IsaFromEnvironment() {

@@ -13,11 +13,13 @@ enum class Isa {
   kPortable,  // what every x86-64 has (SSE2), or any other machine
   kAvx2,      // AVX2, FMA and F16C
   kAvx512,    // AVX-512 F, BW, DQ, VL, VNNI and BF16
+  kAmx,       // those, and AMX TILE, INT8 and BF16
 };
 
-const char* IsaName(Isa isa);  // "portable", "avx2", "avx512"
+const char* IsaName(Isa isa);  // "portable", "avx2", "avx512", "amx"
 
-// True when the processor has the instructions and the operating system saves their registers.
+// True when the processor has the instructions and the operating system saves their registers. The
+// first question about kAmx asks the system to, for all threads of the process from then on.
 bool CanRun(Isa isa);
 
 // The best one that CanRun.

@@ -13,15 +13,24 @@ namespace {
 using KernelGetter = const PanelKernel* (*)();
 
 // By Isa, then by WeightFormat.
-constexpr KernelGetter kKernels[3][4] = {
+constexpr KernelGetter kKernels[4][4] = {
     {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
 #if defined(__x86_64__)
     {Avx2F32Kernel, Avx2BF16Kernel, Avx2Int8Kernel, Avx2Int4Kernel},
     {Avx512F32Kernel, Avx512BF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
+    {Avx512F32Kernel, AmxBF16Kernel, Avx512Int8PairKernel, Avx512Int4PairKernel},
 #endif
 };
 
-const PanelKernel& KernelFor(const PackedMatrix& w) {
+const PanelKernel& KernelFor(const PackedMatrix& w, int64_t tokens) {
+#if defined(__x86_64__)
+  // AMX's tiles are the faster way to the same numbers from so many tokens on.
+  constexpr int64_t kAmxIntTokens = 32;
+  if (w.isa() == Isa::kAmx && tokens >= kAmxIntTokens) {
+    if (w.format() == WeightFormat::kInt8) return *AmxInt8Kernel();
+    if (w.format() == WeightFormat::kInt4) return *AmxInt4Kernel();
+  }
+#endif
   return *kKernels[static_cast<size_t>(w.isa())][static_cast<size_t>(w.format())]();
 }
 
@@ -52,6 +61,10 @@ constexpr int64_t kRangeBytes = 16 << 10;   // weights to read
 constexpr int64_t kRangeValues = 16 << 10;  // activations to round
 constexpr int64_t kRangesPerThread = 4;     // fewer panels than this a thread: tiles are cut too
 
+// More tokens take turns: the rounded activations of so many stay in the second-level cache while
+// all weights pass, and to read those again costs less than to read activations from further away.
+constexpr int64_t kTurnTokens = 256;
+
 void PackActivations(const PanelKernel& kernel, const PanelTask& task, const float* x, int64_t cols,
                      std::byte* to, ThreadPool& pool) {
   const int64_t tile_values = CeilDiv(task.tokens, task.tiles) * cols;
@@ -59,8 +72,7 @@ void PackActivations(const PanelKernel& kernel, const PanelTask& task, const flo
     for (int64_t i = begin; i < end; ++i) {
       const int64_t token = TileBegin(task.tokens, task.tiles, i);
       const int64_t tokens = TileBegin(task.tokens, task.tiles, i + 1) - token;
-      kernel.pack(x + token * cols, cols, tokens, task.steps,
-                  to + token * task.steps * kernel.token_step_bytes);
+      kernel.pack(x + token * cols, cols, tokens, task.steps, to + i * task.tile_bytes);
     }
   });
 }
@@ -85,12 +97,11 @@ void RunPanels(const PanelKernel& kernel, const PanelTask& task, ThreadPool& poo
   });
 }
 
-}  // namespace
-
-void MatMul(const PackedMatrix& w, const float* x, int64_t tokens, float* y, ThreadPool& pool) {
-  if (tokens <= 0) return;
+// At most kTurnTokens.
+void MultiplyTurn(const PackedMatrix& w, const float* x, int64_t tokens, float* y,
+                  ThreadPool& pool) {
   thread_local Scratch scratch;
-  const PanelKernel& kernel = KernelFor(w);
+  const PanelKernel& kernel = KernelFor(w, tokens);
   PanelTask task;
   task.weights = w.data();
   task.steps = StepsOf(w.format(), w.cols());
@@ -98,11 +109,21 @@ void MatMul(const PackedMatrix& w, const float* x, int64_t tokens, float* y, Thr
   task.rows = w.rows();
   task.tokens = tokens;
   task.tiles = CeilDiv(tokens, kernel.tile_tokens);
+  task.tile_bytes = kernel.tile_bytes(CeilDiv(tokens, task.tiles), task.steps);
   task.y = y;
-  std::byte* const activations = scratch.Reserve(tokens * task.steps * kernel.token_step_bytes);
+  std::byte* const activations = scratch.Reserve(task.tiles * task.tile_bytes);
   PackActivations(kernel, task, x, w.cols(), activations, pool);
   task.activations = activations;
   RunPanels(kernel, task, pool);
+}
+
+}  // namespace
+
+void MatMul(const PackedMatrix& w, const float* x, int64_t tokens, float* y, ThreadPool& pool) {
+  for (int64_t begin = 0; begin < tokens; begin += kTurnTokens) {
+    MultiplyTurn(w, x + begin * w.cols(), std::min(kTurnTokens, tokens - begin),
+                 y + begin * w.rows(), pool);
+  }
 }
 
 }  // namespace lfm2

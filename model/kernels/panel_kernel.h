@@ -25,6 +25,7 @@ struct PanelTask {
   int64_t rows = 0;
   int64_t steps = 0;                       // along the columns; panel_layout.h
   const std::byte* activations = nullptr;  // tiles one after the other
+  int64_t tile_bytes = 0;                  // from one to the next
   int64_t tokens = 0;
   int64_t tiles = 0;
   float* y = nullptr;  // [tokens, rows]
@@ -51,10 +52,10 @@ struct Tile {
 };
 
 struct PanelKernel {
-  int64_t tile_tokens;       // most of a tile
-  int64_t token_step_bytes;  // of one token's activations in one step
+  int64_t tile_tokens;  // most of a tile
+  int64_t (*tile_bytes)(int64_t tile_tokens, int64_t steps);
   int64_t (*panels_at_once)(int64_t tile_tokens);
-  // x: [tokens, cols], at most tile_tokens; `tile`: tokens * steps * token_step_bytes.
+  // x: [tokens, cols], at most tile_tokens; `tile`: tile_bytes(tokens, steps), 4-byte aligned.
   void (*pack)(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile);
   void (*run)(const PanelTask& task, const PanelRange& range);
 };
@@ -71,6 +72,12 @@ const PanelKernel* Avx512F32Kernel();
 const PanelKernel* Avx512BF16Kernel();
 const PanelKernel* Avx512Int8Kernel();
 const PanelKernel* Avx512Int4Kernel();
+const PanelKernel* Avx512Int8PairKernel();  // two panels at once for few tokens too
+const PanelKernel* Avx512Int4PairKernel();
+const PanelKernel* AmxBF16Kernel();
+// For many tokens. A row is the same from the AVX-512 kernels.
+const PanelKernel* AmxInt8Kernel();
+const PanelKernel* AmxInt4Kernel();
 
 // First token of tile `i`.
 inline constexpr int64_t TileBegin(int64_t tokens, int64_t tiles, int64_t i) {

@@ -1,15 +1,20 @@
 // Where a number of a PackedMatrix stands, and in which steps the kernels walk along the columns.
 //
-// A panel is 16 rows. Along the columns it is cut into steps of one size, zero-filled at the end:
-//   kF32   4 columns:           4 x [16 rows] float32                                      256
-//   bytes kBF16  8 columns:           4 x [16 rows][2 columns] bfloat16 256 bytes kInt8  2 groups
-//   of 32:      [2 groups][16 rows] fp16 scales, then a group:            1088 bytes
-//                               8 x [16 rows][4 columns] uint8 = q + 128
-//   kInt4  2 groups of 32:      [2 groups][16 rows] fp16 scales, then a group:             576
-//   bytes
-//                               4 x [16 rows][4 columns] bytes, low half = q + 8 of columns
-//                               0..15 of the group, high half = of columns 16..31
-// so that every register load is 64-byte aligned and a panel is read strictly forwards.
+// A panel is 16 rows. Along the columns it is cut into steps of one size, zero-filled at the end.
+// In a step, in this order:
+//
+//   kF32: 4 columns, 256 bytes. [4 columns][16 rows] float32.
+//
+//   kBF16: 8 columns, 256 bytes. [4 pairs][16 rows][2 columns] bfloat16.
+//
+//   kInt8: 2 groups of 32, 1088 bytes. [2 groups][16 rows] fp16 scales, then of each group
+//   [8 quads][16 rows][4 columns] uint8 = q + 128.
+//
+//   kInt4: 2 groups of 32, 576 bytes. [2 groups][16 rows] fp16 scales, then of each group
+//   [4 quads][16 rows][4 columns] bytes: low half = q + 8 of columns 0..15 of the group, high half
+//   = of columns 16..31.
+//
+// So every register load is 64-byte aligned and a panel is read strictly forwards.
 // Thread rule: pure functions.
 #pragma once
 

@@ -41,6 +41,10 @@ struct PanelLoop {
 
   static int64_t PanelsAtOnce(int64_t tile_tokens) { return Kernel::PanelsAtOnce(tile_tokens); }
 
+  static int64_t TileBytes(int64_t tile_tokens, int64_t steps) {
+    return tile_tokens * steps * Kernel::kTokenStepBytes;
+  }
+
   static void Run(const PanelTask& task, const PanelRange& range) {
     const int64_t largest_tile = (task.tokens + task.tiles - 1) / task.tiles;
     const int64_t at_once = Kernel::PanelsAtOnce(largest_tile);
@@ -76,7 +80,7 @@ struct PanelLoop {
         const int64_t token = TileBegin(task.tokens, task.tiles, i);
         const int64_t tokens = TileBegin(task.tokens, task.tiles, i + 1) - token;
         tile.activations =
-            task.activations + (token * task.steps + step * tokens) * Kernel::kTokenStepBytes;
+            task.activations + i * task.tile_bytes + step * tokens * Kernel::kTokenStepBytes;
         tile.y = task.y + token * task.rows + row;
         Find(tokens, panels)(tile);
         tile.next = nullptr;  // the first tile has fetched it
@@ -102,7 +106,7 @@ struct PanelLoop {
 
 template <typename Kernel>
 constexpr PanelKernel MakePanelKernel() {
-  return {Kernel::kMaxTokens, Kernel::kTokenStepBytes, &PanelLoop<Kernel>::PanelsAtOnce,
+  return {Kernel::kMaxTokens, &PanelLoop<Kernel>::TileBytes, &PanelLoop<Kernel>::PanelsAtOnce,
           &Kernel::Pack, &PanelLoop<Kernel>::Run};
 }
 

@@ -47,7 +47,8 @@ std::vector<double> RoundedRow(const float* x, int64_t cols, WeightFormat format
   if (format == WeightFormat::kF32) return row;
   if (format == WeightFormat::kBF16) {
     for (double& value : row) {
-      if (isa == Isa::kAvx512) value = RoundToBFloat16(static_cast<float>(value));
+      if (isa == Isa::kAvx512 || isa == Isa::kAmx)
+        value = RoundToBFloat16(static_cast<float>(value));
     }
     return row;
   }
@@ -84,7 +85,7 @@ struct Case {
 
 std::vector<Case> AllCases() {
   std::vector<Case> cases;
-  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
     if (!CanRun(isa)) continue;
     for (WeightFormat format :
          {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {

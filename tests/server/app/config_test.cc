@@ -65,6 +65,19 @@ TEST(Config, TakesLimitsFromTheEnvironment) {
   EXPECT_EQ(loaded->config.limits.running_sequences, 7);
 }
 
+TEST(Config, GuessingIsOnUntilItIsTurnedOff) {
+  EXPECT_EQ(LoadConfig({})->config.limits.speculative_tokens, 8);
+  const auto off = LoadConfig({WriteToml("[limits]\nspeculative_tokens = 0\n"
+                                         "speculative_step_tokens = 40\n"),
+                               {},
+                               {}});
+  ASSERT_TRUE(off.ok()) << off.status();
+  EXPECT_EQ(off->config.limits.speculative_tokens, 0);
+  EXPECT_EQ(off->config.limits.speculative_step_tokens, 40);
+  EXPECT_FALSE(LoadConfig({WriteToml("[limits]\nspeculative_tokens = -1\n"), {}, {}}).ok());
+  EXPECT_FALSE(LoadConfig({WriteToml("[limits]\nspeculative_step_tokens = 0\n"), {}, {}}).ok());
+}
+
 TEST(Config, EveryFileInConfigsLoads) {
   int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(LFM2_SOURCE_DIR "/configs")) {

@@ -69,6 +69,24 @@ TEST_F(GenerateCallTest, SaysWhatThePrefixCacheGave) {
   EXPECT_EQ(Generate(request).events.back().end().usage().prefix_miss(), v1::PREFIX_MISS_DISABLED);
 }
 
+TEST_F(GenerateCallTest, SaysHowManyTokensWereGuessedAndHowManyRightly) {
+  script_.verifies_drafts = true;
+  script_.next = [](std::span<const int32_t> history, const StepItem&) {
+    return 'a' + (history.back() - 'a' + 1) % 5;
+  };
+  Start();
+  const v1::Usage usage = Generate(Ask("abcdeabcde", 40)).events.back().end().usage();
+  EXPECT_EQ(usage.completion_tokens(), 40);
+  EXPECT_GT(usage.accepted_tokens(), 20);
+  EXPECT_GE(usage.drafted_tokens(), usage.accepted_tokens());
+  v1::GenerateRequest sampled = Ask("abcdeabcde", 40);
+  sampled.mutable_sampling()->set_temperature(1);
+  const v1::Usage none = Generate(sampled).events.back().end().usage();
+  EXPECT_TRUE(none.has_drafted_tokens());
+  EXPECT_EQ(none.drafted_tokens(), 0);
+  EXPECT_EQ(none.accepted_tokens(), 0);
+}
+
 TEST_F(GenerateCallTest, RefusesAPriorityThatIsNone) {
   Start();
   v1::GenerateRequest request = Ask("x", 2);
