@@ -65,10 +65,6 @@ float HalfToFloat(uint16_t bits) {
   return sign != 0 ? -magnitude : magnitude;
 }
 
-float BFloat16ToFloat(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-}
-
 void Dequantize(const TensorView& view, std::span<float> out) {
   switch (view.dtype) {
     case DType::kF32:

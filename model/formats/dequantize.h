@@ -7,6 +7,7 @@
 // Q4_1's sum. Thread rule: pure.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <span>
 
@@ -14,8 +15,11 @@
 
 namespace lfm2 {
 
-float HalfToFloat(uint16_t bits);      // IEEE binary16, exact
-float BFloat16ToFloat(uint16_t bits);  // exact
+float HalfToFloat(uint16_t bits);  // IEEE binary16, exact
+// Exact. Here, so that a loop of it is a loop of vectors.
+inline float BFloat16ToFloat(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 // The tensor's values as float32, row-major. `out` has ElementsOf(view.shape) places; the type is
 // F32, F16, BF16 or a block type (any other leaves `out` as it is).

@@ -158,6 +158,7 @@ class RowPacker {
   bool ReadValues();
   void PackFloats(std::byte* panel);
   void PackBFloat16(std::byte* panel);
+  bool CopyBFloat16(std::byte* panel);
   template <typename GroupAt>
   void PackGroups(std::byte* panel, GroupAt group_at);
   void StoreGroup(std::byte* panel, int64_t g, const QuantizedGroup& group);
@@ -183,6 +184,7 @@ void RowPacker::Pack(int64_t row, const SourceRow& source, std::byte* panel) {
   if (format_ == WeightFormat::kInt4 && dtype == DType::kQ4_0) {
     return PackGroups(panel, [&](int64_t g) { return ReadQ4(source.data + g * block_bytes); });
   }
+  if (format_ == WeightFormat::kBF16 && dtype == DType::kBF16 && CopyBFloat16(panel)) return;
   if (!ReadValues()) return;
   switch (format_) {
     case WeightFormat::kF32:
@@ -234,6 +236,24 @@ void RowPacker::PackBFloat16(std::byte* panel) {
     if ((rounded & 0x7fffU) == 0x7f80U) return Refuse(c, values_[c]);
     Store16(panel + BFloat16Offset(panel_row_, c), rounded);
   }
+}
+
+// A row that is bfloat16 already, a pair of columns at once; false when a value is not finite.
+bool RowPacker::CopyBFloat16(std::byte* panel) {
+  constexpr uint32_t kExponent = 0x7f80U;
+  bool finite = true;
+  const auto store = [&](int64_t c, uint32_t pair) {
+    finite &= (pair & kExponent) != kExponent && (pair >> 16 & kExponent) != kExponent;
+    std::memcpy(panel + BFloat16Offset(panel_row_, c), &pair, sizeof(pair));
+  };
+  int64_t c = 0;
+  for (; c + 2 <= cols_; c += 2) {
+    uint32_t pair = 0;
+    std::memcpy(&pair, source_->data + c * 2, sizeof(pair));
+    store(c, pair);
+  }
+  if (c < cols_) store(c, Load16(source_->data + c * 2));
+  return finite;
 }
 
 template <typename GroupAt>

@@ -23,6 +23,15 @@ int RoundHalfAway(float x) {
   return cut + static_cast<int>(rest >= 0.5F) - static_cast<int>(rest <= -0.5F);
 }
 
+// Of magnitudes, the one whose bits are the largest number: what vectors of SSE2 compare at once.
+float LargestMagnitude(const float* values) {
+  int32_t largest = 0;
+  for (int i = 0; i < kGroup; ++i) {
+    largest = std::max(largest, std::bit_cast<int32_t>(values[i]) & 0x7fffffff);
+  }
+  return std::bit_cast<float>(largest);
+}
+
 }  // namespace
 
 uint16_t FloatToHalf(float value) {
@@ -48,9 +57,7 @@ uint16_t FloatToBFloat16(float value) {
 }
 
 QuantizedGroup QuantizeInt8(const float* values) {
-  float largest = 0.0F;
-  for (int i = 0; i < kGroup; ++i) largest = std::max(largest, std::abs(values[i]));
-  const float scale = largest / 127.0F;
+  const float scale = LargestMagnitude(values) / 127.0F;
   const float inverse = Inverse(scale);
   QuantizedGroup group;
   group.scale = FloatToHalf(scale);
@@ -61,10 +68,10 @@ QuantizedGroup QuantizeInt8(const float* values) {
 }
 
 QuantizedGroup QuantizeInt4(const float* values) {
-  float largest = 0.0F;  // by magnitude, the first of equals
-  for (int i = 0; i < kGroup; ++i) {
-    if (std::abs(values[i]) > std::abs(largest)) largest = values[i];
-  }
+  const float magnitude = LargestMagnitude(values);
+  // The first of those that have it.
+  const float largest = *std::find_if(
+      values, values + kGroup, [magnitude](float value) { return std::abs(value) == magnitude; });
   const float scale = largest / -8.0F;
   const float inverse = Inverse(scale);
   QuantizedGroup group;
