@@ -74,6 +74,7 @@ fuzz: setup ## every fuzz target, SECONDS=60 each
 	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzz_targets
 	@scripts/fuzz.sh build/fuzz $${SECONDS_EACH:-60}
 
+bench: export DEV = 1
 bench: model ## this build's speed beside llama.cpp's, as tables, written to bench/results/ (BENCH="--quick": does it all work?)
 	@cmake --build --preset $(PRESET) -j $(JOBS) --target lfm2_engine_bench lfm2_kernels_bench lfm2_gemm_peak lfm2_load
 	@bench/run.sh $(BIN) $(BENCH)

@@ -3,7 +3,7 @@ import machine
 import models
 import speed
 
-# ours / llama.cpp, at least: with AVX2 only, with AVX-512 (VNNI and BF16).
+# ours / llama.cpp, at least: with AVX2 only, with AVX-512 (VNNI and BF16) or more.
 FLOORS = {
     "decode": {"bf16": (1.1, 1.3), "int8": (1.2, 1.75), "int4": (1.35, 2.0)},
     "prefill": {"bf16": (1.3, 1.2), "int8": (1.6, 3.0), "int4": (1.5, 2.5)},
@@ -35,7 +35,7 @@ def judged(value, least, show):
 
 def floor_of(row, box):
     floors = FLOORS.get(row["test"], {}).get(row["weights"])
-    return None if floors is None else floors[row.get("instructions", box.get("instructions_run", "avx512")) == "avx512"]
+    return None if floors is None else floors[row.get("instructions", box.get("instructions_run", "avx512")) in ("avx512", "amx")]
 
 
 def disturbance(row):

@@ -20,9 +20,9 @@ if [ ${#missing[@]} -gt 0 ]; then
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# unpack LIST FOLDER: unpacks the wheels that a list pins into a folder, once per content of that list. The wheel's tags are given, so the
-# host's own Python version does not matter: nothing of it is ever run. Fetched by pip, which checks the hashes, and unpacked
-# here: `pip install --target` replaces a folder that two lists share (nvidia/), and loses what the first one put there.
+# unpack LIST FOLDER: unpacks the wheels that a list pins into a folder, once per content of that list. The wheel's tags are
+# given, so the host's own Python version does not matter: nothing of it is ever run. Fetched by pip, which checks the hashes,
+# and unpacked here: `pip install --target` replaces a folder that two lists share (nvidia/), and loses what the first put there.
 unpack() {
   local list=$1 folder=$2 stamp platforms=() glibc wheel wheels=.deps/wheels
   stamp=.deps/stamps/$(sha256sum "$list" | cut -c1-16)
