@@ -309,7 +309,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 8192));
   app.add_option("--seconds", options.seconds, "of each measurement, at least");
   app.add_option("--threads", options.threads, "0: one a core")->check(CLI::Range(0, 1024));
-  app.add_option("--isa", options.isa, "portable, avx2, avx512, amx; default: the best");
+  app.add_option("--isa", options.isa,
+                 "portable, avx2, avx512, avx512_bf16, amx; default: the best");
   app.add_option("--out", options.out, "file of the JSON; default: standard output");
   CLI11_PARSE(app, argc, argv);
   return lfm2::Main(options);

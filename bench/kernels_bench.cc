@@ -226,11 +226,14 @@ int main(int argc, char** argv) {
   lfm2::Options options;
   CLI::App app{"Matrix kernels beside the machine's read bandwidth"};
   app.add_option("--threads", options.threads, "default: all cores");
-  app.add_option("--isa", options.isas, "portable, avx2, avx512, amx; default: the best")
+  app.add_option("--isa", options.isas,
+                 "portable, avx2, avx512, avx512_bf16, amx; default: the best")
       ->delimiter(',');
   app.add_option("--formats", options.formats)->delimiter(',');
   app.add_option("--shapes", options.shapes, "ROWSxCOLS")->delimiter(',');
   app.add_option("--tokens", options.tokens)->delimiter(',');
+  app.add_option("--cold_bytes", options.cold_bytes,
+                 "of a shape's matrices together, at least: what no cache holds");
   app.add_option("--seconds", options.seconds, "of each measurement");
   app.add_flag("--cpu_time", lfm2::cpu_clock,
                "count the calling thread's processor time: for one thread on a busy machine");

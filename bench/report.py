@@ -35,7 +35,7 @@ def judged(value, least, show):
 
 def floor_of(row, box):
     floors = FLOORS.get(row["test"], {}).get(row["weights"])
-    return None if floors is None else floors[row.get("instructions", box.get("instructions_run", "avx512")) in ("avx512", "amx")]
+    return None if floors is None else floors[row.get("instructions", box.get("instructions_run", "avx512")) not in ("portable", "avx2")]
 
 
 def disturbance(row):

@@ -54,8 +54,8 @@ class CpuWeightsLoader {
   absl::StatusOr<TensorView> View(const std::string& name) const;
   absl::StatusOr<std::vector<float>> Floats(const std::string& name) const;
   absl::StatusOr<std::vector<float>> FloatsIfAny(const std::string& name) const;
-  absl::StatusOr<PackedMatrix> Matrix(std::initializer_list<std::string> names) const;
-  absl::StatusOr<PackedMatrix> Vocabulary(const std::string& name) const;
+  absl::StatusOr<PackedMatrix> Matrix(std::initializer_list<std::string> names);
+  absl::StatusOr<PackedMatrix> Vocabulary(const std::string& name);
 
   absl::StatusOr<CpuStage> LoadStage(const std::string& layer, const Stage& stage);
   absl::StatusOr<CpuBranch> LoadBranch(const std::string& layer, const Branch& branch);
@@ -64,13 +64,14 @@ class CpuWeightsLoader {
   absl::StatusOr<CpuSsm> LoadSsm(const std::string& prefix);
   absl::StatusOr<CpuGatedMlp> LoadGatedMlp(const std::string& prefix);
 
-  absl::StatusOr<PackedMatrix> Pack(std::span<const TensorView> parts, WeightFormat format) const;
+  absl::StatusOr<PackedMatrix> Pack(std::span<const TensorView> parts, WeightFormat format);
 
   const CpuWeights::Source& source_;
   const CpuWeights::Packed& packed_;
   ThreadPool& pool_;
   CpuWeights& out_;
   std::map<std::string, TensorSpec> specs_;
+  HugeArena arena_;  // matrices stand in it in the order in which they are used
   int64_t attentions_ = 0, convs_ = 0, ssms_ = 0;
 };
 
@@ -106,8 +107,7 @@ absl::StatusOr<std::vector<float>> CpuWeightsLoader::FloatsIfAny(const std::stri
   return Floats(name);
 }
 
-absl::StatusOr<PackedMatrix> CpuWeightsLoader::Matrix(
-    std::initializer_list<std::string> names) const {
+absl::StatusOr<PackedMatrix> CpuWeightsLoader::Matrix(std::initializer_list<std::string> names) {
   std::vector<TensorView> parts;
   for (const std::string& name : names) {
     LFM2_ASSIGN_OR_RETURN(TensorView view, View(name));
@@ -117,9 +117,9 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Matrix(
 }
 
 absl::StatusOr<PackedMatrix> CpuWeightsLoader::Pack(std::span<const TensorView> parts,
-                                                    WeightFormat format) const {
+                                                    WeightFormat format) {
   LFM2_ASSIGN_OR_RETURN(PackedMatrix matrix,
-                        PackedMatrix::Pack(parts, format, out_.options_.isa, pool_));
+                        PackedMatrix::Pack(parts, format, out_.options_.isa, pool_, &arena_));
   for (const TensorView& part : parts) {
     if (packed_) packed_(part);
   }
@@ -128,7 +128,7 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Pack(std::span<const TensorView> 
 
 // The embedding or the head. Every token's row is looked up there and every logit comes from it, so
 // four bits cost most quality here: int4 keeps it in int8, unless it is stored in four bits.
-absl::StatusOr<PackedMatrix> CpuWeightsLoader::Vocabulary(const std::string& name) const {
+absl::StatusOr<PackedMatrix> CpuWeightsLoader::Vocabulary(const std::string& name) {
   LFM2_ASSIGN_OR_RETURN(const TensorView view, View(name));
   const bool widen = out_.options_.format == WeightFormat::kInt4 && view.dtype != DType::kQ4_0;
   return Pack({&view, 1}, widen ? WeightFormat::kInt8 : out_.options_.format);

@@ -220,7 +220,7 @@ struct AmxBF16 {
 
 }  // namespace
 
-const PanelKernel* AmxBF16Kernel() {
+const PanelKernel* AmxBF16Kernel(int) {
   static constexpr PanelKernel kKernel = {kTileTokens, &AmxBF16::TileBytes, &AmxBF16::PanelsAtOnce,
                                           &AmxBF16::Pack, &AmxBF16::Run};
   return &kKernel;

@@ -2,18 +2,10 @@
 // shift for the even column of a pair, a mask for the odd one.
 #include <immintrin.h>
 
-#include "model/kernels/panel_loop.h"
+#include "model/kernels/avx2_lanes.h"
 
 namespace lfm2 {
 namespace {
-
-constexpr int kHalves = 2;  // registers of 8 rows in a panel
-
-// Which of 8 rows exist when `n` are left.
-inline __m256i FirstOf8(int64_t n) {
-  const int left = n < 0 ? 0 : n > 8 ? 8 : static_cast<int>(n);
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(left), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
 
 struct F32Weights {
   static constexpr int kStepCols = 4;
@@ -37,13 +29,15 @@ struct BF16Weights {
 };
 
 // A tile's activations are [columns][T] float32.
-template <typename Weights>
+// kFewPanels: at once, for one token.
+template <typename Weights, int kFewPanels>
 struct Avx2FloatKernel {
   static constexpr int kMaxTokens = 6;
+  static constexpr int64_t kAheadBytes = kLoneTileAhead;
   static constexpr int kStepCols = Weights::kStepCols;
   static constexpr int64_t kStepBytes = kFloatStepBytes;
   static constexpr int64_t kTokenStepBytes = kStepCols * 4;
-  static constexpr int64_t PanelsAtOnce(int64_t) { return 1; }
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens == 1 ? kFewPanels : 1; }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     float* const to = reinterpret_cast<float*>(tile);
@@ -55,50 +49,48 @@ struct Avx2FloatKernel {
 
   template <int T, int P>
   static void RunTile(const Tile& tile) {
-    __m256 sums[T][kHalves];
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
-        sums[t][h] = tile.resume ? _mm256_maskload_ps(tile.y + t * tile.y_row + h * 8,
-                                                      FirstOf8(tile.rows - h * 8))
-                                 : _mm256_setzero_ps();
-      });
+    __m256 sums[T][P][kHalves];
+    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+      sums[t][p][h] = tile.resume ? _mm256_maskload_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
+                                                       FirstOf8(tile.rows - p * 16 - h * 8))
+                                  : _mm256_setzero_ps();
     });
     const std::byte* weights = tile.weights;
+    const std::byte* next = tile.next;
     const std::byte* const end = weights + tile.steps * kStepBytes;
+    const int64_t panel_bytes = tile.panel_bytes;
     const float* a = reinterpret_cast<const float*>(tile.activations);
     for (; weights != end; weights += kStepBytes, a += kStepCols * T) {
+      if (next != nullptr) {
+        FetchStep<P, kStepBytes>(next, panel_bytes);
+        next += kStepBytes;
+      }
       Unrolled<kStepCols>([&]<int c>() __attribute__((always_inline)) {
-        __m256 w[kHalves];
-        Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
-          w[h] = Weights::template Load<c>(weights, h);
+        __m256 w[P][kHalves];
+        ForEachSum<1, P>([&]<int, int p, int h>() __attribute__((always_inline)) {
+          w[p][h] = Weights::template Load<c>(weights + p * panel_bytes, h);
         });
-        Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-          const __m256 column = _mm256_broadcast_ss(a + c * T + t);
-          Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
-            sums[t][h] = _mm256_fmadd_ps(w[h], column, sums[t][h]);
-          });
+        ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+          sums[t][p][h] =
+              _mm256_fmadd_ps(w[p][h], _mm256_broadcast_ss(a + c * T + t), sums[t][p][h]);
         });
       });
     }
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
-        _mm256_maskstore_ps(tile.y + t * tile.y_row + h * 8, FirstOf8(tile.rows - h * 8),
-                            sums[t][h]);
-      });
+    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+      _mm256_maskstore_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
+                          FirstOf8(tile.rows - p * 16 - h * 8), sums[t][p][h]);
     });
   }
 };
 
 }  // namespace
 
-const PanelKernel* Avx2F32Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx2FloatKernel<F32Weights>>();
-  return &kKernel;
+const PanelKernel* Avx2F32Kernel(int streams) {
+  return KernelOfStreams<Avx2FloatKernel<F32Weights, 1>, Avx2FloatKernel<F32Weights, 2>>(streams);
 }
 
-const PanelKernel* Avx2BF16Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx2FloatKernel<BF16Weights>>();
-  return &kKernel;
+const PanelKernel* Avx2BF16Kernel(int streams) {
+  return KernelOfStreams<Avx2FloatKernel<BF16Weights, 1>, Avx2FloatKernel<BF16Weights, 2>>(streams);
 }
 
 }  // namespace lfm2

@@ -33,6 +33,7 @@ struct BF16Weights {
 template <typename Weights>
 struct PortableFloatKernel {
   static constexpr int kMaxTokens = 4;
+  static constexpr int64_t kAheadBytes = 0;
   static constexpr int64_t kStepBytes = kFloatStepBytes;
   static constexpr int64_t kTokenStepBytes = Weights::kStepCols * 4;
   static constexpr int64_t PanelsAtOnce(int64_t) { return 1; }
@@ -69,12 +70,12 @@ struct PortableFloatKernel {
 
 }  // namespace
 
-const PanelKernel* PortableF32Kernel() {
+const PanelKernel* PortableF32Kernel(int) {
   static constexpr PanelKernel kKernel = MakePanelKernel<PortableFloatKernel<F32Weights>>();
   return &kKernel;
 }
 
-const PanelKernel* PortableBF16Kernel() {
+const PanelKernel* PortableBF16Kernel(int) {
   static constexpr PanelKernel kKernel = MakePanelKernel<PortableFloatKernel<BF16Weights>>();
   return &kKernel;
 }

@@ -191,12 +191,12 @@ constexpr PanelKernel MakeKernel() {
 
 }  // namespace
 
-const PanelKernel* AmxInt8Kernel() {
+const PanelKernel* AmxInt8Kernel(int) {
   static constexpr PanelKernel kKernel = MakeKernel<Int8Weights>();
   return &kKernel;
 }
 
-const PanelKernel* AmxInt4Kernel() {
+const PanelKernel* AmxInt4Kernel(int) {
   static constexpr PanelKernel kKernel = MakeKernel<Int4Weights>();
   return &kKernel;
 }

@@ -6,19 +6,12 @@
 // one register, 1 and 3 in another, and VPMADDWD adds them in 32.
 #include <immintrin.h>
 
-#include "model/kernels/panel_loop.h"
+#include "model/kernels/avx2_lanes.h"
 
 namespace lfm2 {
 namespace {
 
 constexpr int kGroup = 32;
-constexpr int kHalves = 2;  // registers of 8 rows in a panel
-
-inline __m256i FirstOf8(int64_t n) {
-  const int left = n < 0 ? 0 : n > 8 ? 8 : static_cast<int>(n);
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(left), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
 inline __m128i HighHalf(__m256i x) { return _mm256_extracti128_si256(x, 1); }
 
 inline int LargestOf(__m256i x) {
@@ -77,6 +70,9 @@ inline void Scatter(__m256i words, int64_t stride, int32_t* to) {
   for (int64_t i = 0; i < 8; ++i) to[i * stride] = each[i];
 }
 
+// Keeps a compiler from adding up later: it would have to keep what is added, and has no registers.
+inline __attribute__((always_inline)) void Settle(__m256i& sum) { asm volatile("" : "+x"(sum)); }
+
 inline __m256i LoadHalf(const std::byte* at) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(at));
 }
@@ -111,6 +107,7 @@ struct Int8Weights {
           const __m256i columns = _mm256_set1_epi32(a[odd * T + t]);
           Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
             dots[t][h] = _mm256_add_epi32(dots[t][h], _mm256_madd_epi16(wide[h], columns));
+            Settle(dots[t][h]);
           });
         });
       });
@@ -147,6 +144,7 @@ struct Int4Weights {
           const __m256i columns = _mm256_set1_epi32(a[high * 4 * T + t]);
           Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
             narrow[t][h] = _mm256_add_epi16(narrow[t][h], _mm256_maddubs_epi16(w[h], columns));
+            Settle(narrow[t][h]);
           });
         });
       });
@@ -161,13 +159,15 @@ struct Int4Weights {
   }
 };
 
-template <typename Weights>
+// kFewPanels: at once, for one token.
+template <typename Weights, int kFewPanels>
 struct Avx2IntKernel {
-  static constexpr int kMaxTokens = 4;
+  static constexpr int kMaxTokens = 5;
+  static constexpr int64_t kAheadBytes = kLoneTileAhead;
   static constexpr int64_t kTokenGroupWords = Weights::kWords + 2;  // with start and scale
   static constexpr int64_t kStepBytes = Weights::kStepBytes;
   static constexpr int64_t kTokenStepBytes = 2 * kTokenGroupWords * 4;
-  static constexpr int64_t PanelsAtOnce(int64_t) { return 1; }
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens == 1 ? kFewPanels : 1; }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     int32_t* to = reinterpret_cast<int32_t*>(tile);
@@ -185,32 +185,37 @@ struct Avx2IntKernel {
 
   template <int T, int P>
   static void RunTile(const Tile& tile) {
-    __m256 sums[T][kHalves];
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
-        sums[t][h] = tile.resume ? _mm256_maskload_ps(tile.y + t * tile.y_row + h * 8,
-                                                      FirstOf8(tile.rows - h * 8))
-                                 : _mm256_setzero_ps();
-      });
+    __m256 sums[P][T][kHalves];
+    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+      sums[p][t][h] = tile.resume ? _mm256_maskload_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
+                                                       FirstOf8(tile.rows - p * 16 - h * 8))
+                                  : _mm256_setzero_ps();
     });
     const std::byte* step = tile.weights;
+    const std::byte* next = tile.next;
     const int32_t* a = reinterpret_cast<const int32_t*>(tile.activations);
     for (int64_t i = 0; i < tile.steps; ++i, step += kStepBytes) {
+      if (next != nullptr) {
+        FetchStep<P, kStepBytes>(next, tile.panel_bytes);
+        next += kStepBytes;
+      }
       for (int g = 0; g < 2; ++g, a += T * kTokenGroupWords) {
-        __m256i dots[T][kHalves];
-        Weights::template Dot<T>(step + kScaleBytes + g * Weights::kGroupBytes, a, dots);
-        // Beside the integer sums the float ones have no registers; told that they are in memory, a
-        // compiler does not move both to and fro.
-        if constexpr (T > 1) asm volatile("" : : "r"(&sums) : "memory");
-        AddScaled<T>(step + g * 32, reinterpret_cast<const float*>(a + (Weights::kWords + 1) * T),
-                     dots, sums);
+        Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+          const std::byte* const weights = step + p * tile.panel_bytes;
+          __m256i dots[T][kHalves];
+          Weights::template Dot<T>(weights + kScaleBytes + g * Weights::kGroupBytes, a, dots);
+          // Beside the integer sums the float ones have no registers; told that they are in memory,
+          // a compiler does not move both to and fro.
+          if constexpr (T > 1) asm volatile("" : : "r"(&sums) : "memory");
+          AddScaled<T>(weights + g * 32,
+                       reinterpret_cast<const float*>(a + (Weights::kWords + 1) * T), dots,
+                       sums[p]);
+        });
       }
     }
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
-        _mm256_maskstore_ps(tile.y + t * tile.y_row + h * 8, FirstOf8(tile.rows - h * 8),
-                            sums[t][h]);
-      });
+    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+      _mm256_maskstore_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
+                          FirstOf8(tile.rows - p * 16 - h * 8), sums[p][t][h]);
     });
   }
 
@@ -232,14 +237,12 @@ struct Avx2IntKernel {
 
 }  // namespace
 
-const PanelKernel* Avx2Int8Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx2IntKernel<Int8Weights>>();
-  return &kKernel;
+const PanelKernel* Avx2Int8Kernel(int streams) {
+  return KernelOfStreams<Avx2IntKernel<Int8Weights, 1>, Avx2IntKernel<Int8Weights, 2>>(streams);
 }
 
-const PanelKernel* Avx2Int4Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx2IntKernel<Int4Weights>>();
-  return &kKernel;
+const PanelKernel* Avx2Int4Kernel(int streams) {
+  return KernelOfStreams<Avx2IntKernel<Int4Weights, 1>, Avx2IntKernel<Int4Weights, 2>>(streams);
 }
 
 }  // namespace lfm2

@@ -59,6 +59,7 @@ struct Int4Weights {
 template <typename Weights, int kFewPanels>
 struct Avx512IntKernel {
   static constexpr int kMaxTokens = 12;
+  static constexpr int64_t kAheadBytes = 0;
   static constexpr int64_t kStepBytes = Weights::kStepBytes;
   static constexpr int64_t kTokenStepBytes = 2 * kTokenGroupBytes;
   static constexpr int kSumsInRegisters = 8;
@@ -83,7 +84,7 @@ struct Avx512IntKernel {
     const int32_t* a = reinterpret_cast<const int32_t*>(tile.activations);
     for (int64_t step = 0; step < tile.steps; ++step, weights += kStepBytes) {
       // Many tokens are bound by arithmetic, and memory has time to bring what comes next. Few are
-      // bound by memory, where fetching by hand only disturbs the one stream.
+      // bound by memory, where fetching by hand only disturbs a stream.
       if (P > 1 && next != nullptr) {
         FetchStep<P, kStepBytes>(next, tile.panel_bytes);
         next += kStepBytes;
@@ -148,26 +149,12 @@ struct Avx512IntKernel {
 
 }  // namespace
 
-// Few tokens are bound by memory. AMD's processors read it fastest as one stream; those that have
-// AMX too, by a fifth as two.
-const PanelKernel* Avx512Int8Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int8Weights, 1>>();
-  return &kKernel;
+const PanelKernel* Avx512Int8Kernel(int streams) {
+  return KernelOfStreams<Avx512IntKernel<Int8Weights, 1>, Avx512IntKernel<Int8Weights, 2>>(streams);
 }
 
-const PanelKernel* Avx512Int4Kernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int4Weights, 1>>();
-  return &kKernel;
-}
-
-const PanelKernel* Avx512Int8PairKernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int8Weights, 2>>();
-  return &kKernel;
-}
-
-const PanelKernel* Avx512Int4PairKernel() {
-  static constexpr PanelKernel kKernel = MakePanelKernel<Avx512IntKernel<Int4Weights, 2>>();
-  return &kKernel;
+const PanelKernel* Avx512Int4Kernel(int streams) {
+  return KernelOfStreams<Avx512IntKernel<Int4Weights, 1>, Avx512IntKernel<Int4Weights, 2>>(streams);
 }
 
 }  // namespace lfm2

@@ -88,6 +88,7 @@ struct Int4Weights {
 template <typename Weights>
 struct PortableIntKernel {
   static constexpr int kMaxTokens = 4;
+  static constexpr int64_t kAheadBytes = 0;
   static constexpr int64_t kStepBytes = Weights::kStepBytes;
   static constexpr int64_t kTokenStepBytes = 2 * kTokenGroupBytes;
   static constexpr int64_t PanelsAtOnce(int64_t) { return 1; }
@@ -151,12 +152,12 @@ struct PortableIntKernel {
 
 }  // namespace
 
-const PanelKernel* PortableInt8Kernel() {
+const PanelKernel* PortableInt8Kernel(int) {
   static constexpr PanelKernel kKernel = MakePanelKernel<PortableIntKernel<Int8Weights>>();
   return &kKernel;
 }
 
-const PanelKernel* PortableInt4Kernel() {
+const PanelKernel* PortableInt4Kernel(int) {
   static constexpr PanelKernel kKernel = MakePanelKernel<PortableIntKernel<Int4Weights>>();
   return &kKernel;
 }

@@ -16,7 +16,8 @@
 namespace lfm2 {
 namespace {
 
-constexpr Isa kBestFirst[] = {Isa::kAmx, Isa::kAvx512, Isa::kAvx2, Isa::kPortable};
+constexpr Isa kBestFirst[] = {Isa::kAmx, Isa::kAvx512BF16, Isa::kAvx512, Isa::kAvx2,
+                              Isa::kPortable};
 
 #if defined(__x86_64__)
 // Asked of the processor itself: clang 14 has no name for these. The system's part, saving the
@@ -50,6 +51,15 @@ bool SystemSavesTiles() {
 }
 #endif
 
+bool IsIntel() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const char* IsaName(Isa isa) {
@@ -60,6 +70,8 @@ const char* IsaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512BF16:
+      return "avx512_bf16";
     case Isa::kAmx:
       return "amx";
   }
@@ -75,10 +87,10 @@ bool CanRun(Isa isa) {
   if (isa == Isa::kAvx2) return avx2;
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-                      HasAvx512BFloat16();
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
   if (isa == Isa::kAvx512) return avx512;
-  return avx512 && HasAmx() && SystemSavesTiles();
+  if (isa == Isa::kAvx512BF16) return avx512 && HasAvx512BFloat16();
+  return avx512 && HasAvx512BFloat16() && HasAmx() && SystemSavesTiles();
 #else
   return false;
 #endif
@@ -86,10 +98,13 @@ bool CanRun(Isa isa) {
 
 Isa DetectIsa() {
   for (Isa isa : kBestFirst) {
+    if (isa == Isa::kAvx512BF16 && IsIntel()) continue;
     if (CanRun(isa)) return isa;
   }
   return Isa::kPortable;
 }
+
+int MemoryStreams() { return IsIntel() ? 2 : 1; }
 
 absl::StatusOr<Isa> IsaByName(std::string_view name) {
   for (Isa isa : kBestFirst) {
@@ -100,8 +115,9 @@ absl::StatusOr<Isa> IsaByName(std::string_view name) {
                      " is not one this machine runs, best is " + IsaName(DetectIsa()),
                  {{"isa", std::string(name)}, {"best", IsaName(DetectIsa())}});
   }
-  return Error(Reason::kInvalidArgument, "instruction set \"" + std::string(name.substr(0, 32)) +
-                                             "\" is none of portable, avx2, avx512, amx");
+  return Error(Reason::kInvalidArgument,
+               "instruction set \"" + std::string(name.substr(0, 32)) +
+                   "\" is none of portable, avx2, avx512, avx512_bf16, amx");
 }
 
 absl::StatusOr<Isa> IsaFromEnvironment() {

@@ -4,7 +4,7 @@ namespace lfm2 {
 
 const LayerKernels& LayerKernelsFor(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512 || isa == Isa::kAmx) return Avx512LayerKernels();
+  if (isa >= Isa::kAvx512) return Avx512LayerKernels();
   if (isa == Isa::kAvx2) return Avx2LayerKernels();
 #else
   (void)isa;  // the others cannot run here

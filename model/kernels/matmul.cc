@@ -1,5 +1,7 @@
 #include "model/kernels/matmul.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -10,28 +12,30 @@
 namespace lfm2 {
 namespace {
 
-using KernelGetter = const PanelKernel* (*)();
+using KernelGetter = const PanelKernel* (*)(int streams);
 
 // By Isa, then by WeightFormat.
-constexpr KernelGetter kKernels[4][4] = {
+constexpr KernelGetter kKernels[5][4] = {
     {PortableF32Kernel, PortableBF16Kernel, PortableInt8Kernel, PortableInt4Kernel},
 #if defined(__x86_64__)
     {Avx2F32Kernel, Avx2BF16Kernel, Avx2Int8Kernel, Avx2Int4Kernel},
     {Avx512F32Kernel, Avx512BF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
-    {Avx512F32Kernel, AmxBF16Kernel, Avx512Int8PairKernel, Avx512Int4PairKernel},
+    {Avx512F32Kernel, Avx512DotBF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
+    {Avx512F32Kernel, AmxBF16Kernel, Avx512Int8Kernel, Avx512Int4Kernel},
 #endif
 };
 
 const PanelKernel& KernelFor(const PackedMatrix& w, int64_t tokens) {
+  static const int streams = MemoryStreams();
 #if defined(__x86_64__)
   // AMX's tiles are the faster way to the same numbers from so many tokens on.
   constexpr int64_t kAmxIntTokens = 32;
   if (w.isa() == Isa::kAmx && tokens >= kAmxIntTokens) {
-    if (w.format() == WeightFormat::kInt8) return *AmxInt8Kernel();
-    if (w.format() == WeightFormat::kInt4) return *AmxInt4Kernel();
+    if (w.format() == WeightFormat::kInt8) return *AmxInt8Kernel(streams);
+    if (w.format() == WeightFormat::kInt4) return *AmxInt4Kernel(streams);
   }
 #endif
-  return *kKernels[static_cast<size_t>(w.isa())][static_cast<size_t>(w.format())]();
+  return *kKernels[static_cast<size_t>(w.isa())][static_cast<size_t>(w.format())](streams);
 }
 
 // Grows and is never given back before the thread ends: a step of decoding allocates nothing.
@@ -61,9 +65,29 @@ constexpr int64_t kRangeBytes = 16 << 10;   // weights to read
 constexpr int64_t kRangeValues = 16 << 10;  // activations to round
 constexpr int64_t kRangesPerThread = 4;     // fewer panels than this a thread: tiles are cut too
 
-// More tokens take turns: the rounded activations of so many stay in the second-level cache while
+// More tokens take turns: the rounded activations of a turn stay in the second-level cache while
 // all weights pass, and to read those again costs less than to read activations from further away.
 constexpr int64_t kTurnTokens = 256;
+constexpr int64_t kTurnTokensAtLeast = 64;
+
+// Half of the second-level cache, the weights have the other one.
+int64_t TurnBytes() {
+  static const int64_t bytes = [] {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (cache > 0) return int64_t{cache} / 2;
+#endif
+    return int64_t{512} << 10;
+  }();
+  return bytes;
+}
+
+int64_t TurnTokens(const PackedMatrix& w, int64_t tokens) {
+  if (tokens <= kTurnTokensAtLeast) return tokens;
+  const int64_t steps = StepsOf(w.format(), w.cols());
+  return std::clamp(TurnBytes() / KernelFor(w, tokens).tile_bytes(1, steps), kTurnTokensAtLeast,
+                    kTurnTokens);
+}
 
 void PackActivations(const PanelKernel& kernel, const PanelTask& task, const float* x, int64_t cols,
                      std::byte* to, ThreadPool& pool) {
@@ -97,7 +121,7 @@ void RunPanels(const PanelKernel& kernel, const PanelTask& task, ThreadPool& poo
   });
 }
 
-// At most kTurnTokens.
+// Of one turn.
 void MultiplyTurn(const PackedMatrix& w, const float* x, int64_t tokens, float* y,
                   ThreadPool& pool) {
   thread_local Scratch scratch;
@@ -120,9 +144,10 @@ void MultiplyTurn(const PackedMatrix& w, const float* x, int64_t tokens, float* 
 }  // namespace
 
 void MatMul(const PackedMatrix& w, const float* x, int64_t tokens, float* y, ThreadPool& pool) {
-  for (int64_t begin = 0; begin < tokens; begin += kTurnTokens) {
-    MultiplyTurn(w, x + begin * w.cols(), std::min(kTurnTokens, tokens - begin),
-                 y + begin * w.rows(), pool);
+  const int64_t turn = TurnTokens(w, tokens);
+  for (int64_t begin = 0; begin < tokens; begin += turn) {
+    MultiplyTurn(w, x + begin * w.cols(), std::min(turn, tokens - begin), y + begin * w.rows(),
+                 pool);
   }
 }
 

@@ -306,7 +306,8 @@ const char* WeightFormatName(WeightFormat format) {
 }
 
 absl::StatusOr<PackedMatrix> PackedMatrix::Pack(std::span<const TensorView> parts,
-                                                WeightFormat format, Isa isa, ThreadPool& pool) {
+                                                WeightFormat format, Isa isa, ThreadPool& pool,
+                                                HugeArena* arena) {
   if (!CanRun(isa)) {
     return Error(Reason::kUnsupported, std::string("this machine does not run ") + IsaName(isa));
   }
@@ -316,7 +317,9 @@ absl::StatusOr<PackedMatrix> PackedMatrix::Pack(std::span<const TensorView> part
   const std::vector<SourceRow> rows = ListRows(parts);
   const int64_t panels = PanelsOf(static_cast<int64_t>(rows.size()));
   const int64_t panel_bytes = StepsOf(format, cols) * StepBytes(format);
-  LFM2_ASSIGN_OR_RETURN(HugeBuffer data, HugeBuffer::Allocate(panels * panel_bytes));
+  const int64_t bytes = panels * panel_bytes;
+  LFM2_ASSIGN_OR_RETURN(HugeBuffer data,
+                        arena != nullptr ? arena->Allocate(bytes) : HugeBuffer::Allocate(bytes));
   FirstRefusal refusal;
   pool.ParallelFor(panels, 1, [&](int64_t begin, int64_t end) {
     RowPacker packer(format, cols, &refusal);

@@ -40,9 +40,10 @@ class PackedMatrix {
   // to nearest even for kBF16 and by the rule of ggml's reference quantizers for kInt8 and kInt4.
   // `isa` is what MatMul will run with. Errors: kModelFileInvalid for a part of another shape or
   // type, a value that is not finite or too large for the format, naming the tensor and the place;
-  // kUnsupported for an instruction set that this machine lacks; kOutOfMemory.
+  // kUnsupported for an instruction set that this machine lacks; kOutOfMemory. With an arena the
+  // matrix stands beside the others of it.
   static absl::StatusOr<PackedMatrix> Pack(std::span<const TensorView> parts, WeightFormat format,
-                                           Isa isa, ThreadPool& pool);
+                                           Isa isa, ThreadPool& pool, HugeArena* arena = nullptr);
 
   PackedMatrix(PackedMatrix&&) = default;
   PackedMatrix& operator=(PackedMatrix&&) = default;

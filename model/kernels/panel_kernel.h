@@ -60,24 +60,25 @@ struct PanelKernel {
   void (*run)(const PanelTask& task, const PanelRange& range);
 };
 
-const PanelKernel* PortableF32Kernel();
-const PanelKernel* PortableBF16Kernel();
-const PanelKernel* PortableInt8Kernel();
-const PanelKernel* PortableInt4Kernel();
-const PanelKernel* Avx2F32Kernel();
-const PanelKernel* Avx2BF16Kernel();
-const PanelKernel* Avx2Int8Kernel();
-const PanelKernel* Avx2Int4Kernel();
-const PanelKernel* Avx512F32Kernel();
-const PanelKernel* Avx512BF16Kernel();
-const PanelKernel* Avx512Int8Kernel();
-const PanelKernel* Avx512Int4Kernel();
-const PanelKernel* Avx512Int8PairKernel();  // two panels at once for few tokens too
-const PanelKernel* Avx512Int4PairKernel();
-const PanelKernel* AmxBF16Kernel();
+// `streams`, 1 or 2: places in memory that a thread reads at once while few tokens are multiplied,
+// where a kernel has the choice. A row is the same from both.
+const PanelKernel* PortableF32Kernel(int streams);
+const PanelKernel* PortableBF16Kernel(int streams);
+const PanelKernel* PortableInt8Kernel(int streams);
+const PanelKernel* PortableInt4Kernel(int streams);
+const PanelKernel* Avx2F32Kernel(int streams);
+const PanelKernel* Avx2BF16Kernel(int streams);
+const PanelKernel* Avx2Int8Kernel(int streams);
+const PanelKernel* Avx2Int4Kernel(int streams);
+const PanelKernel* Avx512F32Kernel(int streams);
+const PanelKernel* Avx512BF16Kernel(int streams);     // widened: float32's sums
+const PanelKernel* Avx512DotBF16Kernel(int streams);  // by VDPBF16PS
+const PanelKernel* Avx512Int8Kernel(int streams);
+const PanelKernel* Avx512Int4Kernel(int streams);
+const PanelKernel* AmxBF16Kernel(int streams);
 // For many tokens. A row is the same from the AVX-512 kernels.
-const PanelKernel* AmxInt8Kernel();
-const PanelKernel* AmxInt4Kernel();
+const PanelKernel* AmxInt8Kernel(int streams);
+const PanelKernel* AmxInt4Kernel(int streams);
 
 // First token of tile `i`.
 inline constexpr int64_t TileBegin(int64_t tokens, int64_t tiles, int64_t i) {

@@ -3,8 +3,9 @@
 // `Kernel` is a type with
 //   kMaxTokens                    most tokens of a tile
 //   kStepBytes, kTokenStepBytes   weights of one panel, activations of one token, in a step
-//   PanelsAtOnce(tokens)          1, 2 or 4; not growing with `tokens`
-//   RunTile<T, P>(tile)           T tokens times P panels
+//   kAheadBytes                   how far before it a lone tile fetches; 0: as far as the next
+//   panels PanelsAtOnce(tokens)          1, 2 or 4; not growing with `tokens` RunTile<T, P>(tile)
+//   T tokens times P panels
 // Order: a few panels, then a stretch of columns whose weights stay in the second-level cache, then
 // all tiles of tokens: weights come from memory once, in the order in which they lie there.
 #pragma once
@@ -73,7 +74,8 @@ struct PanelLoop {
       tile.resume = step > 0;
       const bool last_stretch = step + stretch >= task.steps;
       const bool last_panels = panel + panels >= range.panel_end;
-      tile.next = !last_stretch  ? tile.weights + stretch * Kernel::kStepBytes
+      tile.next = one_tile && Kernel::kAheadBytes > 0 ? tile.weights + Kernel::kAheadBytes
+                  : !last_stretch                     ? tile.weights + stretch * Kernel::kStepBytes
                   : !last_panels ? task.weights + (panel + panels) * task.panel_bytes
                                  : nullptr;
       for (int64_t i = range.tile_begin; i < range.tile_end; ++i) {
@@ -108,6 +110,13 @@ template <typename Kernel>
 constexpr PanelKernel MakePanelKernel() {
   return {Kernel::kMaxTokens, &PanelLoop<Kernel>::TileBytes, &PanelLoop<Kernel>::PanelsAtOnce,
           &Kernel::Pack, &PanelLoop<Kernel>::Run};
+}
+
+// Few tokens are bound by memory: `One` reads it as one stream then, `Two` as two.
+template <typename One, typename Two>
+const PanelKernel* KernelOfStreams(int streams) {
+  static constexpr PanelKernel kOne = MakePanelKernel<One>(), kTwo = MakePanelKernel<Two>();
+  return streams == 1 ? &kOne : &kTwo;
 }
 
 }  // namespace lfm2

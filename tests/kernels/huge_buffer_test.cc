@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "model/core/errors.h"
 
@@ -37,6 +39,30 @@ TEST(HugeBuffer, MovesItsMemory) {
   third = std::move(second);
   EXPECT_EQ(third.data(), data);
   EXPECT_EQ(third.bytes(), 100);
+}
+
+TEST(HugeArena, BuffersStandSideBySideAndOutliveIt) {
+  std::vector<HugeBuffer> buffers;
+  {
+    HugeArena arena;
+    for (const int64_t bytes :
+         {int64_t{100}, int64_t{1} << 20, (int64_t{40} << 20) + 1, int64_t{7}}) {
+      auto buffer = arena.Allocate(bytes);
+      ASSERT_TRUE(buffer.ok()) << buffer.status();
+      buffers.push_back(*std::move(buffer));
+    }
+  }
+  EXPECT_EQ(buffers[1].data(), buffers[0].data() + 128);
+  EXPECT_EQ(buffers[3].data(), buffers[2].data() + (40 << 20) + 64);
+  for (HugeBuffer& buffer : buffers) {
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % 64, 0U);
+    for (int64_t i = 0; i < buffer.bytes(); ++i) ASSERT_EQ(buffer.data()[i], std::byte{0});
+    std::memset(buffer.data(), 7, static_cast<size_t>(buffer.bytes()));
+  }
+  const HugeBuffer last = std::move(buffers[3]);
+  buffers.clear();
+  EXPECT_EQ(last.data()[6], std::byte{7});
+  EXPECT_FALSE(HugeArena().Allocate(int64_t{1} << 60).ok());
 }
 
 TEST(HugeBuffer, MoreThanTheAddressSpaceIsAnError) {

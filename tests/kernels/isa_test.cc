@@ -16,7 +16,7 @@ TEST(Isa, TheBestOneRuns) {
 }
 
 TEST(Isa, NamesAreReadBack) {
-  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
+  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512BF16, Isa::kAmx}) {
     const auto named = IsaByName(IsaName(isa));
     if (CanRun(isa)) {
       ASSERT_TRUE(named.ok()) << named.status();

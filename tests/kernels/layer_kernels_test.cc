@@ -325,7 +325,7 @@ TEST_P(LayerKernelsOf, StoringToBf16RoundsToEvenAndKeepsNan) {
 
 std::vector<Isa> Runnable() {
   std::vector<Isa> out;
-  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512BF16, Isa::kAmx}) {
     if (CanRun(isa)) out.push_back(isa);
   }
   return out;

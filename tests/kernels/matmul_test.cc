@@ -47,8 +47,7 @@ std::vector<double> RoundedRow(const float* x, int64_t cols, WeightFormat format
   if (format == WeightFormat::kF32) return row;
   if (format == WeightFormat::kBF16) {
     for (double& value : row) {
-      if (isa == Isa::kAvx512 || isa == Isa::kAmx)
-        value = RoundToBFloat16(static_cast<float>(value));
+      if (isa >= Isa::kAvx512BF16) value = RoundToBFloat16(static_cast<float>(value));
     }
     return row;
   }
@@ -85,7 +84,7 @@ struct Case {
 
 std::vector<Case> AllCases() {
   std::vector<Case> cases;
-  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
+  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512BF16, Isa::kAmx}) {
     if (!CanRun(isa)) continue;
     for (WeightFormat format :
          {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
@@ -105,7 +104,20 @@ class MatMulTest : public testing::TestWithParam<Case> {
   }
 
   void ExpectTwin(Shape shape, int64_t tokens, float sigma);
+  void ExpectSameTogetherAndAlone(Shape shape, int64_t tokens);
 };
+
+void MatMulTest::ExpectSameTogetherAndAlone(Shape shape, int64_t tokens) {
+  ThreadPool pool(3);
+  const PackedMatrix w = Pack(Normal(shape.rows * shape.cols, 0.05F, 5), shape, pool);
+  const auto x = Normal(tokens * shape.cols, 1.0F, 6);
+  std::vector<float> together(static_cast<size_t>(tokens * shape.rows)), alone(together.size());
+  MatMul(w, x.data(), tokens, together.data(), pool);
+  for (int64_t t = 0; t < tokens; ++t) {
+    MatMul(w, x.data() + t * shape.cols, 1, alone.data() + t * shape.rows, pool);
+  }
+  EXPECT_EQ(0, std::memcmp(together.data(), alone.data(), alone.size() * sizeof(float)));
+}
 
 void MatMulTest::ExpectTwin(Shape shape, int64_t tokens, float sigma) {
   ThreadPool pool(2);
@@ -180,18 +192,10 @@ TEST_P(MatMulTest, RowOfTheResultDependsOnItsRowOfTheInputAlone) {
 }
 
 TEST_P(MatMulTest, IsTheSameWhenColumnsAreCutIntoStretches) {
-  const Shape shape{70, 18001};
-  ThreadPool pool(3);
-  const PackedMatrix w = Pack(Normal(shape.rows * shape.cols, 0.05F, 5), shape, pool);
-  const int64_t tokens = 70;
-  const auto x = Normal(tokens * shape.cols, 1.0F, 6);
-  std::vector<float> together(static_cast<size_t>(tokens * shape.rows)), alone(together.size());
-  MatMul(w, x.data(), tokens, together.data(), pool);
-  for (int64_t t = 0; t < tokens; ++t) {
-    MatMul(w, x.data() + t * shape.cols, 1, alone.data() + t * shape.rows, pool);
-  }
-  EXPECT_EQ(0, std::memcmp(together.data(), alone.data(), alone.size() * sizeof(float)));
+  ExpectSameTogetherAndAlone({70, 18001}, 70);
 }
+
+TEST_P(MatMulTest, IsTheSameWhenTokensTakeTurns) { ExpectSameTogetherAndAlone({40, 96}, 600); }
 
 TEST_P(MatMulTest, HoldsZeroHugeAndTinyGroupsOfActivations) {
   const Shape shape{20, 128};

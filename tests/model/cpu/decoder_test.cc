@@ -17,7 +17,7 @@ struct Kind {
 
 std::vector<Kind> AllKinds() {
   std::vector<Kind> kinds;
-  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512BF16, Isa::kAmx}) {
     if (!CanRun(isa)) continue;
     for (const WeightFormat format :
          {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {

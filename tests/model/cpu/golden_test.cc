@@ -19,7 +19,7 @@ struct Case {
 
 std::vector<Case> CasesOf(std::span<const char* const> models) {
   std::vector<Case> cases;
-  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512BF16, Isa::kAmx}) {
     if (!CanRun(isa)) continue;
     for (const char* model : models) cases.push_back({model, isa});
   }

@@ -1,0 +1,84 @@
+// The loops of float32 and bfloat16 weights with AVX-512. Only for files that are compiled for it.
+//
+// `Weights` is a type with
+//   Activation          what one token multiplies with one part
+//   kParts, Part<i>(w)  registers that one of weights becomes, each for a column (or a pair of
+//   them) Pack                [columns or pairs][tokens] Activations from [tokens][columns] float32
+//   MultiplyAdd         16 rows of a part times one Activation, added to their sums
+#pragma once
+
+#include <immintrin.h>
+
+#include "model/kernels/avx512_lanes.h"
+#include "model/kernels/panel_loop.h"
+
+namespace lfm2 {
+
+inline constexpr int kFloatRegisters = 4;  // of weights in a step
+
+// kFewPanels: at once, for few tokens.
+template <typename Weights, int kFewPanels>
+struct Avx512FloatKernel {
+  using Activation = typename Weights::Activation;
+  static constexpr int kMaxTokens = 12;
+  static constexpr int64_t kAheadBytes = 0;
+  static constexpr int64_t kStepBytes = kFloatStepBytes;
+  static constexpr int kColumns = kFloatRegisters * Weights::kParts;
+  static constexpr int64_t kTokenStepBytes = kColumns * sizeof(Activation);
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens <= 4 ? kFewPanels : 2; }
+
+  static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
+    Weights::Pack(x, cols, tokens, steps, reinterpret_cast<Activation*>(tile));
+  }
+
+  template <int T, int P>
+  static void RunTile(const Tile& tile) {
+    __m512 sums[T][P];
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+        sums[t][p] = tile.resume ? _mm512_maskz_loadu_ps(FirstOf16(tile.rows - p * 16),
+                                                         tile.y + t * tile.y_row + p * 16)
+                                 : _mm512_setzero_ps();
+      });
+    });
+    const std::byte* weights = tile.weights;
+    const std::byte* next = tile.next;
+    const std::byte* const end = weights + tile.steps * kStepBytes;
+    const int64_t panel_bytes = tile.panel_bytes;
+    const Activation* a = reinterpret_cast<const Activation*>(tile.activations);
+    for (; weights != end; weights += kStepBytes, a += kColumns * T) {
+      // Many tokens are bound by arithmetic, and memory has time to bring what comes next. Few are
+      // bound by memory, where fetching by hand only disturbs a stream.
+      if (T > 4 && next != nullptr) {
+        FetchStep<P, kStepBytes>(next, panel_bytes);
+        next += kStepBytes;
+      }
+      Unrolled<kFloatRegisters>([&]<int i>() __attribute__((always_inline)) {
+        __m512i loaded[P];
+        Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+          loaded[p] = _mm512_load_si512(weights + p * panel_bytes + i * 64);
+        });
+        Unrolled<Weights::kParts>([&]<int part>() __attribute__((always_inline)) {
+          __m512i w[P];
+          Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+            w[p] = Weights::template Part<part>(loaded[p]);
+          });
+          const Activation* const column = a + (i * Weights::kParts + part) * T;
+          Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+            Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+              sums[t][p] = Weights::MultiplyAdd(w[p], column + t, sums[t][p]);
+            });
+          });
+        });
+      });
+    }
+    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+        _mm512_mask_storeu_ps(tile.y + t * tile.y_row + p * 16, FirstOf16(tile.rows - p * 16),
+                              sums[t][p]);
+      });
+    });
+  }
+};
+
+}  // namespace lfm2
