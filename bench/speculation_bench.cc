@@ -98,7 +98,7 @@ std::vector<Task> ReadTasks(const fs::path& folder, const Tokenizer& tokenizer) 
     std::ifstream file(entry.path());
     std::stringstream text;
     text << file.rdbuf();
-    auto prompt = EncodeChat(tokenizer, {{"user", text.str()}});
+    auto prompt = EncodeChat(tokenizer, {.messages = {{"user", text.str()}}});
     if (!prompt.ok()) Fail(prompt.status().ToString());
     const std::string name = entry.path().stem().string();
     tasks.push_back({name, name.substr(0, name.find('-')), *std::move(prompt)});

@@ -8,6 +8,7 @@
 #include "client/model_claims.h"
 #include "client/model_flags.h"
 #include "client/structure_flags.h"
+#include "client/tools_flag.h"
 #include "client/verbs.h"
 #include "model/core/status_macros.h"
 
@@ -19,6 +20,7 @@ struct Flags {
   v1::ModelRef model;
   ModelClaims claims;
   std::string system;
+  std::optional<std::string> tools;
   StructureInput structure;
 };
 
@@ -46,6 +48,8 @@ absl::Status Ask(Session& session, v1::GenerateRequest& request, const std::stri
   if (session.table() && !session.console.out_is_terminal)
     LFM2_RETURN_IF_ERROR(Write(session.console, "\n"));
   AddMessage(request, "assistant", view.text());
+  *request.mutable_chat()->mutable_messages()->rbegin()->mutable_tool_calls() =
+      view.end().tool_calls();
   return status;
 }
 
@@ -53,8 +57,9 @@ absl::Status Run(Session& session, Flags& flags) {
   LFM2_RETURN_IF_ERROR(SetStructure(flags.structure, flags.request));
   LFM2_RETURN_IF_ERROR(CheckClaims(session, flags.model, flags.claims));
   if (!flags.model.name().empty()) *flags.request.mutable_model() = flags.model;
+  LFM2_RETURN_IF_ERROR(SetTools(flags.tools, *flags.request.mutable_chat()));
   const auto reset = [&flags] {
-    flags.request.clear_chat();
+    flags.request.mutable_chat()->clear_messages();
     if (!flags.system.empty()) AddMessage(flags.request, "system", flags.system);
   };
   reset();
@@ -86,6 +91,7 @@ void AddChat(CLI::App& app, Session& session) {
   AddModelFlag(*verb, flags->model);
   TextFlag(*verb, "--system", "The system message",
            [flags](const std::string& v) { flags->system = v; });
+  AddToolsFlag(*verb, flags->tools);
   AddSamplingFlags(*verb, flags->request);
   AddStructureFlags(*verb, flags->structure);
   AddClaimFlags(*verb, flags->claims);

@@ -1,11 +1,16 @@
 #include "client/flags.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "model/core/errors.h"
 
 namespace lfm2 {
 namespace {
@@ -74,6 +79,18 @@ CLI::Option* SwitchFlag(CLI::App& app, const std::string& name, const std::strin
   return app.add_flag_function(
       "--" + name + ",!--no_" + name, [set = std::move(set)](int64_t count) { set(count > 0); },
       help);
+}
+
+absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path, int64_t limit) {
+  std::ifstream in(path, std::ios::binary);
+  std::error_code error;
+  if (!in || std::filesystem::is_directory(path, error)) {
+    return Error(Reason::kFileNotFound, absl::StrCat(flag, ": there is no file ", path));
+  }
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (static_cast<int64_t>(text.size()) <= limit) return text;
+  return Error(Reason::kMessageTooLarge,
+               absl::StrCat(flag, ": ", path, " has ", text.size(), " bytes, limit ", limit));
 }
 
 std::optional<std::vector<int32_t>> ParseIds(const std::string& text) {

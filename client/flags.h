@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+
 namespace lfm2 {
 
 // `names` as CLI11 takes them: "-f,--file". A value that is no number is a usage error; ranges are
@@ -31,6 +33,9 @@ CLI::Option* SwitchFlag(CLI::App& app, const std::string& name, const std::strin
 // "1,2,3"; spaces are allowed.
 CLI::Option* IdsFlag(CLI::App& app, const std::string& names, const std::string& help,
                      std::function<void(std::vector<int32_t>)> set);
+
+// What a flag names as a file. kFileNotFound, kMessageTooLarge over `limit` bytes.
+absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path, int64_t limit);
 
 std::optional<std::vector<int32_t>> ParseIds(const std::string& text);
 

@@ -10,6 +10,7 @@
 #include "client/model_flags.h"
 #include "client/source.h"
 #include "client/structure_flags.h"
+#include "client/tools_flag.h"
 #include "client/verbs.h"
 #include "model/core/status_macros.h"
 
@@ -24,6 +25,7 @@ struct Flags {
   TextInput prompt;
   std::optional<std::vector<int32_t>> prompt_ids;
   std::vector<std::string> chat;  // "ROLE:TEXT"
+  std::optional<std::string> tools;
   StructureInput structure;
 };
 
@@ -49,6 +51,7 @@ absl::Status SetPrompt(Session& session, Flags& flags) {
   if (text + flags.prompt_ids.has_value() + !flags.chat.empty() > 1) {
     return UsageError("--prompt, --prompt_ids and --chat exclude each other");
   }
+  if (flags.tools && flags.chat.empty()) return UsageError("--tools needs --chat");
   if (flags.prompt_ids) {
     flags.request.mutable_tokens()->mutable_ids()->Assign(flags.prompt_ids->begin(),
                                                           flags.prompt_ids->end());
@@ -58,7 +61,7 @@ absl::Status SetPrompt(Session& session, Flags& flags) {
     for (const std::string& message : flags.chat) {
       LFM2_RETURN_IF_ERROR(AddChatMessage(message, *flags.request.mutable_chat()));
     }
-    return absl::OkStatus();
+    return SetTools(flags.tools, *flags.request.mutable_chat());
   }
   LFM2_ASSIGN_OR_RETURN(std::string prompt, ReadText(session, flags.prompt));
   if (IsValidUtf8(prompt)) {
@@ -124,6 +127,7 @@ void AddGenerate(CLI::App& app, Session& session) {
   TextsFlag(*verb, "--chat",
             "ROLE:TEXT, a message through the model's chat template; may be repeated",
             [flags](const std::string& v) { flags->chat.push_back(v); });
+  AddToolsFlag(*verb, flags->tools);
   TextFlag(*verb, "--init_from,--from,--src",
            std::string(
                "Generate from a model made of whatever fits in this source, without training: ") +

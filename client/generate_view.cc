@@ -54,11 +54,12 @@ absl::Status GenerateView::OnEvent(const v1::GenerateResponse& event) {
 }
 
 // A line each, as it would be written in a program.
-absl::Status GenerateView::WriteToolCalls() {
+absl::Status GenerateView::WriteToolCalls() const {
+  bool begins = text_.empty();
   for (const v1::ToolCall& call : end_.tool_calls()) {
-    const std::string line =
-        (text_.empty() ? "" : "\n") + call.name() + "(" + call.arguments() + ")";
-    LFM2_RETURN_IF_ERROR(AddText(line));
+    LFM2_RETURN_IF_ERROR(
+        Write(session_.console, (begins ? "" : "\n") + call.name() + "(" + call.arguments() + ")"));
+    begins = false;
   }
   return absl::OkStatus();
 }

@@ -19,10 +19,11 @@ class GenerateView {
 
   const std::string& text() const { return text_; }
   bool ended() const { return ended_; }
+  const v1::GenerateEnd& end() const { return end_; }  // empty before it came
 
  private:
   absl::Status AddText(const std::string& text);
-  absl::Status WriteToolCalls();
+  absl::Status WriteToolCalls() const;
   void AddToken(const v1::GenerateToken& token);
   Json Result() const;
   std::string Summary() const;

@@ -1,10 +1,5 @@
 #include "client/structure_flags.h"
 
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-
-#include "absl/strings/str_cat.h"
 #include "client/console.h"
 #include "client/failure.h"
 #include "client/flags.h"
@@ -19,19 +14,6 @@ bool IsSchemaText(const std::string& text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string::npos) return true;
   return text[first] == '{' || text == "true" || text == "false";
-}
-
-absl::StatusOr<std::string> ReadGrammarFile(const char* flag, const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::error_code error;
-  if (!in || std::filesystem::is_directory(path, error)) {
-    return Error(Reason::kFileNotFound, absl::StrCat(flag, ": there is no file ", path));
-  }
-  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (static_cast<int64_t>(text.size()) <= kDefaultLimits.grammar_bytes) return text;
-  return Error(Reason::kMessageTooLarge,
-               absl::StrCat(flag, ": ", path, " has ", text.size(), " bytes, limit ",
-                            kDefaultLimits.grammar_bytes));
 }
 
 }  // namespace
@@ -54,12 +36,14 @@ absl::Status SetStructure(const StructureInput& input, v1::GenerateRequest& requ
   if (input.json_schema) {
     text = *input.json_schema;
     if (!IsSchemaText(text)) {
-      LFM2_ASSIGN_OR_RETURN(text, ReadGrammarFile("--json_schema", *input.json_schema));
+      LFM2_ASSIGN_OR_RETURN(
+          text, ReadFlagFile("--json_schema", *input.json_schema, kDefaultLimits.grammar_bytes));
     }
   } else if (input.ebnf) {
     text = *input.ebnf;
     if (text.find("::=") == std::string::npos) {
-      LFM2_ASSIGN_OR_RETURN(text, ReadGrammarFile("--ebnf", *input.ebnf));
+      LFM2_ASSIGN_OR_RETURN(text,
+                            ReadFlagFile("--ebnf", *input.ebnf, kDefaultLimits.grammar_bytes));
     }
   } else if (input.regex) {
     text = *input.regex;

@@ -123,4 +123,15 @@ absl::StatusOr<Json> ParseJson(std::string_view text, const JsonLimits& limits) 
   return Error(Reason::kInvalidArgument, message, std::move(metadata));
 }
 
+std::string SpacedJson(const Json& json) {
+  if (!json.is_structured()) return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string out;
+  for (const auto& item : json.items()) {
+    if (!out.empty()) out += ", ";
+    if (json.is_object()) out += SpacedJson(Json(item.key())) + ": ";
+    out += SpacedJson(item.value());
+  }
+  return json.is_object() ? "{" + out + "}" : "[" + out + "]";
+}
+
 }  // namespace lfm2

@@ -21,4 +21,7 @@ struct JsonLimits {
 // kInvalidArgument with the byte offset and the rule broken. Never throws.
 absl::StatusOr<Json> ParseJson(std::string_view text, const JsonLimits& limits = {});
 
+// As Python's json.dumps writes it, and Jinja's tojson: a space after every comma and colon.
+std::string SpacedJson(const Json& json);
+
 }  // namespace lfm2

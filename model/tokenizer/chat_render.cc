@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/formats/json.h"
 #include "model/tokenizer/unicode.h"
 #include "model/tokenizer/utf8.h"
 
@@ -14,6 +16,8 @@ namespace {
 
 constexpr std::string_view kToolStart = "<|tool_response_start|>",
                            kToolEnd = "<|tool_response_end|>";
+
+constexpr std::string_view kListStart = "<|tool_list_start|>", kListEnd = "<|tool_list_end|>";
 
 constexpr std::string_view kHeaderStart = "<|start_header_id|>", kHeaderEnd = "<|end_header_id|>",
                            kTurnEnd = "<|eot_id|>";
@@ -28,16 +32,32 @@ class Renderer {
     segments_.push_back({tokenizer.TokenBytes(bos, false, true), bos});
   }
 
-  absl::Status Message(std::string_view role, std::string_view content) {
+  // `calls`: as WriteToolCalls gives them, or none.
+  absl::Status Message(std::string_view role, std::string_view content,
+                       std::string_view calls = {}) {
     const bool wraps = role == "tool" && style_.tool_results == ToolResults::kWrapped;
     LFM2_RETURN_IF_ERROR(Opening(role));
     if (wraps) LFM2_RETURN_IF_ERROR(Marker(kToolStart));
     Text(content);
     if (wraps) LFM2_RETURN_IF_ERROR(Marker(kToolEnd));
-    if (style_.family == ChatFamily::kLlama3) return Marker(kTurnEnd);
-    LFM2_RETURN_IF_ERROR(Marker(kImEnd));
-    Text("\n");
-    return absl::OkStatus();
+    if (!calls.empty()) {
+      LFM2_RETURN_IF_ERROR(Marker(kToolCallStart));
+      Text(calls);
+      LFM2_RETURN_IF_ERROR(Marker(kToolCallEnd));
+    }
+    return Closing();
+  }
+
+  // The system message that ends with descriptions of functions.
+  absl::Status SystemWithTools(std::string_view content, const std::vector<std::string>& tools) {
+    const bool marks = style_.tool_list == ToolList::kMarked;
+    LFM2_RETURN_IF_ERROR(Opening("system"));
+    Text(content);
+    Text(content.empty() ? "List of tools: " : "\nList of tools: ");
+    if (marks) LFM2_RETURN_IF_ERROR(Marker(kListStart));
+    Text("[" + absl::StrJoin(tools, ", ") + "]");
+    if (marks) LFM2_RETURN_IF_ERROR(Marker(kListEnd));
+    return Closing();
   }
 
   absl::Status GenerationPrompt() { return Opening("assistant"); }
@@ -45,6 +65,13 @@ class Renderer {
   std::vector<ChatSegment> Take() { return std::move(segments_); }
 
  private:
+  absl::Status Closing() {
+    if (style_.family == ChatFamily::kLlama3) return Marker(kTurnEnd);
+    LFM2_RETURN_IF_ERROR(Marker(kImEnd));
+    Text("\n");
+    return absl::OkStatus();
+  }
+
   absl::Status Opening(std::string_view role) {
     if (style_.family == ChatFamily::kLlama3) {
       LFM2_RETURN_IF_ERROR(Marker(kHeaderStart));
@@ -80,8 +107,11 @@ class Renderer {
   std::vector<ChatSegment> segments_;
 };
 
-absl::Status CheckMessages(const ChatStyle& style, const std::vector<ChatMessage>& messages) {
-  Violations violations;
+// The calls of each message, written.
+std::vector<std::string> CheckMessages(const ChatStyle& style,
+                                       const std::vector<ChatMessage>& messages,
+                                       Violations& violations) {
+  std::vector<std::string> calls(messages.size());
   if (messages.empty()) violations.Add("messages", "must hold at least one message");
   for (size_t i = 0; i < messages.size(); ++i) {
     const std::string& role = messages[i].role;
@@ -95,8 +125,41 @@ absl::Status CheckMessages(const ChatStyle& style, const std::vector<ChatMessage
     if (!CheckUtf8(messages[i].content).ok()) {
       violations.Add(absl::StrCat("messages[", i, "].content"), "must be valid UTF-8");
     }
+    if (messages[i].tool_calls.empty()) continue;
+    const std::string field = absl::StrCat("messages[", i, "].tool_calls");
+    const absl::StatusOr<std::string> written = WriteToolCalls(messages[i].tool_calls);
+    if (role != "assistant" || style.tool_list == ToolList::kRefused) {
+      violations.Add(field, absl::StrCat("have no place in a message of ", role,
+                                         " in the chat template of ", style.name));
+    } else if (!written.ok()) {
+      violations.Add(field, std::string(written.status().message()));
+    } else {
+      calls[i] = *written;
+    }
   }
-  return violations.ToStatus();
+  return calls;
+}
+
+// As Jinja's tojson writes them, which the models were trained on.
+std::vector<std::string> ToolTexts(const ChatStyle& style, const std::vector<std::string>& tools,
+                                   Violations& violations) {
+  std::vector<std::string> texts;
+  if (!tools.empty() && style.tool_list == ToolList::kRefused) {
+    violations.Add("tools", absl::StrCat("have no place in the chat template of ", style.name));
+    return texts;
+  }
+  for (size_t i = 0; i < tools.size(); ++i) {
+    const absl::StatusOr<Json> tool = ParseJson(tools[i]);
+    const std::string field = absl::StrCat("tools[", i, "]");
+    if (!tool.ok()) {
+      violations.Add(field, absl::StrCat("is no JSON: ", tool.status().message()));
+    } else if (!tool->is_object()) {
+      violations.Add(field, "must be a JSON object");
+    } else {
+      texts.push_back(SpacedJson(*tool));
+    }
+  }
+  return texts;
 }
 
 // Index of the last message of a role; -1 when there is none.
@@ -150,8 +213,12 @@ std::span<const std::string_view> MarkersOf(ChatFamily family) {
 
 absl::StatusOr<std::vector<ChatSegment>> RenderSegments(const Tokenizer& tokenizer,
                                                         const ChatStyle& style,
-                                                        const std::vector<ChatMessage>& messages) {
-  LFM2_RETURN_IF_ERROR(CheckMessages(style, messages));
+                                                        const Conversation& conversation) {
+  const std::vector<ChatMessage>& messages = conversation.messages;
+  Violations violations;
+  const std::vector<std::string> calls = CheckMessages(style, messages, violations);
+  const std::vector<std::string> tools = ToolTexts(style, conversation.tools, violations);
+  LFM2_RETURN_IF_ERROR(violations.ToStatus());
   const int64_t keep_from = KeepThinkingFrom(messages, style.past_thinking);
   Renderer renderer(tokenizer, style);
   const bool has_system = messages[0].role == "system";
@@ -161,7 +228,10 @@ absl::StatusOr<std::vector<ChatSegment>> RenderSegments(const Tokenizer& tokeniz
   if (!has_system && !style.system_preface.empty()) {
     LFM2_RETURN_IF_ERROR(renderer.Message("system", style.system_preface));
   }
-  for (size_t i = 0; i < messages.size(); ++i) {
+  if (!tools.empty()) {
+    LFM2_RETURN_IF_ERROR(renderer.SystemWithTools(has_system ? messages[0].content : "", tools));
+  }
+  for (size_t i = has_system && !tools.empty() ? 1 : 0; i < messages.size(); ++i) {
     const std::string_view role = messages[i].role;
     std::string_view content = messages[i].content;
     const bool is_first_system = i == 0 && has_system;
@@ -170,7 +240,7 @@ absl::StatusOr<std::vector<ChatSegment>> RenderSegments(const Tokenizer& tokeniz
       content = WithoutThinking(content);
     if (style.family == ChatFamily::kLlama3) content = Stripped(content);
     const std::string_view preface = is_first_system ? style.system_preface : std::string_view();
-    LFM2_RETURN_IF_ERROR(renderer.Message(role, std::string(preface).append(content)));
+    LFM2_RETURN_IF_ERROR(renderer.Message(role, std::string(preface).append(content), calls[i]));
   }
   LFM2_RETURN_IF_ERROR(renderer.GenerationPrompt());
   return renderer.Take();

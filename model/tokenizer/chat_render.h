@@ -29,9 +29,9 @@ std::optional<int32_t> SpecialTokenId(const Tokenizer& tokenizer, std::string_vi
 std::span<const std::string_view> MarkersOf(ChatFamily family);
 
 // With the generation prompt at the end. The tokenizer has a BOS where the style wants one.
-// kInvalidArgument naming the messages that are wrong.
+// kInvalidArgument naming the messages and tools that are wrong.
 absl::StatusOr<std::vector<ChatSegment>> RenderSegments(const Tokenizer& tokenizer,
                                                         const ChatStyle& style,
-                                                        const std::vector<ChatMessage>& messages);
+                                                        const Conversation& conversation);
 
 }  // namespace lfm2

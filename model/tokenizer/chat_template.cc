@@ -46,16 +46,16 @@ absl::StatusOr<ChatStyle> StyleOf(const Tokenizer& tokenizer) {
 }
 
 absl::StatusOr<std::vector<ChatSegment>> Render(const Tokenizer& tokenizer,
-                                                const std::vector<ChatMessage>& messages) {
+                                                const Conversation& conversation) {
   LFM2_ASSIGN_OR_RETURN(const ChatStyle style, StyleOf(tokenizer));
-  return RenderSegments(tokenizer, style, messages);
+  return RenderSegments(tokenizer, style, conversation);
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<int32_t>> EncodeChat(const Tokenizer& tokenizer,
-                                                const std::vector<ChatMessage>& messages) {
-  LFM2_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments, Render(tokenizer, messages));
+                                                const Conversation& conversation) {
+  LFM2_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments, Render(tokenizer, conversation));
   std::vector<int32_t> ids;
   for (const ChatSegment& segment : segments) {
     if (segment.id) {
@@ -71,8 +71,8 @@ absl::StatusOr<std::vector<int32_t>> EncodeChat(const Tokenizer& tokenizer,
 }
 
 absl::StatusOr<std::string> RenderChat(const Tokenizer& tokenizer,
-                                       const std::vector<ChatMessage>& messages) {
-  LFM2_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments, Render(tokenizer, messages));
+                                       const Conversation& conversation) {
+  LFM2_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments, Render(tokenizer, conversation));
   std::string text;
   for (const ChatSegment& segment : segments) text += segment.text;
   return text;

@@ -30,12 +30,20 @@ enum class ToolResults {
   kRefused,  // the template writes them as JSON, which is not done here
 };
 
+// Where descriptions of functions stand: at the end of the first system message, as a JSON list.
+enum class ToolList {
+  kRefused,  // the template has no place for them, or another one
+  kPlain,
+  kMarked,  // between <|tool_list_start|> and <|tool_list_end|>
+};
+
 struct ChatStyle {
   const char* name = "";
   ChatFamily family = ChatFamily::kChatMl;
   BosRule bos = BosRule::kOneFirst;
   bool drops_empty_system = false;  // a first system message without text leaves no trace
   ToolResults tool_results = ToolResults::kAsTheyAre;
+  ToolList tool_list = ToolList::kRefused;
   PastThinking past_thinking = PastThinking::kKept;
   std::string_view default_system = {};  // where the first message is no system message
   std::string_view system_preface = {};  // begins the system message, which then is always there
@@ -47,14 +55,18 @@ inline constexpr ChatStyle kSmolLm2Style = {
     .name = "SmolLM2",
     .bos = BosRule::kNone,
     .default_system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"};
-inline constexpr ChatStyle kLfm2Style = {
-    .name = "LFM2", .drops_empty_system = true, .tool_results = ToolResults::kWrapped};
+inline constexpr ChatStyle kLfm2Style = {.name = "LFM2",
+                                         .drops_empty_system = true,
+                                         .tool_results = ToolResults::kWrapped,
+                                         .tool_list = ToolList::kMarked};
 inline constexpr ChatStyle kLfm25Style = {.name = "LFM2.5",
                                           .drops_empty_system = true,
+                                          .tool_list = ToolList::kPlain,
                                           .past_thinking = PastThinking::kDroppedBeforeLastAnswer};
 inline constexpr ChatStyle kLfm25PreserveStyle = {
     .name = "LFM2.5 with preserve_thinking",
     .drops_empty_system = true,
+    .tool_list = ToolList::kPlain,
     .past_thinking = PastThinking::kDroppedBeforeLastQuestion};
 inline constexpr ChatStyle kLlama3Style = {.name = "Llama 3", .family = ChatFamily::kLlama3};
 // The dates are the template's own where nobody gives others. Llama 3.2's template writes the day

@@ -1,5 +1,6 @@
 #include "model/tokenizer/tool_calls.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -89,6 +90,26 @@ bool LooksLikeJson(std::string_view text) {
   return first != std::string_view::npos && text[first] == '{';
 }
 
+std::string PythonString(const std::string& text) {
+  const auto needs_escape = [](char c) {
+    return c == '\'' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
+  };
+  if (std::none_of(text.begin(), text.end(), needs_escape)) return "'" + text + "'";
+  std::string quoted;
+  AppendJsonString(text, quoted);
+  return quoted;
+}
+
+std::string PythonValue(const Json& value) {
+  if (value.is_null()) return "None";
+  if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
+  if (value.is_string()) return PythonString(value.get_ref<const std::string&>());
+  if (!value.is_array()) return SpacedJson(value);
+  std::string items;
+  for (const Json& item : value) items += (items.empty() ? "" : ", ") + PythonValue(item);
+  return "[" + items + "]";
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<ToolCall>> ParseToolCalls(std::string_view text, const Limits& limits) {
@@ -101,6 +122,21 @@ absl::StatusOr<std::vector<ToolCall>> ParseToolCalls(std::string_view text, cons
   std::vector<ToolCall> calls;
   if (ReadCalls(reader, limits.tool_calls, calls)) return calls;
   return Malformed(absl::StrCat(reader.why(), " at byte ", reader.position()));
+}
+
+absl::StatusOr<std::string> WriteToolCalls(const std::vector<ToolCall>& calls) {
+  std::string out;
+  for (const ToolCall& call : calls) {
+    LFM2_ASSIGN_OR_RETURN(const Json arguments, ParseJson(call.arguments));
+    if (!arguments.is_object()) return Malformed("the arguments are no JSON object");
+    std::string written;
+    for (const auto& item : arguments.items()) {
+      absl::StrAppend(&written, written.empty() ? "" : ", ", item.key(), "=",
+                      PythonValue(item.value()));
+    }
+    absl::StrAppend(&out, out.empty() ? "" : ", ", call.name, "(", written, ")");
+  }
+  return "[" + out + "]";
 }
 
 }  // namespace lfm2

@@ -28,4 +28,9 @@ struct ToolCall {
 absl::StatusOr<std::vector<ToolCall>> ParseToolCalls(std::string_view text,
                                                      const Limits& limits = kDefaultLimits);
 
+// The other way, as LFM2.5's template does: strings in single quotes (in double ones with escapes
+// where they hold a quote, a backslash or a control character), None, True, False, lists as in
+// Python, objects as JSON. kInvalidArgument where arguments are no JSON object.
+absl::StatusOr<std::string> WriteToolCalls(const std::vector<ToolCall>& calls);
+
 }  // namespace lfm2

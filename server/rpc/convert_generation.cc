@@ -33,14 +33,24 @@ Prompt ChatPrompt(const v1::ChatMessages& chat, const Limits& limits, RequestChe
     check.Add("chat.messages", "is empty", Reason::kPromptEmpty);
   }
   check.Count("chat.messages", chat.messages_size(), limits.messages);
-  std::vector<ChatMessage> messages;
+  check.Count("chat.tools", chat.tools_size(), limits.tools);
+  Conversation conversation;
   int64_t bytes = 0;
   for (const v1::ChatMessage& message : chat.messages()) {
     bytes += static_cast<int64_t>(message.role().size() + message.content().size());
-    messages.push_back({message.role(), message.content()});
+    conversation.messages.push_back({message.role(), message.content()});
+    check.Count("chat.messages.tool_calls", message.tool_calls_size(), limits.tool_calls);
+    for (const v1::ToolCall& call : message.tool_calls()) {
+      bytes += static_cast<int64_t>(call.name().size() + call.arguments().size());
+      conversation.messages.back().tool_calls.push_back({call.name(), call.arguments()});
+    }
   }
-  CheckPromptBytes("chat.messages", bytes, limits, check);
-  return messages;
+  for (const std::string& tool : chat.tools()) {
+    bytes += static_cast<int64_t>(tool.size());
+    conversation.tools.push_back(tool);
+  }
+  CheckPromptBytes("chat", bytes, limits, check);
+  return conversation;
 }
 
 Prompt IdsPrompt(const v1::TokenIds& tokens, RequestCheck& check) {
@@ -132,7 +142,7 @@ void CheckIds(std::string_view field, const std::vector<int32_t>& ids, int64_t v
 // Field of the prompt as the request names it.
 const char* FieldOf(const Prompt& prompt) {
   if (std::holds_alternative<std::vector<int32_t>>(prompt)) return "tokens.ids";
-  if (std::holds_alternative<std::vector<ChatMessage>>(prompt)) return "chat.messages";
+  if (std::holds_alternative<Conversation>(prompt)) return "chat.messages";
   return "text";
 }
 
@@ -366,7 +376,7 @@ absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const Tokenize
   if (const auto* text = std::get_if<PromptText>(&prompt)) {
     return tokenizer.Encode(text->text, text->options);
   }
-  if (const auto* chat = std::get_if<std::vector<ChatMessage>>(&prompt)) {
+  if (const auto* chat = std::get_if<Conversation>(&prompt)) {
     return EncodeChat(tokenizer, *chat);
   }
   return Error(Reason::kPromptEmpty, "the request has no prompt");

@@ -23,8 +23,7 @@ struct PromptText {
   std::string text;
   EncodeOptions options;
 };
-using Prompt =
-    std::variant<std::monostate, PromptText, std::vector<int32_t>, std::vector<ChatMessage>>;
+using Prompt = std::variant<std::monostate, PromptText, std::vector<int32_t>, Conversation>;
 
 // A GenerateRequest of the wire whose every rule that needs no model holds.
 struct GenerateAsk {

@@ -113,6 +113,20 @@ TEST(Generate, ThePromptComesFromFlagFileStdinOrChat) {
   EXPECT_EQ(requests[4].chat().messages(1).role(), "user");
 }
 
+TEST(Generate, ToolsGoAsOneObjectEach) {
+  FakeServer server;
+  const std::string tools = R"([{"name": "f", "parameters": {}}, {"name": "g"}])";
+  RunCtl(server, {"generate", "--chat", "user: hi", "--tools", tools});
+  ASSERT_EQ(server.captured.generate.size(), 1u);
+  const auto& sent = server.captured.generate[0].chat().tools();
+  ASSERT_EQ(sent.size(), 2);
+  EXPECT_EQ(sent[0], R"({"name":"f","parameters":{}})");
+  EXPECT_EQ(RunCtl(server, {"generate", "--prompt", "x", "--tools", tools}).code, 2);
+  EXPECT_EQ(RunCtl(server, {"generate", "--chat", "user:x", "--tools", "[1"}).code, 5);
+  EXPECT_EQ(RunCtl(server, {"generate", "--chat", "user:x", "--tools", "nowhere.json"}).code, 3);
+  EXPECT_EQ(server.captured.generate.size(), 1u);
+}
+
 TEST(Generate, BytesThatAreNotUtf8GoAsBytes) {
   const FakeServer server;
   RunOptions piped;

@@ -33,6 +33,23 @@ TEST(ToolCalls, KeepsTheOrderOfArgumentsAndNumbersOfAnySize) {
   EXPECT_EQ(calls->front().arguments, R"({"z":123456789012345678901234567890,"a":1})");
 }
 
+TEST(ToolCalls, WhatIsWrittenIsReadBack) {
+  const std::vector<ToolCall> calls = {
+      {"f", R"({"a":"it's \"so\"\n\\","b":["x'",null,true,-1.5e-07],"c":{"d":[false,null]}})"},
+      {"g.h", "{}"}};
+  const auto text = WriteToolCalls(calls);
+  ASSERT_TRUE(text.ok()) << text.status();
+  const auto read = ParseToolCalls(*text);
+  ASSERT_TRUE(read.ok()) << read.status() << " " << *text;
+  ASSERT_EQ(read->size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ((*read)[i].name, calls[i].name);
+    EXPECT_EQ((*read)[i].arguments, calls[i].arguments);
+  }
+  EXPECT_FALSE(WriteToolCalls({{"f", "[1]"}}).ok());
+  EXPECT_FALSE(WriteToolCalls({{"f", "{"}}).ok());
+}
+
 TEST(ToolCalls, SaysWhereItGoesWrong) {
   EXPECT_EQ(ParseToolCalls("[f(a=?)]").status().message(),
             "tool call: a value is expected at byte 5");

@@ -47,6 +47,20 @@ TEST_F(ConvertGenerationTest, NamesEveryFieldThatIsWrong) {
       {"no prompt", [](Request& r) { r.clear_prompt(); }, "PROMPT_EMPTY", {"prompt"}},
       {"no ids", [](Request& r) { r.mutable_tokens(); }, "PROMPT_EMPTY", {"tokens.ids"}},
       {"no messages", [](Request& r) { r.mutable_chat(); }, "PROMPT_EMPTY", {"chat.messages"}},
+      {"too many tools",
+       [](Request& r) {
+         r.mutable_chat()->add_messages()->set_role("user");
+         for (int i = 0; i < 129; ++i) r.mutable_chat()->add_tools("{}");
+       },
+       "INVALID_ARGUMENT",
+       {"chat.tools"}},
+      {"tools over 1 MiB",
+       [](Request& r) {
+         r.mutable_chat()->add_messages()->set_role("user");
+         r.mutable_chat()->add_tools(std::string((1 << 20) + 1, 'x'));
+       },
+       "PROMPT_TOO_LONG",
+       {"chat"}},
       {"empty text without BOS",
        [](Request& r) {
          r.set_text("");

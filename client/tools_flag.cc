@@ -1,0 +1,32 @@
+#include "client/tools_flag.h"
+
+#include "client/flags.h"
+#include "model/core/errors.h"
+#include "model/core/limits.h"
+#include "model/core/status_macros.h"
+#include "nlohmann/json.hpp"
+
+namespace lfm2 {
+
+void AddToolsFlag(CLI::App& app, std::optional<std::string>& tools) {
+  TextFlag(app, "--tools", "Functions that the model may call: a JSON list of objects, or a file",
+           [&tools](const std::string& v) { tools = v; });
+}
+
+absl::Status SetTools(const std::optional<std::string>& tools, v1::ChatMessages& chat) {
+  if (!tools) return absl::OkStatus();
+  std::string text = *tools;
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string::npos || text[first] != '[') {
+    LFM2_ASSIGN_OR_RETURN(text, ReadFlagFile("--tools", text, kDefaultLimits.prompt_bytes));
+  }
+  const auto list = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!list.is_array()) {
+    return Error(Reason::kInvalidArgument, "--tools is no JSON list: [{\"name\": ...}, ...]");
+  }
+  chat.clear_tools();
+  for (const auto& tool : list) chat.add_tools(tool.dump());
+  return absl::OkStatus();
+}
+
+}  // namespace lfm2
