@@ -72,10 +72,10 @@ def measure_box(setup, quick):
 def train(setup):
     """Tokens a second of a training job of a small model."""
     with setup.temporary("data") as data, Daemon(setup.bin, data) as daemon:
-        daemon.ctl("model", "init", *SHAPE, "--name", "bench")
+        daemon.ctl("model", "init", *SHAPE, "--name", "untrained")
         text = data.parent / "text.txt"
         text.write_bytes(b"".join(pathlib.Path("/usr/share/common-licenses", n).read_bytes() for n in ("GPL-2", "GPL-3")))
-        job = daemon.ctl_json("train", "start", "--data_path", str(text), "--init_from", "bench", "--name", "trained", "--steps",
+        job = daemon.ctl_json("train", "start", "--data_path", str(text), "--init_from", "untrained", "--name", "trained", "--steps",
                               "20")["job"]["id"]
         steps = sorted(e["tokens_per_second"] for e in daemon.watch(job) if e["type"] == "metrics")
     return [{"test": "training", "model": "lfm2, width 512, 8 layers", "tokens_per_second": steps[len(steps) // 2]}]
