@@ -15,11 +15,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Lanes = uint64_t __attribute__((vector_size(64)));
 
-constexpr int64_t kSlices = 16;
-constexpr int64_t kPieces = 64;  // of a slice, which threads take one by one
+constexpr int64_t kPieces = 1024;  // which threads take one by one
 constexpr int64_t kPieceLanes = (int64_t{512} << 10) / static_cast<int64_t>(sizeof(Lanes));
-constexpr int64_t kSliceLanes = kPieces * kPieceLanes;
-constexpr int64_t kSliceBytes = kSliceLanes * static_cast<int64_t>(sizeof(Lanes));
+constexpr int64_t kBytes = kPieces * kPieceLanes * static_cast<int64_t>(sizeof(Lanes));
 
 template <int kStreams>
 uint64_t ReadPiece(const Lanes* piece) {
@@ -36,9 +34,9 @@ uint64_t ReadPiece(const Lanes* piece) {
 }  // namespace
 
 double ReadBandwidth(ThreadPool& pool) {
-  auto buffer = HugeBuffer::Allocate(kSlices * kSliceBytes);
+  auto buffer = HugeBuffer::Allocate(kBytes);
   if (!buffer.ok()) return 0;
-  std::memset(buffer->data(), 1, static_cast<size_t>(kSlices * kSliceBytes));
+  std::memset(buffer->data(), 1, static_cast<size_t>(kBytes));
   const Lanes* const data = reinterpret_cast<const Lanes*>(buffer->data());
   constexpr uint64_t (*kReaders[])(const Lanes*) = {ReadPiece<1>, ReadPiece<2>, ReadPiece<4>};
   std::atomic<uint64_t> total{0};
@@ -48,14 +46,14 @@ double ReadBandwidth(ThreadPool& pool) {
     const auto end = Clock::now() + std::chrono::seconds(1);
     while (seconds.size() < 5 || Clock::now() < end) {
       const auto begin = Clock::now();
-      pool.ParallelFor(kSlices * kPieces, 1, [&](int64_t first, int64_t last) {
+      pool.ParallelFor(kPieces, 1, [&](int64_t first, int64_t last) {
         for (; first < last; ++first) total += reader(data + first * kPieceLanes);
       });
       seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
     }
     std::sort(seconds.begin(), seconds.end());
     const double median = seconds[seconds.size() / 2];
-    fastest = std::max(fastest, static_cast<double>(kSlices * kSliceBytes) / median);
+    fastest = std::max(fastest, static_cast<double>(kBytes) / median);
   }
   return total == 0 ? 0 : fastest;
 }

@@ -23,10 +23,9 @@ struct LoadedModel {
   ModelConfig config;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<ModelRunner> runner;
-  std::string dtype;   // of the weights: "float32", "bfloat16", "int8", "int4"
-  std::string device;  // "cpu", "cuda:0"
-  std::string
-      isa;  // of our own kernels: "avx2", "amx" and so on (isa.h), "cuda"; empty: LibTorch's
+  std::string dtype;     // of the weights: "float32", "bfloat16", "int8", "int4"
+  std::string device;    // "cpu", "cuda:0"
+  std::string isa;       // of our own kernels, as in isa.h, or "cuda"; empty: LibTorch's
   std::string kv_dtype;  // of keys and values: "float32", "bfloat16"
   int64_t bytes = 0;     // of the weights
   // Of this vocabulary; filled as requests ask.
