@@ -5,6 +5,7 @@ import pathlib
 import platform
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -70,6 +71,15 @@ def wait_until_quiet(at_most, limit=QUIET, pids=()):
         time.sleep(0.5)
         quiet = quiet + 1 if look.share() <= limit else 0
     patience = max(0.0, patience - (time.monotonic() - begin))
+
+
+def settle(file, memory):
+    """Brings `file` into the page cache and touches `memory` bytes, in a process that ends: a page of memory that a virtual machine
+    has never touched costs its host's work, up to seconds a GiB, once in the machine's life and whoever comes first."""
+    with open(file, "rb") as stream:
+        while stream.read(1 << 24):
+            pass
+    subprocess.run([sys.executable, "-c", f"bytearray(b'x') * {memory}"], check=True)
 
 
 @dataclasses.dataclass

@@ -25,6 +25,7 @@ LAYERS, ATTENTION = 16, (2, 5, 8, 10, 12, 14)
 KV_HEADS, HEAD_DIM, VOCAB, TAPS = 8, 64, 65536, 3
 CONTEXT, EPSILON, ROPE = 128000, 1e-5, 1e6
 QUANTIZED = ("Q8_0", "Q4_0")
+REVISION = "0" * 39 + "1"
 SPECIALS = ("<|pad|>", "<|startoftext|>", "<|endoftext|>", "<|fim_pre|>", "<|fim_mid|>", "<|fim_suf|>", "<|im_start|>", "<|im_end|>")
 PAD, BOS, EOS = 0, 1, 7
 SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
@@ -38,6 +39,14 @@ def gguf_path(folder, model, kind):
 
 def hub_path(folder):
     return pathlib.Path(folder) / "hub"
+
+
+def repository_path(folder, model):
+    return hub_path(folder) / f"models--bench--LFM2-{model}"
+
+
+def safetensors_path(folder, model):
+    return repository_path(folder, model) / "snapshots" / REVISION / "model.safetensors"
 
 
 def name_of(model):
@@ -185,8 +194,7 @@ def write_safetensors(path, model, values):
 
 
 def write_hub(folder, model, values):
-    repository = hub_path(folder) / f"models--bench--LFM2-{model}"
-    snapshot = repository / "snapshots" / ("0" * 39 + "1")
+    repository, snapshot = repository_path(folder, model), safetensors_path(folder, model).parent
     if (repository / "refs" / "main").exists():
         return
     snapshot.mkdir(parents=True, exist_ok=True)
@@ -194,9 +202,9 @@ def write_hub(folder, model, values):
     (snapshot / "tokenizer.json").write_text(json.dumps(tokenizer()))
     (snapshot / "tokenizer_config.json").write_text(json.dumps(
         {"bos_token": SPECIALS[BOS], "eos_token": SPECIALS[EOS], "pad_token": SPECIALS[PAD], "add_bos_token": True}))
-    write_safetensors(snapshot / "model.safetensors", model, values)
+    write_safetensors(safetensors_path(folder, model), model, values)
     (repository / "refs").mkdir(exist_ok=True)
-    (repository / "refs" / "main").write_text(snapshot.name)
+    (repository / "refs" / "main").write_text(REVISION)
 
 
 class Gguf:
@@ -268,7 +276,7 @@ def make(folder, model, llama_bin):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     whole = [gguf_path(folder, model, kind) for kind in ("BF16", *QUANTIZED)]
-    if all(p.exists() for p in whole) and (hub_path(folder) / f"models--bench--LFM2-{model}" / "refs" / "main").exists():
+    if all(p.exists() for p in whole) and (repository_path(folder, model) / "refs" / "main").exists():
         return
     print(f"making LFM2-{model} with random weights in {folder}", file=sys.stderr, flush=True)
     values = Values()
@@ -287,7 +295,7 @@ def make(folder, model, llama_bin):
 
 
 def remove(folder, model):
-    shutil.rmtree(hub_path(folder) / f"models--bench--LFM2-{model}", ignore_errors=True)
+    shutil.rmtree(repository_path(folder, model), ignore_errors=True)
     for path in pathlib.Path(folder).glob(f"LFM2-{model}-*.gguf*"):
         path.unlink()
 

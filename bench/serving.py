@@ -16,6 +16,7 @@ import speed
 
 START_TIMEOUT = 600
 FIRST_PROMPT = 8  # tokens of the request that waits for the load
+SETTLED_FOR_ONE = 2  # bytes of touched memory for a byte of weights
 
 
 def free_port():
@@ -74,6 +75,7 @@ class Ours(Server):
     def __init__(self, setup, work, model, bits, gguf=None):
         super().__init__(setup, work)
         self.model, self.bits, self.gguf = model, bits, gguf
+        self.file = gguf or models.safetensors_path(setup.models_dir, model)
         self.data = self.work / "data"
 
     def command(self, *flags):
@@ -217,7 +219,9 @@ def measure(setup, model, bits, parts):
             machine.wait_until_quiet(setup.wait)
             with setup.temporary("server") as work:
                 work.mkdir()
-                visits[i].append(_visit(maker(work), parts if i < 2 else ["load"], 1))
+                server = maker(work)
+                machine.settle(server.file, SETTLED_FOR_ONE * server.file.stat().st_size)
+                visits[i].append(_visit(server, parts if i < 2 else ["load"], 1))
     rows = []
     base = {"model": model, "weights": bits}
     if "load" in parts:

@@ -71,6 +71,10 @@ void AddMetaFiles(std::vector<LocalFile>& files) {
   }
 }
 
+bool IsPlainName(const std::string& text) {
+  return text.find('/') == std::string::npos && text != "." && text != "..";
+}
+
 absl::StatusOr<ResolvedSource> LocalSource(const fs::path& path, SourcePurpose purpose) {
   ResolvedSource source;
   source.kind = ResolvedSource::Kind::kFiles;
@@ -86,6 +90,12 @@ absl::StatusOr<ResolvedSource> LocalSource(const fs::path& path, SourcePurpose p
                             : std::any_of(source.files.begin(), source.files.end(),
                                           [](const LocalFile& f) { return IsWeightsFile(f.name); });
     if (!useful) {
+      // A plain name may well be a folder of the place where one stands and a model of the server.
+      if (IsPlainName(path.string())) {
+        source.kind = ResolvedSource::Kind::kModel;
+        source.name = path.string();
+        return source;
+      }
       return Error(Reason::kFileNotFound,
                    path.string() + (tokenizer ? " has no tokenizer.json or tokenizer.model"
                                               : " has no .safetensors, .npz, .pt or .gguf file"));
@@ -111,7 +121,8 @@ bool IsHubName(const std::string& text) {
 }  // namespace
 
 const char kSourceHelp[] =
-    "an existing local file or folder is uploaded; else hf:ORG/NAME or ORG/NAME is in the server's "
+    "an existing local file, or folder with a model, is uploaded; else hf:ORG/NAME or ORG/NAME is "
+    "in the server's "
     "Hugging Face cache; "
     "else it is a model of the server";
 
@@ -128,7 +139,7 @@ absl::StatusOr<ResolvedSource> ResolveSource(const std::string& text, SourcePurp
     source.name = absl::StartsWith(text, "hf:") ? text.substr(3) : text;
     return source;
   }
-  if (text.find('/') != std::string::npos) {
+  if (!IsPlainName(text)) {
     return Error(Reason::kFileNotFound, "there is no local file or folder " + text);
   }
   source.name = text;

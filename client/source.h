@@ -31,7 +31,8 @@ extern const char kSourceHelp[];
 
 // In this order: "bytes" (tokenizers only); an existing local file or folder; "hf:ORG/NAME";
 // ORG/NAME, which is the same; a name of the server. kFileNotFound for what looks like a path and
-// is not there, or a folder without what is needed.
+// is not there, or a folder without what is needed; such a folder with a plain name is no error but
+// steps aside for the server's model of that name.
 absl::StatusOr<ResolvedSource> ResolveSource(const std::string& text, SourcePurpose purpose);
 
 // For ModelRef: ORG/NAME gets its "hf:", everything else stays.

@@ -4,7 +4,7 @@
 #include "model/core/errors.h"
 #include "model/core/limits.h"
 #include "model/core/status_macros.h"
-#include "nlohmann/json.hpp"
+#include "model/formats/json.h"
 
 namespace lfm2 {
 
@@ -20,12 +20,14 @@ absl::Status SetTools(const std::optional<std::string>& tools, v1::ChatMessages&
   if (first == std::string::npos || text[first] != '[') {
     LFM2_ASSIGN_OR_RETURN(text, ReadFlagFile("--tools", text, kDefaultLimits.prompt_bytes));
   }
-  const auto list = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!list.is_array()) {
-    return Error(Reason::kInvalidArgument, "--tools is no JSON list: [{\"name\": ...}, ...]");
+  const absl::StatusOr<Json> list = ParseJson(text);
+  if (!list.ok() || !list->is_array()) {
+    return Error(Reason::kInvalidArgument,
+                 "--tools is no JSON list [{\"name\": ...}, ...]" +
+                     (list.ok() ? std::string() : ": " + std::string(list.status().message())));
   }
   chat.clear_tools();
-  for (const auto& tool : list) chat.add_tools(tool.dump());
+  for (const Json& tool : *list) chat.add_tools(tool.dump());
   return absl::OkStatus();
 }
 

@@ -12,9 +12,6 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND kernel_flags_avx512bf16 -Wno-uninitialized)
   list(APPEND kernel_flags_amx -Wno-uninitialized)
 endif()
-# Packing a model at load is loops over every weight.
-set_source_files_properties(${CMAKE_SOURCE_DIR}/model/kernels/quantize.cc ${CMAKE_SOURCE_DIR}/model/kernels/packed_matrix.cc
-                            PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
 foreach(set portable avx2 avx512 avx512bf16 amx)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/model/kernels/*_${set}.cc)
   if(set STREQUAL "portable")

@@ -124,6 +124,8 @@ TEST(Generate, ToolsGoAsOneObjectEach) {
   EXPECT_EQ(RunCtl(server, {"generate", "--prompt", "x", "--tools", tools}).code, 2);
   EXPECT_EQ(RunCtl(server, {"generate", "--chat", "user:x", "--tools", "[1"}).code, 5);
   EXPECT_EQ(RunCtl(server, {"generate", "--chat", "user:x", "--tools", "nowhere.json"}).code, 3);
+  const std::string deep(100'000, '[');
+  EXPECT_EQ(RunCtl(server, {"generate", "--chat", "user:x", "--tools", deep}).code, 5);
   EXPECT_EQ(server.captured.generate.size(), 1u);
 }
 

@@ -94,6 +94,22 @@ TEST(Source, AFolderWithoutWeightsOrTokenizerIsRefused) {
             Reason::kFileNotFound);
 }
 
+TEST(Source, AFolderWithoutAModelDoesNotHideTheServersModelOfItsName) {
+  const TempFolder folder;
+  folder.Write("bench/run.sh", "x");
+  folder.Write("demo/model.safetensors", "x");
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  for (const SourcePurpose purpose : {SourcePurpose::kWeights, SourcePurpose::kTokenizer}) {
+    EXPECT_EQ(Resolve("bench", purpose).kind, Kind::kModel);
+    EXPECT_EQ(Resolve("bench", purpose).name, "bench");
+    EXPECT_EQ(ReasonOf(ResolveSource("./bench", purpose).status()), Reason::kFileNotFound);
+    EXPECT_EQ(ReasonOf(ResolveSource(".", purpose).status()), Reason::kFileNotFound);
+  }
+  EXPECT_EQ(Resolve("demo").kind, Kind::kFiles);
+  std::filesystem::current_path(before);
+}
+
 TEST(Source, AFolderOfMoreFilesThanTheLimitIsRefused) {
   const TempFolder folder;
   for (int i = 0; i < 64; ++i) folder.Write(std::to_string(i) + ".safetensors", "x");

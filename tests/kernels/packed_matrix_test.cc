@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -12,6 +14,7 @@
 #include "model/core/errors.h"
 #include "model/formats/dequantize.h"
 #include "model/kernels/quantize.h"
+#include "tests/kernels/plain_quantize.h"
 
 namespace lfm2 {
 namespace {
@@ -50,15 +53,19 @@ std::vector<float> Normal(int64_t n, uint32_t seed = 1) {
   return values;
 }
 
-// Blocks of random bits with scales that are finite.
+// Blocks of random bits with scales and minima that are finite.
 Owned Blocks(DType dtype, int64_t rows, int64_t cols, uint32_t seed) {
   std::mt19937 random(seed);
   std::string bytes;
-  for (int64_t block = 0; block < rows * cols / 32; ++block) {
-    const uint16_t scale =
+  const auto add_half = [&] {
+    const uint16_t half =
         FloatToHalf(std::ldexp(static_cast<float>(random() % 4001) - 2000.0F, -17));
-    bytes.append(reinterpret_cast<const char*>(&scale), 2);
-    for (int64_t i = 2; i < SizeOf(dtype); ++i) bytes += static_cast<char>(random());
+    bytes.append(reinterpret_cast<const char*>(&half), 2);
+  };
+  const int halves = dtype == DType::kQ4_1 ? 2 : 1;
+  for (int64_t block = 0; block < rows * cols / 32; ++block) {
+    for (int i = 0; i < halves; ++i) add_half();
+    for (int64_t i = 2 * halves; i < SizeOf(dtype); ++i) bytes += static_cast<char>(random());
   }
   return {"blocks", dtype, {rows, cols}, bytes};
 }
@@ -160,6 +167,96 @@ TEST(PackedMatrix, QuantizesByTheGroupRule) {
             format == WeightFormat::kInt8 ? QuantizeInt8(group) : QuantizeInt4(group);
         for (int64_t c = 0; c < count; ++c) {
           ASSERT_EQ(row[begin + c], HalfToFloat(expected.scale) * expected.q[c]);
+        }
+      }
+    }
+  }
+}
+
+std::vector<Isa> Isas() {
+  std::vector<Isa> isas;
+  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512BF16, Isa::kAmx}) {
+    if (CanRun(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+// Groups that a rule may treat in a way of its own.
+std::vector<float> OddGroups() {
+  std::vector<float> values = Normal(32 * 12, 77);
+  const auto group = [&](int64_t g) { return values.data() + g * 32; };
+  std::fill_n(group(0), 32, 0.0F);
+  std::fill_n(group(1), 32, -0.0F);
+  std::fill_n(group(2), 16, -0.0F), std::fill_n(group(2) + 16, 16, 0.0F);
+  std::fill_n(group(3), 32, 1e-44F);
+  group(4)[9] = 3.0F, group(4)[20] = -3.0F;  // two largest: the first counts
+  group(5)[9] = -3.0F, group(5)[20] = 3.0F;
+  for (int i = 0; i < 32; ++i) group(6)[i] = static_cast<float>(i) - 15.5F;  // halves
+  group(6)[0] = 127.0F;
+  for (int i = 0; i < 32; ++i) group(7)[i] = (static_cast<float>(i) - 16.0F) / 2;
+  std::fill_n(group(8), 32, -5e4F);
+  group(9)[31] = 4.9e5F;
+  group(10)[0] = -4e5F;
+  return values;
+}
+
+TEST(PackedMatrix, EveryInstructionSetGivesTheSameBytesFromEveryType) {
+  for (int64_t cols : {31, 64, 200, 384}) {
+    std::vector<float> values = Normal(21 * cols, 5);
+    const std::vector<float> odd = OddGroups();
+    if (cols == 384) std::copy(odd.begin(), odd.end(), values.begin() + 20 * cols);
+    std::vector<uint16_t> bits, halves;
+    for (float value : values) {
+      bits.push_back(FloatToBFloat16(value));
+      halves.push_back(FloatToHalf(std::clamp(value, -6e4F, 6e4F)));
+    }
+    std::vector<Owned> tensors;
+    tensors.push_back(F32(values, 21, cols));
+    tensors.push_back({"w", DType::kBF16, {21, cols}, BytesOfAll(bits)});
+    tensors.push_back({"w", DType::kF16, {21, cols}, BytesOfAll(halves)});
+    if (cols % 32 == 0) {
+      for (DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+        tensors.push_back(Blocks(dtype, 21, cols, 8));
+      }
+    }
+    for (const Owned& tensor : tensors) {
+      for (WeightFormat format : kFormats) {
+        ThreadPool pool(2);
+        // Parts of one panel that may need different treatment.
+        const TensorView parts[] = {tensor.view, tensors[0].view};
+        const auto plain = PackedMatrix::Pack(parts, format, Isa::kPortable, pool);
+        ASSERT_TRUE(plain.ok()) << plain.status();
+        for (Isa isa : Isas()) {
+          const auto packed = PackedMatrix::Pack(parts, format, isa, pool);
+          ASSERT_TRUE(packed.ok()) << packed.status();
+          ASSERT_EQ(0,
+                    std::memcmp(plain->data(), packed->data(), static_cast<size_t>(plain->bytes())))
+              << IsaName(isa) << " " << WeightFormatName(format) << " from "
+              << SafetensorsName(tensor.view.dtype) << ", " << cols << " columns";
+        }
+      }
+    }
+  }
+}
+
+// Also the sign of a zero scale, which no value shows.
+TEST(PackedMatrix, OddGroupsFollowTheRuleToTheBit) {
+  const std::vector<float> values = OddGroups();
+  const Owned tensor = F32(values, 1, static_cast<int64_t>(values.size()));
+  for (Isa isa : Isas()) {
+    ThreadPool pool(1);
+    for (WeightFormat format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
+      const auto packed = PackedMatrix::Pack({&tensor.view, 1}, format, isa, pool);
+      ASSERT_TRUE(packed.ok()) << packed.status();
+      const auto row = RowOf(*packed, 0);
+      for (size_t g = 0; g < values.size() / 32; ++g) {
+        const QuantizedGroup expected = format == WeightFormat::kInt8
+                                            ? QuantizeInt8(values.data() + g * 32)
+                                            : QuantizeInt4(values.data() + g * 32);
+        for (size_t i = 0; i < 32; ++i) {
+          const float value = HalfToFloat(expected.scale) * static_cast<float>(expected.q[i]);
+          ASSERT_EQ(std::bit_cast<uint32_t>(row[g * 32 + i]), std::bit_cast<uint32_t>(value))
+              << IsaName(isa) << " " << WeightFormatName(format) << " group " << g << " at " << i;
         }
       }
     }

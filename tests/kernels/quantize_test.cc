@@ -8,6 +8,7 @@
 #include <random>
 
 #include "model/formats/dequantize.h"
+#include "tests/kernels/plain_quantize.h"
 
 namespace lfm2 {
 namespace {

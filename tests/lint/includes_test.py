@@ -24,7 +24,7 @@ MAY = [
                      "model/export/export.h", "server/base/", "server/store/", "server/engine/", "server/jobs/", "server/rpc/",
                      "lfm2/v1/", "google/rpc/"]),
     ("server/", ["model/", "server/"]),
-    ("client/", ["model/core/", "model/formats/file.h", "client/", "lfm2/v1/", "google/rpc/"]),
+    ("client/", ["model/core/", "model/formats/file.h", "model/formats/json.h", "client/", "lfm2/v1/", "google/rpc/"]),
 ]
 PROJECT = ("model/", "server/", "client/", "lfm2/")
 TORCH = ("torch/", "ATen/", "c10/")
