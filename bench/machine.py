@@ -73,13 +73,22 @@ def wait_until_quiet(at_most, limit=QUIET, pids=()):
     patience = max(0.0, patience - (time.monotonic() - begin))
 
 
+TOUCH = """
+import mmap, sys
+memory = mmap.mmap(-1, int(sys.argv[1]), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_HUGEPAGE)
+for page in range(0, len(memory), mmap.PAGESIZE):
+    memory[page] = 1
+"""
+
+
 def settle(file, memory):
     """Brings `file` into the page cache and touches `memory` bytes, in a process that ends: a page of memory that a virtual machine
     has never touched costs its host's work, up to seconds a GiB, once in the machine's life and whoever comes first."""
     with open(file, "rb") as stream:
         while stream.read(1 << 24):
             pass
-    subprocess.run([sys.executable, "-c", f"bytearray(b'x') * {memory}"], check=True)
+    subprocess.run([sys.executable, "-c", TOUCH, str(memory)], check=True)
 
 
 @dataclasses.dataclass

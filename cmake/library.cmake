@@ -43,6 +43,13 @@ function(lfm2_program name)
   target_link_libraries(${name} PRIVATE ${arg_LIBS} lfm2_flags)
 endfunction()
 
+# liblfm2_torch.so, beside the program that opens it.
+function(lfm2_torch_parts)
+  add_library(lfm2_torch_parts MODULE ${CMAKE_SOURCE_DIR}/server/torch_parts_library.cc)
+  target_link_libraries(lfm2_torch_parts PRIVATE lfm2_torch_runner lfm2_job_bodies lfm2_flags)
+  set_target_properties(lfm2_torch_parts PROPERTIES OUTPUT_NAME lfm2_torch LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
+endfunction()
+
 # The one library that links sentencepiece. Opened with dlopen, because Debian's build exports a protobuf of its own.
 function(lfm2_spm_shim)
   set(source ${CMAKE_SOURCE_DIR}/model/tokenizer/spm_shim.cc)

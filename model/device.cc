@@ -10,11 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/cuda/driver.h"
 
 namespace lfm2 {
 namespace {
 
-constexpr char kDriverLibrary[] = "libcuda.so.1";
 constexpr char kTorchCudaLibrary[] = "libtorch_cuda.so";
 constexpr int kComputeCapabilityMajor = 75;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 constexpr int kBfloat16Major = 8;            // sm_80, Ampere
@@ -25,13 +25,6 @@ absl::Status Unavailable(std::string_view message) {
 
 absl::string_view AbslView(std::string_view text) { return {text.data(), text.size()}; }
 
-// The driver's library, kept open for the life of the process; null where there is no NVIDIA
-// driver.
-void* Driver() {
-  static void* const handle = dlopen(kDriverLibrary, RTLD_NOW | RTLD_LOCAL);
-  return handle;
-}
-
 std::string TorchCudaPath() {
   const char* directory = std::getenv("LFM2_TORCH_LIB_DIR");
   return absl::StrCat(directory != nullptr ? directory : LFM2_TORCH_LIB_DIR, "/",
@@ -41,7 +34,8 @@ std::string TorchCudaPath() {
 // ATen looks for CUDA once, at its first call: the library has to be there by then.
 absl::Status LoadTorchCuda() {
   static const absl::Status loaded = [] {
-    if (Driver() == nullptr) return Unavailable("no NVIDIA driver: libcuda.so.1 is not there");
+    if (NvidiaDriver() == nullptr)
+      return Unavailable("no NVIDIA driver: libcuda.so.1 is not there");
     if (dlopen(TorchCudaPath().c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       return Unavailable("the CUDA libraries are not installed (`make setup CUDA=1`)");
     }
@@ -74,10 +68,10 @@ bool CudaHasBfloat16(int ordinal) {
   using Init = int (*)(unsigned);
   using Get = int (*)(int*, int);
   using Attribute = int (*)(int*, int, int);
-  if (Driver() == nullptr) return false;
-  const auto init = reinterpret_cast<Init>(dlsym(Driver(), "cuInit"));
-  const auto get = reinterpret_cast<Get>(dlsym(Driver(), "cuDeviceGet"));
-  const auto attribute = reinterpret_cast<Attribute>(dlsym(Driver(), "cuDeviceGetAttribute"));
+  if (NvidiaDriver() == nullptr) return false;
+  const auto init = reinterpret_cast<Init>(dlsym(NvidiaDriver(), "cuInit"));
+  const auto get = reinterpret_cast<Get>(dlsym(NvidiaDriver(), "cuDeviceGet"));
+  const auto attribute = reinterpret_cast<Attribute>(dlsym(NvidiaDriver(), "cuDeviceGetAttribute"));
   if (init == nullptr || get == nullptr || attribute == nullptr) return false;
   int device = 0, major = 0;
   return init(0) == 0 && get(&device, ordinal) == 0 &&

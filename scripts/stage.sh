@@ -6,7 +6,7 @@ bin=$1 python=$2 stage=$3
 libs=$stage/usr/lib/lfm2d
 mkdir -p "$stage/usr/bin" "$libs/bin" "$libs/torch" "$libs/grammar"
 cp "$bin"/lfm2d "$bin"/lfm2-worker "$bin"/lfm2ctl "$libs/bin/"
-cp "$bin"/liblfm2_spm.so "$libs/bin/"
+cp "$bin"/liblfm2_spm.so "$bin"/liblfm2_torch.so "$libs/bin/"
 if [ -e "$bin/liblfm2_cuda.so" ]; then cp "$bin/liblfm2_cuda.so" "$libs/bin/"; fi
 cp "$python/tvm_ffi/lib/libtvm_ffi.so" "$python/xgrammar/libxgrammar_bindings.so" "$libs/grammar/"
 mkdir -p "$libs/torch/lib"

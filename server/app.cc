@@ -11,13 +11,13 @@
 #include "server/data_dir.h"
 #include "server/engine/engine.h"
 #include "server/engine/metrics.h"
-#include "server/engine/model_loader.h"
 #include "server/engine/model_pool.h"
-#include "server/jobs/bodies.h"
 #include "server/jobs/job_queue.h"
+#include "server/model_loader.h"
 #include "server/rpc/rpc_server.h"
 #include "server/store/dataset_store.h"
 #include "server/store/model_store.h"
+#include "server/torch_parts.h"
 
 namespace lfm2 {
 namespace {
@@ -153,12 +153,15 @@ class RealApp : public App {
         .jobs = jobs_.get(),
         .executor = *executor_,
         .loads = *loads_,
-        .plan = [=](const JobSpec& spec,
-                    PlanDepth depth) { return PlanTrainJob(spec, depth, dataset_root, scratch); },
-        .probe =
-            [=](const SourceSpec& source, const std::vector<int32_t>& tokens, bool keep_values) {
-              return ProbeSource(source, tokens, keep_values, dataset_root, scratch);
-            },
+        .plan = [=](const JobSpec& spec, PlanDepth depth) -> absl::StatusOr<TrainPlan> {
+          LFM2_ASSIGN_OR_RETURN(const TorchParts* torch, OpenTorchParts());
+          return torch->plan_train_job(spec, depth, dataset_root, scratch);
+        },
+        .probe = [=](const SourceSpec& source, const std::vector<int32_t>& tokens,
+                     bool keep_values) -> absl::StatusOr<ParityReport> {
+          LFM2_ASSIGN_OR_RETURN(const TorchParts* torch, OpenTorchParts());
+          return torch->probe_source(source, tokens, keep_values, dataset_root, scratch);
+        },
         .clock = clock,
         .limits = config_.limits,
         .default_model = config_.default_model,

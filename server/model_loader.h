@@ -18,9 +18,9 @@ struct ModelLoaderOptions {
   int64_t prefix_cache_bytes = 0;
 };
 
-// Opens the device at once (before any ATen call of the process). kDeviceUnavailable;
-// kConfigInvalid for a dtype and weights that contradict each other, or weights that the device
-// does not have.
+// Opens the device at once (before any ATen call of the process). kDeviceUnavailable; kUnsupported
+// for a device that needs LibTorch where liblfm2_torch.so cannot be opened; kConfigInvalid for a
+// dtype and weights that contradict each other, or weights that the device does not have.
 absl::StatusOr<ModelLoader> MakeModelLoader(const ModelLoaderOptions& options);
 
 }  // namespace lfm2

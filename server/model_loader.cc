@@ -1,11 +1,12 @@
-#include "server/engine/model_loader.h"
+#include "server/model_loader.h"
 
 #include <utility>
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/cuda/driver.h"
 #include "server/engine/cpu_loader.h"
-#include "server/engine/torch_runner.h"
+#include "server/torch_parts.h"
 
 namespace lfm2 {
 namespace {
@@ -27,10 +28,17 @@ absl::StatusOr<std::string> CpuWeightsOf(const ModelLoaderOptions& options) {
   return same;
 }
 
+// "cpu" or "cuda:N". LibTorch is asked only where there may be a GPU.
+absl::StatusOr<std::string> DeviceOf(const std::string& name) {
+  if (name == "cpu" || (name == "auto" && NvidiaDriver() == nullptr)) return std::string("cpu");
+  LFM2_ASSIGN_OR_RETURN(const TorchParts* torch, OpenTorchParts());
+  return torch->resolve_device(name);
+}
+
 }  // namespace
 
 absl::StatusOr<ModelLoader> MakeModelLoader(const ModelLoaderOptions& options) {
-  LFM2_ASSIGN_OR_RETURN(const std::string device, ResolveDevice(options.device));
+  LFM2_ASSIGN_OR_RETURN(const std::string device, DeviceOf(options.device));
   if (device == "cpu") {
     CpuLoaderOptions cpu;
     LFM2_ASSIGN_OR_RETURN(cpu.weights, CpuWeightsOf(options));
@@ -47,7 +55,8 @@ absl::StatusOr<ModelLoader> MakeModelLoader(const ModelLoaderOptions& options) {
   if (options.dtype != "auto" && options.dtype != torch.dtype) {
     return Contradiction(options, "set one of the two");
   }
-  return MakeTorchModelLoader(torch);
+  LFM2_ASSIGN_OR_RETURN(const TorchParts* parts, OpenTorchParts());
+  return parts->make_model_loader(torch);
 }
 
 }  // namespace lfm2

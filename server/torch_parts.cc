@@ -1,0 +1,49 @@
+#include "server/torch_parts.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "model/core/errors.h"
+
+namespace lfm2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kFileName[] = "liblfm2_torch.so";
+
+fs::path LibraryPath() {
+  // Nobody changes the environment after the program's start.
+  const char* named = std::getenv("LFM2_TORCH_LIBRARY");  // NOLINT(concurrency-mt-unsafe)
+  if (named != nullptr) return named;
+  std::error_code error;
+  return fs::read_symlink("/proc/self/exe", error).parent_path() / kFileName;
+}
+
+absl::StatusOr<const TorchParts*> Open() {
+  void* library = dlopen(LibraryPath().c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps it by thread
+    return Error(Reason::kUnsupported, std::string(kFileName) + " cannot be opened: " +
+                                           (why != nullptr ? why : "no reason given"));
+  }
+  const auto parts =
+      reinterpret_cast<decltype(&lfm2_torch_parts)>(dlsym(library, "lfm2_torch_parts"));
+  if (parts == nullptr || parts()->build != TorchPartsBuild()) {
+    return Error(Reason::kUnsupported,
+                 std::string(kFileName) + " is of another build than this program");
+  }
+  return parts();
+}
+
+}  // namespace
+
+absl::StatusOr<const TorchParts*> OpenTorchParts() {
+  static const absl::StatusOr<const TorchParts*> parts = Open();
+  return parts;
+}
+
+}  // namespace lfm2
