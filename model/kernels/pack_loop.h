@@ -69,52 +69,86 @@ struct PackLoop {
 
   // 1 / scale; 0 where a group has no magnitude that a float32 quotient could express.
   static inline __attribute__((always_inline)) float Inverse(float scale) {
-    const float inverse = scale != 0.0F ? 1.0F / scale : 0.0F;
+    const float inverse = 1.0F / scale;
     return (As<uint32_t>(inverse) & kMagnitude) < kInfinity ? inverse : 0.0F;
   }
 
-  static void RoundInt8(const float* row, int64_t groups, int8_t* q, float* scales) {
-    for (int64_t g = 0; g < groups; ++g, row += kGroup, q += kGroup) {
-      scales[g] = As<float>(LargestBits(row, kGroup)) / 127.0F;
-      const float inverse = Inverse(scales[g]);
-      for (int i = 0; i < kGroup; ++i) {
-        // To nearest, half away from zero, as roundf, which vectors do not have.
-        const float x = row[i] * inverse;
-        const int cut = static_cast<int>(x);
-        const float rest = x - static_cast<float>(cut);  // exact
-        q[i] = static_cast<int8_t>(cut + (rest >= 0.5F ? 1 : 0) - (rest <= -0.5F ? 1 : 0));
+  // Groups whose scales are divided at once.
+  static constexpr int kTogether = 16;
+
+  // largest_of(values): a group's largest number; round(values, inverse, to): the group.
+  template <typename LargestOf, typename Round>
+  static inline __attribute__((always_inline)) void EachGroup(const float* row, int64_t groups,
+                                                              float divisor, float* scales,
+                                                              LargestOf largest_of, Round round) {
+    for (int64_t g = 0; g < groups; g += kTogether) {
+      const int count = groups - g < kTogether ? static_cast<int>(groups - g) : kTogether;
+      float largest[kTogether] = {}, inverse[kTogether];
+      for (int i = 0; i < count; ++i) largest[i] = largest_of(row + (g + i) * kGroup);
+      for (int i = 0; i < kTogether; ++i) {
+        largest[i] = largest[i] / divisor;
+        inverse[i] = Inverse(largest[i]);
+      }
+      for (int i = 0; i < count; ++i) {
+        scales[g + i] = largest[i];
+        round(row + (g + i) * kGroup, inverse[i], g + i);
       }
     }
   }
 
+  static void RoundInt8(const float* row, int64_t groups, int8_t* q, float* scales) {
+    const auto largest_of = [](const float* values) __attribute__((always_inline)) {
+      return As<float>(LargestBits(values, kGroup));
+    };
+    const auto round = [&](const float* values, float inverse, int64_t g)
+        __attribute__((always_inline)) {
+      // To nearest, half away from zero: what is below a half by the smallest step is added, so
+      // that the sum reaches the next whole number from a half on and never before.
+      constexpr uint32_t kBelowHalf = 0x3effffffU;
+      int32_t rounded[kGroup];
+      for (int i = 0; i < kGroup; ++i) {
+        const float x = values[i] * inverse;
+        rounded[i] =
+            static_cast<int32_t>(x + As<float>((As<uint32_t>(x) & ~kMagnitude) | kBelowHalf));
+      }
+      for (int i = 0; i < kGroup; ++i) q[g * kGroup + i] = static_cast<int8_t>(rounded[i]);
+    };
+    EachGroup(row, groups, 127.0F, scales, largest_of, round);
+  }
+
   // Of a group's values, the first of those that have the largest magnitude.
   static inline __attribute__((always_inline)) float LargestOf(const float* row) {
-    const int32_t magnitude = LargestBits(row, kGroup);
-    int32_t above = 0, below = 0;  // have it with a plus, with a minus
+    int32_t above = INT32_MIN, below = INT32_MIN;  // the largest of the numbers, of their opposites
     for (int i = 0; i < kGroup; ++i) {
       const int32_t bits = As<int32_t>(row[i]);
-      above |= bits == magnitude ? 1 : 0;
-      below |= bits == (magnitude | INT32_MIN) ? 1 : 0;
+      above = bits > above ? bits : above;
+      below = (bits ^ INT32_MIN) > below ? bits ^ INT32_MIN : below;
     }
-    const float largest = As<float>(magnitude);
-    if (above == 0 || below == 0) return above != 0 ? largest : -largest;
+    if (__builtin_expect(above != below, 1)) {
+      return As<float>(above > below ? above : below ^ INT32_MIN);
+    }
     int i = 0;
-    while ((As<int32_t>(row[i]) & INT32_MAX) != magnitude) ++i;
+    while ((As<int32_t>(row[i]) & INT32_MAX) != above) ++i;
     return row[i];
   }
 
   static void RoundInt4(const float* row, int64_t groups, uint8_t* pairs, float* scales) {
     constexpr int kHalf = kGroup / 2;
-    for (int64_t g = 0; g < groups; ++g, row += kGroup, pairs += kHalf) {
-      scales[g] = LargestOf(row) / -8.0F;
-      const float inverse = Inverse(scales[g]);
+    const auto largest_of = [](const float* values) __attribute__((always_inline)) {
+      return LargestOf(values);
+    };
+    const auto round = [&](const float* values, float inverse, int64_t g)
+        __attribute__((always_inline)) {
       int32_t q[kGroup];
       for (int i = 0; i < kGroup; ++i) {
-        const int rounded = static_cast<int>(row[i] * inverse + 8.5F);
+        const int rounded = static_cast<int>(values[i] * inverse + 8.5F);
         q[i] = rounded < 15 ? rounded : 15;
       }
-      for (int i = 0; i < kHalf; ++i) pairs[i] = static_cast<uint8_t>(q[i] | q[i + kHalf] << 4);
-    }
+      for (int i = 0; i < kHalf; ++i) {
+        pairs[g * kHalf + i] = static_cast<uint8_t>(q[i] | q[i + kHalf] << 4);
+      }
+    };
+    EachGroup(row, groups, -8.0F, scales, largest_of, round);
   }
 
   // Words 0..3 of four rows.

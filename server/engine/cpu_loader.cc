@@ -1,6 +1,7 @@
 #include "server/engine/cpu_loader.h"
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -53,13 +54,16 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, I
     return Error(Reason::kConfigInvalid, "model \"" + version.name + "\" has no config.json");
   }
   auto loaded = std::make_shared<LoadedModel>();
-  LFM2_ASSIGN_OR_RETURN(loaded->tokenizer,
-                        TokenizerForModel(folder.tokenizer_dir, folder.config->vocab_size));
+  // A large vocabulary takes as long to read as a small model: beside the weights.
+  auto tokenizer = std::async(std::launch::async, [&] {
+    return TokenizerForModel(folder.tokenizer_dir, folder.config->vocab_size);
+  });
   LFM2_ASSIGN_OR_RETURN(const WeightFormat format,
                         ChooseWeightFormat(options.weights, folder.weights));
   LFM2_ASSIGN_OR_RETURN(
       const std::shared_ptr<const CpuWeights> weights,
       CpuWeights::FromArchive(*folder.config, folder.weights, {format, isa}, *pool));
+  LFM2_ASSIGN_OR_RETURN(loaded->tokenizer, tokenizer.get());
   loaded->name = version.name;
   loaded->version = version.version;
   loaded->config = *folder.config;
