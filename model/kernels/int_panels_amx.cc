@@ -73,9 +73,9 @@ struct AmxInt {
     }
   }
 
-  // So many panels and steps are unpacked at once, into 64 KB that stay in the second-level cache
+  // So many panels and steps are unpacked at once, into 16 KB that stay in the first-level cache
   // while all tiles of tokens pass.
-  static constexpr int64_t kPanels = 8;
+  static constexpr int64_t kPanels = 2;
   static constexpr int64_t kStretch = 8;
 
   static void Run(const PanelTask& task, const PanelRange& range) {
