@@ -72,10 +72,10 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string text = *variable;
     const size_t equals = text.find('=');
-    // Variables of lfm2ctl and of tests share the prefix.
-    static const std::vector<std::string> kForOthers = {"LFM2_SERVER",       "LFM2_TOKEN_FILE",
-                                                        "LFM2_SPM_LIBRARY",  "LFM2_XGRAMMAR_DIR",
-                                                        "LFM2_CUDA_LIBRARY", "LFM2_TORCH_LIB_DIR"};
+    // Those that lfm2ctl, the kernels and the libraries opened at run time read share the prefix.
+    static const std::vector<std::string> kForOthers = {
+        "LFM2_SERVER",       "LFM2_TOKEN_FILE",    "LFM2_SPM_LIBRARY",   "LFM2_XGRAMMAR_DIR",
+        "LFM2_CUDA_LIBRARY", "LFM2_TORCH_LIBRARY", "LFM2_TORCH_LIB_DIR", "LFM2_ISA"};
     if (text.rfind("LFM2_", 0) != 0 || equals == std::string::npos) continue;
     const std::string name = text.substr(0, equals);
     if (std::find(kForOthers.begin(), kForOthers.end(), name) != kForOthers.end()) continue;

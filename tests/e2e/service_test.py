@@ -3,6 +3,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -166,6 +167,34 @@ def nothing_of_a_prompt_is_in_the_log(bin_dir, work):
         json.loads(line)
 
 
+def libtorch_is_opened_by_what_needs_it(bin_dir, work):
+    cache = hf_cache_with(work / "hub", "lfm2-tiny")
+    generate = ["generate", "--model", "hf:test/lfm2-tiny", "--prompt", "hi", "--max_new_tokens", "2", "--ignore_eos"]
+    plan = ["train", "start", "--name", "out", *HYBRID, "--data_path", text_file(work / "t.txt"), "--validate-only"]
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache) as d:
+        maps = pathlib.Path(f"/proc/{d.process.pid}/maps")
+        d.ctl(*generate)
+        assert "libtorch" not in maps.read_text()
+        d.ctl(*plan)
+        assert "libtorch_cpu" in maps.read_text()
+        d.ctl(*generate)
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache, env={"LFM2_TORCH_LIBRARY": str(work / "nowhere.so")}) as d:
+        refused = d.try_ctl(*plan)
+        assert refused.code == 9 and "UNSUPPORTED" in refused.err and "liblfm2_torch.so" in refused.err, refused
+        d.ctl(*generate)
+
+
+def the_instruction_set_can_be_chosen(bin_dir, work):
+    cache = hf_cache_with(work / "hub", "lfm2-tiny")
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache, env={"LFM2_ISA": "portable"}) as d:
+        d.ctl("generate", "--model", "hf:test/lfm2-tiny", "--prompt", "hi", "--max_new_tokens", "2", "--ignore_eos")
+    assert 'instructions="portable"' in (work / "daemon.err").read_text()
+    done = subprocess.run([bin_dir / "lfm2d", "--data_dir", work / "data", "--listen", "127.0.0.1:0"], capture_output=True, text=True,
+                          timeout=30, env={**os.environ, "LFM2_ISA": "mmx"})
+    assert done.returncode != 0 and '"mmx" is none of portable' in done.stderr, done
+
+
 if __name__ == "__main__":
     main([two_streams_and_a_third_cancelled_midway, twenty_bad_inputs, a_second_daemon_and_an_open_bind_are_refused, tls_and_tokens,
-          sigterm_with_open_streams_ends_cleanly, serves_on_a_unix_socket, nothing_of_a_prompt_is_in_the_log])
+          sigterm_with_open_streams_ends_cleanly, serves_on_a_unix_socket, nothing_of_a_prompt_is_in_the_log,
+          libtorch_is_opened_by_what_needs_it, the_instruction_set_can_be_chosen])

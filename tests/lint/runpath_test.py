@@ -1,11 +1,11 @@
-"""A program finds LibTorch beside itself: an image has nothing of the folder that it was built in."""
+"""What links LibTorch finds it beside itself: an image has nothing of the folder that it was built in."""
 import pathlib
 import subprocess
 import sys
 
 WANTED = "$ORIGIN/../torch/lib"
 
-for name in ("lfm2d", "lfm2-worker"):
+for name in ("liblfm2_torch.so", "lfm2-worker"):
     program = pathlib.Path(sys.argv[1]) / name
     text = subprocess.run(["readelf", "-d", program], check=True, capture_output=True, text=True).stdout
     paths = [path for line in text.splitlines() if "RUNPATH" in line or "RPATH" in line
