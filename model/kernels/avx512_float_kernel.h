@@ -1,15 +1,18 @@
 // The loops of float32 and bfloat16 weights with AVX-512. Only for files that are compiled for it.
 //
 // `Weights` is a type with
-//   Activation          what one token multiplies with one part
-//   kParts, Part<i>(w)  registers that one of weights becomes, each for a column (or a pair of
-//   them) Pack                [columns or pairs][tokens] Activations from [tokens][columns] float32
-//   MultiplyAdd         16 rows of a part times one Activation, added to their sums
+//
+//   Activation   what one token multiplies with one part
+//   kParts       registers that one of weights becomes, each for a column (or a pair of them)
+//   Part<i>(w)   the i-th of them
+//   Pack         [columns or pairs][tokens] Activations from [tokens][columns] float32
+//   MultiplyAdd  16 rows of a part times one Activation, added to their sums
 #pragma once
 
 #include <immintrin.h>
 
 #include "model/kernels/avx512_lanes.h"
+#include "model/kernels/avx512_sums.h"
 #include "model/kernels/panel_loop.h"
 
 namespace lfm2 {
@@ -34,13 +37,7 @@ struct Avx512FloatKernel {
   template <int T, int P>
   static void RunTile(const Tile& tile) {
     __m512 sums[T][P];
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
-        sums[t][p] = tile.resume ? _mm512_maskz_loadu_ps(FirstOf16(tile.rows - p * 16),
-                                                         tile.y + t * tile.y_row + p * 16)
-                                 : _mm512_setzero_ps();
-      });
-    });
+    LoadSums(tile, sums);
     const std::byte* weights = tile.weights;
     const std::byte* next = tile.next;
     const std::byte* const end = weights + tile.steps * kStepBytes;
@@ -72,12 +69,7 @@ struct Avx512FloatKernel {
         });
       });
     }
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
-        _mm512_mask_storeu_ps(tile.y + t * tile.y_row + p * 16, FirstOf16(tile.rows - p * 16),
-                              sums[t][p]);
-      });
-    });
+    StoreSums(tile, sums);
   }
 };
 

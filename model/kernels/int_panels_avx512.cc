@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "model/kernels/avx512_lanes.h"
+#include "model/kernels/avx512_sums.h"
 #include "model/kernels/panel_loop.h"
 
 namespace lfm2 {
@@ -72,13 +73,7 @@ struct Avx512IntKernel {
   template <int T, int P>
   static void RunTile(const Tile& tile) {
     __m512 sums[T][P];
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
-        sums[t][p] = tile.resume ? _mm512_maskz_loadu_ps(FirstOf16(tile.rows - p * 16),
-                                                         tile.y + t * tile.y_row + p * 16)
-                                 : _mm512_setzero_ps();
-      });
-    });
+    LoadSums(tile, sums);
     const std::byte* weights = tile.weights;
     const std::byte* next = tile.next;
     const int32_t* a = reinterpret_cast<const int32_t*>(tile.activations);
@@ -94,12 +89,7 @@ struct Avx512IntKernel {
                        tile.panel_bytes, a, sums);
       }
     }
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
-        _mm512_mask_storeu_ps(tile.y + t * tile.y_row + p * 16, FirstOf16(tile.rows - p * 16),
-                              sums[t][p]);
-      });
-    });
+    StoreSums(tile, sums);
   }
 
   template <int T, int P>

@@ -1,11 +1,14 @@
 // The loops around a kernel's innermost one, the same for every instruction set and format.
 //
 // `Kernel` is a type with
-//   kMaxTokens                    most tokens of a tile
-//   kStepBytes, kTokenStepBytes   weights of one panel, activations of one token, in a step
-//   kAheadBytes                   how far before it a lone tile fetches; 0: as far as the next
-//   panels PanelsAtOnce(tokens)          1, 2 or 4; not growing with `tokens` RunTile<T, P>(tile)
-//   T tokens times P panels
+//
+//   kMaxTokens            most tokens of a tile
+//   kStepBytes            weights of one panel in a step
+//   kTokenStepBytes       activations of one token in a step
+//   kAheadBytes           how far before it a lone tile fetches; 0: as far as the next
+//   PanelsAtOnce(tokens)  1, 2 or 4; not growing with `tokens`
+//   RunTile<T, P>(tile)   T tokens times P panels
+//
 // Order: a few panels, then a stretch of columns whose weights stay in the second-level cache, then
 // all tiles of tokens: weights come from memory once, in the order in which they lie there.
 #pragma once
