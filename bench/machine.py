@@ -83,8 +83,10 @@ for page in range(0, len(memory), mmap.PAGESIZE):
 
 
 def settle(file, memory):
-    """Brings `file` into the page cache and touches `memory` bytes, in a process that ends: a page of memory that a virtual machine
-    has never touched costs its host's work, up to seconds a GiB, once in the machine's life and whoever comes first."""
+    """What a start should not be charged with: what waits to be written is, `file` is in the page cache, and `memory` bytes have been
+    touched, in a process that ends. A page of memory that a virtual machine has never touched costs its host's work, up to seconds
+    a GiB, once in the machine's life and whoever comes first."""
+    os.sync()
     with open(file, "rb") as stream:
         while stream.read(1 << 24):
             pass

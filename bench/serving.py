@@ -41,6 +41,9 @@ class Server:
             self.process.wait()
             self.log.close()
 
+    def prepare(self):
+        """What a start needs and does not count."""
+
     def launch(self, command):
         self.log = open(self.work / f"{pathlib.Path(command[0]).name}.log", "w+")
         self.process = subprocess.Popen([str(c) for c in command], stdout=self.log, stderr=subprocess.STDOUT)
@@ -93,22 +96,20 @@ class Ours(Server):
             return True
         self.wait_for(is_up)
 
-    def take_gguf(self):
-        """Makes the file a model of the data folder; then the daemon serves it as it is stored."""
+    def prepare(self):
+        """Makes a GGUF file a model of the data folder; then the daemon serves it as it is stored."""
+        if self.gguf is None:
+            return
         self.listen(self.command())
         done = subprocess.run([self.setup.bin / "lfm2ctl", "--server", self.address, "model", "init", "--from", self.gguf, "--name", "same"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.__exit__()
         if done.returncode != 0:
             raise SystemExit(f"lfm2ctl model init --from {self.gguf}: {done.stdout[-1000:]}")
+        self.file = self.data / "models" / "same" / "v1" / "model.gguf"
 
     def start(self):
-        served = models.name_of(self.model)
-        weights = self.bits
-        if self.gguf is not None:
-            self.take_gguf()
-            served, weights = "same", "auto"
-        self.served = served
+        self.served, weights = ("same", "auto") if self.gguf is not None else (models.name_of(self.model), self.bits)
         begin = time.monotonic()
         self.listen(self.command("--weights", weights))
         self.load(1, 1, FIRST_PROMPT, 1)
@@ -220,6 +221,7 @@ def measure(setup, model, bits, parts):
             with setup.temporary("server") as work:
                 work.mkdir()
                 server = maker(work)
+                server.prepare()
                 machine.settle(server.file, SETTLED_FOR_ONE * server.file.stat().st_size)
                 visits[i].append(_visit(server, parts if i < 2 else ["load"], 1))
     rows = []

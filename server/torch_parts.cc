@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -42,7 +43,12 @@ absl::StatusOr<const TorchParts*> Open() {
 }  // namespace
 
 absl::StatusOr<const TorchParts*> OpenTorchParts() {
-  static const absl::StatusOr<const TorchParts*> parts = Open();
+  static std::atomic<const TorchParts*> opened = nullptr;
+  if (const TorchParts* parts = opened.load()) return parts;
+  // Two threads may come here at once: the linker opens the library once. A failure is not kept,
+  // since a file, memory or a descriptor may be there at the next try.
+  absl::StatusOr<const TorchParts*> parts = Open();
+  if (parts.ok()) opened = *parts;
   return parts;
 }
 
