@@ -38,7 +38,7 @@ struct Options {
   std::vector<std::string> shapes = {"8192x2048", "2048x8192", "6144x2048", "2048x2048",
                                      "4608x1024", "1024x4608", "65536x1024"};
   std::vector<int64_t> tokens = {1, 4, 16, 512};
-  int64_t cold_bytes = int64_t{192} << 20;
+  int64_t cold_bytes = UncachedBytes(int64_t{192} << 20);
   double seconds = 0.3;
   std::string json;
 };

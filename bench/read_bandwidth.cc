@@ -1,5 +1,7 @@
 #include "bench/read_bandwidth.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -15,9 +17,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Lanes = uint64_t __attribute__((vector_size(64)));
 
-constexpr int64_t kPieces = 1024;  // which threads take one by one
-constexpr int64_t kPieceLanes = (int64_t{512} << 10) / static_cast<int64_t>(sizeof(Lanes));
-constexpr int64_t kBytes = kPieces * kPieceLanes * static_cast<int64_t>(sizeof(Lanes));
+constexpr int64_t kBytesAtLeast = int64_t{512} << 20;
+constexpr int64_t kPieceBytes = int64_t{512} << 10;  // which threads take one by one
+constexpr int64_t kPieceLanes = kPieceBytes / static_cast<int64_t>(sizeof(Lanes));
 
 template <int kStreams>
 uint64_t ReadPiece(const Lanes* piece) {
@@ -33,10 +35,20 @@ uint64_t ReadPiece(const Lanes* piece) {
 
 }  // namespace
 
+int64_t UncachedBytes(int64_t at_least) {
+  int64_t cache = 0;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  cache = std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
+#endif
+  return std::max(at_least, 4 * cache);
+}
+
 double ReadBandwidth(ThreadPool& pool) {
-  auto buffer = HugeBuffer::Allocate(kBytes);
+  const int64_t pieces = UncachedBytes(kBytesAtLeast) / kPieceBytes;
+  const int64_t bytes = pieces * kPieceBytes;
+  auto buffer = HugeBuffer::Allocate(bytes);
   if (!buffer.ok()) return 0;
-  std::memset(buffer->data(), 1, static_cast<size_t>(kBytes));
+  std::memset(buffer->data(), 1, static_cast<size_t>(bytes));
   const Lanes* const data = reinterpret_cast<const Lanes*>(buffer->data());
   constexpr uint64_t (*kReaders[])(const Lanes*) = {ReadPiece<1>, ReadPiece<2>, ReadPiece<4>};
   std::atomic<uint64_t> total{0};
@@ -46,14 +58,14 @@ double ReadBandwidth(ThreadPool& pool) {
     const auto end = Clock::now() + std::chrono::seconds(1);
     while (seconds.size() < 5 || Clock::now() < end) {
       const auto begin = Clock::now();
-      pool.ParallelFor(kPieces, 1, [&](int64_t first, int64_t last) {
+      pool.ParallelFor(pieces, 1, [&](int64_t first, int64_t last) {
         for (; first < last; ++first) total += reader(data + first * kPieceLanes);
       });
       seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
     }
     std::sort(seconds.begin(), seconds.end());
     const double median = seconds[seconds.size() / 2];
-    fastest = std::max(fastest, static_cast<double>(kBytes) / median);
+    fastest = std::max(fastest, static_cast<double>(bytes) / median);
   }
   return total == 0 ? 0 : fastest;
 }
