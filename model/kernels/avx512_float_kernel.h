@@ -28,7 +28,10 @@ struct Avx512FloatKernel {
   static constexpr int64_t kStepBytes = kFloatStepBytes;
   static constexpr int kColumns = kFloatRegisters * Weights::kParts;
   static constexpr int64_t kTokenStepBytes = kColumns * sizeof(Activation);
-  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens <= 4 ? kFewPanels : 2; }
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) {
+    if (tokens > 4) return 2;
+    return kFewPanels;
+  }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     Weights::Pack(x, cols, tokens, steps, reinterpret_cast<Activation*>(tile));

@@ -37,7 +37,10 @@ struct Avx2FloatKernel {
   static constexpr int kStepCols = Weights::kStepCols;
   static constexpr int64_t kStepBytes = kFloatStepBytes;
   static constexpr int64_t kTokenStepBytes = kStepCols * 4;
-  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens == 1 ? kFewPanels : 1; }
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) {
+    if (tokens > 1) return 1;
+    return kFewPanels;
+  }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     float* const to = reinterpret_cast<float*>(tile);

@@ -167,7 +167,10 @@ struct Avx2IntKernel {
   static constexpr int64_t kTokenGroupWords = Weights::kWords + 2;  // with start and scale
   static constexpr int64_t kStepBytes = Weights::kStepBytes;
   static constexpr int64_t kTokenStepBytes = 2 * kTokenGroupWords * 4;
-  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens == 1 ? kFewPanels : 1; }
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) {
+    if (tokens > 1) return 1;
+    return kFewPanels;
+  }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     int32_t* to = reinterpret_cast<int32_t*>(tile);

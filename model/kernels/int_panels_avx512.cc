@@ -64,7 +64,10 @@ struct Avx512IntKernel {
   static constexpr int64_t kStepBytes = Weights::kStepBytes;
   static constexpr int64_t kTokenStepBytes = 2 * kTokenGroupBytes;
   static constexpr int kSumsInRegisters = 8;
-  static constexpr int64_t PanelsAtOnce(int64_t tokens) { return tokens <= 4 ? kFewPanels : 2; }
+  static constexpr int64_t PanelsAtOnce(int64_t tokens) {
+    if (tokens > 4) return 2;
+    return kFewPanels;
+  }
 
   static void Pack(const float* x, int64_t cols, int64_t tokens, int64_t steps, std::byte* tile) {
     PackGroups(x, cols, tokens, steps, Weights::kOffset, tile);

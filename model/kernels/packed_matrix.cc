@@ -14,9 +14,6 @@
 namespace lfm2 {
 namespace {
 
-constexpr int64_t kPanelRows = PackedMatrix::kPanelRows;
-constexpr int64_t kGroup = PackedMatrix::kGroup;
-
 absl::Status CheckPart(const TensorView& part, int64_t cols) {
   const std::string shape = ShapeToString(part.shape);
   if (!PanelPacker::IsSource(part.dtype)) {
