@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "model/core/errors.h"
+#include "model/core/program_folder.h"
 #include "model/core/status_macros.h"
 #include "model/formats/hf_cache.h"
 #include "server/base/executor.h"
@@ -31,8 +32,7 @@ constexpr size_t kLoadQueue = 64;
 
 fs::path WorkerProgram(const ServerConfig& config) {
   if (!config.worker.empty()) return config.worker;
-  std::error_code error;
-  return fs::read_symlink("/proc/self/exe", error).parent_path() / "lfm2-worker";
+  return ProgramFolder() / "lfm2-worker";
 }
 
 RpcOptions RpcOptionsOf(const ServerConfig& config) {

@@ -5,9 +5,9 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
-#include <system_error>
 
 #include "model/core/errors.h"
+#include "model/core/program_folder.h"
 
 namespace lfm2 {
 namespace {
@@ -20,8 +20,7 @@ fs::path LibraryPath() {
   // Nobody changes the environment after the program's start.
   const char* named = std::getenv("LFM2_TORCH_LIBRARY");  // NOLINT(concurrency-mt-unsafe)
   if (named != nullptr) return named;
-  std::error_code error;
-  return fs::read_symlink("/proc/self/exe", error).parent_path() / kFileName;
+  return ProgramFolder() / kFileName;
 }
 
 absl::StatusOr<const TorchParts*> Open() {

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/core/errors.h"
+#include "model/core/program_folder.h"
 #include "model/core/status_macros.h"
 
 namespace lfm2 {
@@ -24,8 +25,7 @@ std::vector<fs::path> Candidates() {
   // Nobody changes the environment after the program's start.
   const char* named = std::getenv("LFM2_CUDA_LIBRARY");  // NOLINT(concurrency-mt-unsafe)
   if (named != nullptr) return {named};
-  std::error_code error;
-  const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+  const fs::path folder = ProgramFolder();
   return {folder / kFileName, folder / ".." / "lib" / kFileName};
 }
 

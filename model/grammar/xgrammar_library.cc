@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/core/errors.h"
+#include "model/core/program_folder.h"
 #include "model/core/status_macros.h"
 
 namespace lfm2 {
@@ -33,9 +34,7 @@ std::vector<LibraryFiles> Candidates() {
   if (const char* named = std::getenv("LFM2_XGRAMMAR_DIR")) {  // NOLINT(concurrency-mt-unsafe)
     return {{fs::path(named) / kFfiName, fs::path(named) / kXgrammarName}};
   }
-  std::error_code error;
-  const fs::path beside =
-      fs::read_symlink("/proc/self/exe", error).parent_path() / ".." / "grammar";
+  const fs::path beside = ProgramFolder() / ".." / "grammar";
   const fs::path wheels = LFM2_WHEELS_DIR;
   return {{beside / kFfiName, beside / kXgrammarName},
           {wheels / "tvm_ffi" / "lib" / kFfiName, wheels / "xgrammar" / kXgrammarName}};

@@ -49,12 +49,6 @@ std::vector<SourceRow> ListRows(std::span<const TensorView> parts) {
   return rows;
 }
 
-uint16_t Load16(const std::byte* from) {
-  uint16_t value = 0;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
-
 }  // namespace
 
 const char* WeightFormatName(WeightFormat format) {

@@ -18,12 +18,21 @@
 // Thread rule: pure functions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "model/kernels/packed_matrix.h"
 #include "model/kernels/panel_kernel.h"
 
 namespace lfm2 {
+
+// Two bytes from any address: a bfloat16, or the fp16 scale of a group.
+inline uint16_t Load16(const std::byte* from) {
+  uint16_t value = 0;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
 
 inline constexpr int64_t StepCols(WeightFormat format) {
   switch (format) {

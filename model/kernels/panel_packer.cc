@@ -18,12 +18,6 @@ constexpr int64_t kGroup = PackedMatrix::kGroup;
 constexpr int64_t kScale = sizeof(uint16_t);
 constexpr uint32_t kInfinity = 0x7f800000U;
 
-uint16_t Load16(const std::byte* from) {
-  uint16_t value = 0;
-  std::memcpy(&value, from, sizeof(value));
-  return value;
-}
-
 bool IsFiniteHalf(uint16_t half) { return (half & 0x7c00U) != 0x7c00U; }
 
 const PackKernel& KernelFor(Isa isa) {

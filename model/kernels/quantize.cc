@@ -20,10 +20,4 @@ uint16_t FloatToHalf(float value) {
   return static_cast<uint16_t>(sign | rounded >> 13);
 }
 
-uint16_t FloatToBFloat16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<uint16_t>(bits >> 16 | 0x40U);
-  return static_cast<uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
-}
-
 }  // namespace lfm2

@@ -1,11 +1,10 @@
-// Float32 to the two 16-bit floats. Thread rule: pure functions.
+// Float32 to fp16, in which scales are kept. Thread rule: pure.
 #pragma once
 
 #include <cstdint>
 
 namespace lfm2 {
 
-uint16_t FloatToHalf(float value);      // IEEE binary16, to nearest even; infinity above 65519.99
-uint16_t FloatToBFloat16(float value);  // to nearest even; a NaN stays one
+uint16_t FloatToHalf(float value);  // IEEE binary16, to nearest even; infinity above 65519.99
 
 }  // namespace lfm2

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/core/errors.h"
+#include "model/core/program_folder.h"
 #include "model/core/status_macros.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -38,8 +39,7 @@ std::vector<fs::path> Candidates() {
   // Nobody changes the environment after the program's start.
   if (const char* named = std::getenv("LFM2_SPM_LIBRARY"))
     return {named};  // NOLINT(concurrency-mt-unsafe)
-  std::error_code error;
-  const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+  const fs::path folder = ProgramFolder();
   return {folder / kFileName, folder / ".." / "lib" / kFileName, folder / ".." / "bin" / kFileName};
 }
 

@@ -3,12 +3,20 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 
 #include "model/kernels/quantize.h"
 
 namespace lfm2 {
+
+// To nearest even; a NaN stays one.
+inline uint16_t FloatToBFloat16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<uint16_t>(bits >> 16 | 0x40U);
+  return static_cast<uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
+}
 
 // 32 numbers: value j = scale * q[j], the scale an fp16.
 struct QuantizedGroup {
