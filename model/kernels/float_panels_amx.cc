@@ -17,7 +17,7 @@ constexpr int64_t kTileTokens = 16;
 constexpr int64_t kTileBytes = 1024;
 constexpr int64_t kBlockColumns = 32;
 constexpr int64_t kBlockSteps = 4;
-static_assert(kBlockSteps * kFloatStepBytes == kTileBytes);
+static_assert(kBlockSteps * kFloatStepBytes == kTileBytes && kRangeSteps % kBlockSteps == 0);
 
 inline int64_t BlocksOf(int64_t steps) { return (steps + kBlockSteps - 1) / kBlockSteps; }
 
@@ -64,14 +64,14 @@ struct AmxBF16 {
       return config;
     }();
     const TileScope scope(kConfig);
-    const int64_t blocks = BlocksOf(task.steps);
+    const Columns all{range.step_begin / kBlockSteps, BlocksOf(range.step_end)};
     const bool one_pair = range.tile_end - range.tile_begin <= 2;
-    const int64_t stretch = one_pair ? blocks : kStretchBlocks;
+    const int64_t stretch = one_pair ? all.end - all.begin : kStretchBlocks;
     const int64_t at_once = one_pair ? 2 : kPanels;
     for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += at_once) {
       const int64_t panel_end = Least(panel + at_once, range.panel_end);
-      for (int64_t block = 0; block < blocks; block += stretch) {
-        const Columns columns{block, Least(block + stretch, blocks)};
+      for (int64_t block = all.begin; block < all.end; block += stretch) {
+        const Columns columns{block, Least(block + stretch, all.end)};
         for (int64_t i = range.tile_begin; i < range.tile_end; i += 2) {
           RunPanels(task, columns, panel, panel_end, i, Least(i + 2, range.tile_end));
         }

@@ -95,8 +95,8 @@ struct AmxInt {
     const int64_t at_once = range.tile_end - range.tile_begin == 1 ? 1 : kPanels;
     for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += at_once) {
       const int64_t panel_end = Least(panel + at_once, range.panel_end);
-      for (int64_t step = 0; step < task.steps; step += kStretch) {
-        RunPanels(task, range, panel, panel_end, step, Least(kStretch, task.steps - step));
+      for (int64_t step = range.step_begin; step < range.step_end; step += kStretch) {
+        RunPanels(task, range, panel, panel_end, step, Least(kStretch, range.step_end - step));
       }
     }
   }

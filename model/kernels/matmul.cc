@@ -65,13 +65,13 @@ constexpr int64_t kRangeBytes = 16 << 10;   // weights to read
 constexpr int64_t kRangeValues = 16 << 10;  // activations to round
 constexpr int64_t kRangesPerThread = 4;     // fewer panels than this a thread: tiles are cut too
 
-// More tokens take turns: the rounded activations of a turn stay in the second-level cache while
-// all weights pass, and to read those again costs less than to read activations from further away.
+// More tokens take turns, and the columns of a turn too: the rounded activations of both stay in
+// the second-level cache while all weights pass, and to read weights or sums again costs less than
+// to read activations from further away.
 constexpr int64_t kTurnTokens = 256;
-constexpr int64_t kTurnTokensAtLeast = 64;
 
 // Half of the second-level cache, the weights have the other one.
-int64_t TurnBytes() {
+int64_t CachedBytes() {
   static const int64_t bytes = [] {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
     const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -82,11 +82,10 @@ int64_t TurnBytes() {
   return bytes;
 }
 
-int64_t TurnTokens(const PackedMatrix& w, int64_t tokens) {
-  if (tokens <= kTurnTokensAtLeast) return tokens;
-  const int64_t steps = StepsOf(w.format(), w.cols());
-  return std::clamp(TurnBytes() / KernelFor(w, tokens).tile_bytes(1, steps), kTurnTokensAtLeast,
-                    kTurnTokens);
+// Of a turn: as many as its activations stay cached for, in blocks of like size.
+int64_t StepsAtOnce(const PanelTask& task) {
+  const int64_t blocks = CeilDiv(task.tiles * task.tile_bytes, CachedBytes());
+  return CeilDiv(CeilDiv(task.steps, blocks), kRangeSteps) * kRangeSteps;
 }
 
 void PackActivations(const PanelKernel& kernel, const PanelTask& task, const float* x, int64_t cols,
@@ -101,13 +100,14 @@ void PackActivations(const PanelKernel& kernel, const PanelTask& task, const flo
   });
 }
 
-void RunPanels(const PanelKernel& kernel, const PanelTask& task, ThreadPool& pool) {
+void RunPanels(const PanelKernel& kernel, const PanelTask& task, int64_t step, int64_t step_end,
+               ThreadPool& pool) {
   const int64_t at_once = kernel.panels_at_once(CeilDiv(task.tokens, task.tiles));
   const int64_t panels = PanelsOf(task.rows);
   const int64_t bundles = CeilDiv(panels, at_once);
   const int64_t cuts = std::min(task.tiles, CeilDiv(kRangesPerThread * pool.threads(), bundles));
-  const int64_t grain =
-      CeilDiv(kRangeBytes, at_once * task.panel_bytes * CeilDiv(task.tiles, cuts));
+  const int64_t range_bytes = at_once * task.panel_bytes / task.steps * (step_end - step);
+  const int64_t grain = CeilDiv(kRangeBytes, range_bytes * CeilDiv(task.tiles, cuts));
   pool.ParallelFor(bundles * cuts, grain, [&](int64_t begin, int64_t end) {
     // Consecutive bundles of one cut are one walk through memory.
     while (begin < end) {
@@ -115,7 +115,7 @@ void RunPanels(const PanelKernel& kernel, const PanelTask& task, ThreadPool& poo
       const int64_t stop = std::min(end, (cut + 1) * bundles);
       kernel.run(task, {(begin - cut * bundles) * at_once,
                         std::min((stop - cut * bundles) * at_once, panels), cut * task.tiles / cuts,
-                        (cut + 1) * task.tiles / cuts});
+                        (cut + 1) * task.tiles / cuts, step, step_end});
       begin = stop;
     }
   });
@@ -138,16 +138,18 @@ void MultiplyTurn(const PackedMatrix& w, const float* x, int64_t tokens, float* 
   std::byte* const activations = scratch.Reserve(task.tiles * task.tile_bytes);
   PackActivations(kernel, task, x, w.cols(), activations, pool);
   task.activations = activations;
-  RunPanels(kernel, task, pool);
+  const int64_t at_once = StepsAtOnce(task);
+  for (int64_t step = 0; step < task.steps; step += at_once) {
+    RunPanels(kernel, task, step, std::min(step + at_once, task.steps), pool);
+  }
 }
 
 }  // namespace
 
 void MatMul(const PackedMatrix& w, const float* x, int64_t tokens, float* y, ThreadPool& pool) {
-  const int64_t turn = TurnTokens(w, tokens);
-  for (int64_t begin = 0; begin < tokens; begin += turn) {
-    MultiplyTurn(w, x + begin * w.cols(), std::min(turn, tokens - begin), y + begin * w.rows(),
-                 pool);
+  for (int64_t begin = 0; begin < tokens; begin += kTurnTokens) {
+    MultiplyTurn(w, x + begin * w.cols(), std::min(kTurnTokens, tokens - begin),
+                 y + begin * w.rows(), pool);
   }
 }
 

@@ -31,9 +31,13 @@ struct PanelTask {
   float* y = nullptr;  // [tokens, rows]
 };
 
+// Ranges of steps begin at multiples of kRangeSteps and follow each other from 0 on: later ones add
+// to what y holds.
+inline constexpr int64_t kRangeSteps = 4;
 struct PanelRange {
   int64_t panel_begin, panel_end;
   int64_t tile_begin, tile_end;
+  int64_t step_begin, step_end;
 };
 
 // A few panels times one tile, over some steps.

@@ -64,22 +64,24 @@ struct PanelLoop {
   static void RunPanels(const PanelTask& task, const PanelRange& range, int64_t panel,
                         int64_t panels) {
     const bool one_tile = range.tile_end - range.tile_begin == 1;
-    const int64_t stretch = one_tile ? task.steps : kCachedBytes / (panels * Kernel::kStepBytes);
+    const int64_t stretch =
+        one_tile ? range.step_end - range.step_begin : kCachedBytes / (panels * Kernel::kStepBytes);
     const int64_t row = panel * kPanelRows;
     const int64_t rows_left = task.rows - row;
     Tile tile{};
     tile.panel_bytes = task.panel_bytes;
     tile.y_row = task.rows;
     tile.rows = rows_left < panels * kPanelRows ? rows_left : panels * kPanelRows;
-    for (int64_t step = 0; step < task.steps; step += stretch) {
-      tile.steps = task.steps - step < stretch ? task.steps - step : stretch;
+    for (int64_t step = range.step_begin; step < range.step_end; step += stretch) {
+      tile.steps = range.step_end - step < stretch ? range.step_end - step : stretch;
       tile.weights = task.weights + panel * task.panel_bytes + step * Kernel::kStepBytes;
       tile.resume = step > 0;
-      const bool last_stretch = step + stretch >= task.steps;
+      const bool last_stretch = step + stretch >= range.step_end;
       const bool last_panels = panel + panels >= range.panel_end;
       tile.next = one_tile && Kernel::kAheadBytes > 0 ? tile.weights + Kernel::kAheadBytes
                   : !last_stretch                     ? tile.weights + stretch * Kernel::kStepBytes
-                  : !last_panels ? task.weights + (panel + panels) * task.panel_bytes
+                  : !last_panels ? task.weights + (panel + panels) * task.panel_bytes +
+                                       range.step_begin * Kernel::kStepBytes
                                  : nullptr;
       for (int64_t i = range.tile_begin; i < range.tile_end; ++i) {
         const int64_t token = TileBegin(task.tokens, task.tiles, i);

@@ -197,6 +197,10 @@ TEST_P(MatMulTest, IsTheSameWhenColumnsAreCutIntoStretches) {
 
 TEST_P(MatMulTest, IsTheSameWhenTokensTakeTurns) { ExpectSameTogetherAndAlone({40, 96}, 600); }
 
+TEST_P(MatMulTest, IsTheSameWhenTokensAndColumnsTakeTurns) {
+  ExpectSameTogetherAndAlone({40, 9001}, 300);
+}
+
 TEST_P(MatMulTest, HoldsZeroHugeAndTinyGroupsOfActivations) {
   const Shape shape{20, 128};
   ThreadPool pool(1);
