@@ -1,38 +1,21 @@
 #include "server/torch_parts.h"
 
-#include <dlfcn.h>
-
 #include <atomic>
-#include <cstdlib>
-#include <filesystem>
+#include <string>
 
 #include "model/core/errors.h"
-#include "model/core/program_folder.h"
+#include "model/core/program_library.h"
+#include "model/core/status_macros.h"
 
 namespace lfm2 {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr char kFileName[] = "liblfm2_torch.so";
 
-fs::path LibraryPath() {
-  // Nobody changes the environment after the program's start.
-  const char* named = std::getenv("LFM2_TORCH_LIBRARY");  // NOLINT(concurrency-mt-unsafe)
-  if (named != nullptr) return named;
-  return ProgramFolder() / kFileName;
-}
-
 absl::StatusOr<const TorchParts*> Open() {
-  void* library = dlopen(LibraryPath().c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps it by thread
-    return Error(Reason::kUnsupported, std::string(kFileName) + " cannot be opened: " +
-                                           (why != nullptr ? why : "no reason given"));
-  }
-  const auto parts =
-      reinterpret_cast<decltype(&lfm2_torch_parts)>(dlsym(library, "lfm2_torch_parts"));
-  if (parts == nullptr || parts()->build != TorchPartsBuild()) {
+  LFM2_ASSIGN_OR_RETURN(void* const library, OpenProgramLibrary(kFileName, "LFM2_TORCH_LIBRARY"));
+  decltype(&lfm2_torch_parts) parts = nullptr;
+  if (!FindFunction(library, "lfm2_torch_parts", parts) || parts()->build != TorchPartsBuild()) {
     return Error(Reason::kUnsupported,
                  std::string(kFileName) + " is of another build than this program");
   }

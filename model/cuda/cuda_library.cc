@@ -1,47 +1,20 @@
 #include "model/cuda/cuda_library.h"
 
-#include <dlfcn.h>
-
-#include <cstdlib>
-#include <filesystem>
-#include <system_error>
-#include <vector>
-
 #include "absl/strings/str_cat.h"
 #include "model/core/errors.h"
-#include "model/core/program_folder.h"
+#include "model/core/program_library.h"
 #include "model/core/status_macros.h"
 
 namespace lfm2 {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr char kFileName[] = "liblfm2_cuda.so";
 
 absl::string_view AbslView(std::string_view text) { return {text.data(), text.size()}; }
 
-std::vector<fs::path> Candidates() {
-  // Nobody changes the environment after the program's start.
-  const char* named = std::getenv("LFM2_CUDA_LIBRARY");  // NOLINT(concurrency-mt-unsafe)
-  if (named != nullptr) return {named};
-  const fs::path folder = ProgramFolder();
-  return {folder / kFileName, folder / ".." / "lib" / kFileName};
-}
-
-}  // namespace
-
-absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibraryAt(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps it by thread
-    return Error(
-        Reason::kUnsupported,
-        absl::StrCat(kFileName, " cannot be opened: ", why != nullptr ? why : "no reason given"));
-  }
-  const auto table =
-      reinterpret_cast<decltype(&lfm2_cuda_functions)>(dlsym(library, "lfm2_cuda_functions"));
-  if (table == nullptr) {
+absl::StatusOr<const Lfm2CudaFunctions*> FunctionsOf(void* library) {
+  decltype(&lfm2_cuda_functions) table = nullptr;
+  if (!FindFunction(library, "lfm2_cuda_functions", table)) {
     return Error(Reason::kUnsupported,
                  absl::StrCat(kFileName, " has no function lfm2_cuda_functions"));
   }
@@ -53,12 +26,16 @@ absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibraryAt(const std::string& pa
   return functions;
 }
 
+}  // namespace
+
+absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibraryAt(const std::string& path) {
+  LFM2_ASSIGN_OR_RETURN(void* const library, OpenLibrary(path));
+  return FunctionsOf(library);
+}
+
 absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibrary() {
-  std::error_code error;
-  for (const fs::path& path : Candidates()) {
-    if (fs::exists(path, error)) return OpenCudaLibraryAt(path.string());
-  }
-  return Error(Reason::kUnsupported, absl::StrCat(kFileName, " is not beside the program"));
+  LFM2_ASSIGN_OR_RETURN(void* const library, OpenProgramLibrary(kFileName, "LFM2_CUDA_LIBRARY"));
+  return FunctionsOf(library);
 }
 
 absl::Status CudaStatus(const Lfm2CudaFunctions& functions, int code, std::string_view doing) {

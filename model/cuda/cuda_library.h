@@ -12,7 +12,7 @@
 
 namespace lfm2 {
 
-// From the file that LFM2_CUDA_LIBRARY names, else from beside the program or its ../lib.
+// From the file that LFM2_CUDA_LIBRARY names, else from beside the program.
 // kUnsupported when it is not there, cannot be opened (with what the linker says), or is of another
 // version.
 absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibrary();

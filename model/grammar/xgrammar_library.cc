@@ -1,7 +1,5 @@
 #include "model/grammar/xgrammar_library.h"
 
-#include <dlfcn.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -10,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/core/errors.h"
 #include "model/core/program_folder.h"
+#include "model/core/program_library.h"
 #include "model/core/status_macros.h"
 
 namespace lfm2 {
@@ -40,15 +39,8 @@ std::vector<LibraryFiles> Candidates() {
           {wheels / "tvm_ffi" / "lib" / kFfiName, wheels / "xgrammar" / kXgrammarName}};
 }
 
-absl::Status Unusable(std::string_view why) {
-  return Error(Reason::kUnsupported, absl::StrCat("structured output is not available: ",
-                                                  absl::string_view(why.data(), why.size())));
-}
-
-template <typename Function>
-bool Resolve(void* library, const char* name, Function& out) {
-  out = reinterpret_cast<Function>(dlsym(library, name));
-  return out != nullptr;
+absl::Status Unusable(absl::string_view why) {
+  return Error(Reason::kUnsupported, absl::StrCat("structured output is not available: ", why));
 }
 
 TVMFFIByteArray ViewOf(std::string_view text) { return {text.data(), text.size()}; }
@@ -57,9 +49,9 @@ TVMFFIByteArray ViewOf(std::string_view text) { return {text.data(), text.size()
 class Finder {
  public:
   explicit Finder(void* ffi) {
-    whole_ = Resolve(ffi, "TVMFFITypeKeyToIndex", type_key_to_index_) &&
-             Resolve(ffi, "TVMFFIGetTypeInfo", get_type_info_) &&
-             Resolve(ffi, "TVMFFIFunctionGetGlobal", get_global_);
+    whole_ = FindFunction(ffi, "TVMFFITypeKeyToIndex", type_key_to_index_) &&
+             FindFunction(ffi, "TVMFFIGetTypeInfo", get_type_info_) &&
+             FindFunction(ffi, "TVMFFIFunctionGetGlobal", get_global_);
   }
 
   XgrammarLibrary::Function Global(std::string_view name) {
@@ -102,7 +94,7 @@ class Finder {
 // The layouts in c_api.h are what the library was built with.
 bool IsOurVersion(void* ffi) {
   decltype(&TVMFFIGetVersion) get_version = nullptr;
-  if (!Resolve(ffi, "TVMFFIGetVersion", get_version)) return false;
+  if (!FindFunction(ffi, "TVMFFIGetVersion", get_version)) return false;
   TVMFFIVersion version{};
   get_version(&version);
   return version.major == TVM_FFI_VERSION_MAJOR && version.minor == TVM_FFI_VERSION_MINOR &&
@@ -127,11 +119,11 @@ bool FindFunctions(void* ffi, XgrammarLibrary& out) {
   out.rollback = find.Method("GrammarMatcher", "rollback");
   out.is_terminated = find.Method("GrammarMatcher", "is_terminated");
   out.is_completed = find.Method("GrammarMatcher", "is_completed");
-  return find.whole() && Resolve(ffi, "TVMFFIFunctionCall", out.function_call) &&
-         Resolve(ffi, "TVMFFIErrorMoveFromRaised", out.error_move_from_raised) &&
-         Resolve(ffi, "TVMFFIStringFromByteArray", out.string_from_byte_array) &&
-         Resolve(ffi, "TVMFFIBytesFromByteArray", out.bytes_from_byte_array) &&
-         Resolve(ffi, "TVMFFIObjectDecRef", g_object_dec_ref);
+  return find.whole() && FindFunction(ffi, "TVMFFIFunctionCall", out.function_call) &&
+         FindFunction(ffi, "TVMFFIErrorMoveFromRaised", out.error_move_from_raised) &&
+         FindFunction(ffi, "TVMFFIStringFromByteArray", out.string_from_byte_array) &&
+         FindFunction(ffi, "TVMFFIBytesFromByteArray", out.bytes_from_byte_array) &&
+         FindFunction(ffi, "TVMFFIObjectDecRef", g_object_dec_ref);
 }
 
 absl::StatusOr<XgrammarLibrary> Load() {
@@ -139,14 +131,13 @@ absl::StatusOr<XgrammarLibrary> Load() {
   for (const LibraryFiles& files : Candidates()) {
     if (!fs::exists(files.ffi, error) || !fs::exists(files.xgrammar, error)) continue;
     // In this order: the second one needs the first and finds it because it is open already.
-    void* ffi = dlopen(files.ffi.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (ffi == nullptr) return Unusable(absl::StrCat(kFfiName, " cannot be opened"));
-    if (!IsOurVersion(ffi)) return Unusable(absl::StrCat(kFfiName, " is of another version"));
-    if (dlopen(files.xgrammar.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
-      return Unusable(absl::StrCat(kXgrammarName, " cannot be opened"));
-    }
+    const absl::StatusOr<void*> ffi = OpenLibrary(files.ffi.string());
+    if (!ffi.ok()) return Unusable(ffi.status().message());
+    if (!IsOurVersion(*ffi)) return Unusable(absl::StrCat(kFfiName, " is of another version"));
+    const absl::StatusOr<void*> xgrammar = OpenLibrary(files.xgrammar.string());
+    if (!xgrammar.ok()) return Unusable(xgrammar.status().message());
     XgrammarLibrary library{};
-    if (!FindFunctions(ffi, library)) {
+    if (!FindFunctions(*ffi, library)) {
       return Unusable(absl::StrCat(kXgrammarName, " is of another version"));
     }
     const TVMFFIAny depth = XgrammarInt(kMaxRecursion);

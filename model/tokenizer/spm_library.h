@@ -22,8 +22,8 @@ struct SpmLibrary {
   decltype(&lfm2_spm_free_ids) free_ids;
   decltype(&lfm2_spm_free_text) free_text;
 
-  // From the file that LFM2_SPM_LIBRARY names, else from the running program's folder, its ../lib
-  // and ../bin. kUnsupported when it is not there.
+  // From the file that LFM2_SPM_LIBRARY names, else from beside the program. kUnsupported when it
+  // is not there, cannot be opened (with what the linker says), or is of another version.
   static absl::StatusOr<const SpmLibrary*> Open();
 };
 
