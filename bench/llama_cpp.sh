@@ -3,6 +3,7 @@
 # Its source is what the pinned sdist of llama-cpp-python carries. What is there already is kept. About 10 minutes on 2 cores.
 #   LFM2_BENCH_DIR  where to (default: ~/.cache/lfm2-bench)
 #   LLAMA_CPP_BIN   a folder with programs that are built already: nothing is fetched
+#   LFM2_ISA        avx2, avx512, avx512_bf16: built for that instruction set as if the machine had no better one
 set -euo pipefail
 programs=(llama-bench llama-quantize llama-server llama-perplexity)
 
@@ -25,17 +26,31 @@ sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 root=${LFM2_BENCH_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lfm2-bench}/llama.cpp-$version
 # GCC's _tile_loadconfig reads 8 of the 64 bytes by its own account, so it drops the stores of the others: what it makes of llama.cpp's AMX
 # kernels ends with SIGSEGV. Clang has no such fault; where it is not, AMX is left out.
-compiler=cc options=()
-if grep -qw amx_int8 /proc/cpuinfo; then
-  if echo 'int main(void) { return 0; }' | clang++ -fopenmp -x c++ -o /dev/null - 2>/dev/null; then
-    compiler=clang options=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
-  else
-    compiler=cc-no-amx
-    options=(-DCMAKE_C{,XX}_FLAGS="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16")
-  fi
-  echo "llama.cpp: this machine has AMX; built by: $compiler" >&2
-fi
-build=$root/build-$compiler
+variant=cc options=(-DGGML_NATIVE=ON)
+case ${LFM2_ISA:-} in
+  avx2 | avx512 | avx512_bf16)
+    variant=cc-$LFM2_ISA
+    options=(-DGGML_NATIVE=OFF -DGGML_{SSE42,AVX,AVX2,FMA,F16C,BMI2}=ON)
+    if [ "$LFM2_ISA" != avx2 ]; then options+=(-DGGML_AVX512{,_VNNI}=ON); fi
+    if [ "$LFM2_ISA" = avx512_bf16 ]; then options+=(-DGGML_AVX512_BF16=ON); fi
+    ;;
+  portable)
+    echo "llama.cpp is not built for LFM2_ISA=portable: choose avx2, avx512, avx512_bf16, or nothing" >&2
+    exit 2
+    ;;
+  *)
+    if grep -qw amx_int8 /proc/cpuinfo; then
+      if echo 'int main(void) { return 0; }' | clang++ -fopenmp -x c++ -o /dev/null - 2>/dev/null; then
+        variant=clang options+=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
+      else
+        variant=cc-no-amx
+        options+=(-DCMAKE_C{,XX}_FLAGS="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16")
+      fi
+      echo "llama.cpp: this machine has AMX; built by: $variant" >&2
+    fi
+    ;;
+esac
+build=$root/build-$variant
 bin=$build/bin
 if [ -z "$(lacks "$bin")" ]; then echo "$bin"; exit; fi
 
@@ -53,9 +68,9 @@ if ! echo "$sha256  $archive" | sha256sum --check --status 2>/dev/null; then
 fi
 source=$root/llama_cpp_python-$version/vendor/llama.cpp
 [ -f "$source/CMakeLists.txt" ] || tar -xzf "$archive" -C "$root"
-echo "llama.cpp: building it for this machine (log: $build.log)" >&2
+echo "llama.cpp: building it, $variant (log: $build.log)" >&2
 {
-  cmake -G Ninja -S "$source" -B "$build" "${options[@]}" -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_OPENMP=ON -DGGML_LLAMAFILE=ON \
+  cmake -G Ninja -S "$source" -B "$build" "${options[@]}" -DCMAKE_BUILD_TYPE=Release -DGGML_OPENMP=ON -DGGML_LLAMAFILE=ON \
     -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF
   cmake --build "$build" -j "${JOBS:-$(nproc)}" --target "${programs[@]}"
 } >"$build.log" 2>&1 || { tail -20 "$build.log" >&2; exit 1; }

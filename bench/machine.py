@@ -101,11 +101,11 @@ class Run:
     peak_rss: int  # bytes
 
 
-def run(command, timeout=3600):
-    """Fails loudly: a program of ours or of theirs that ends badly is no measurement."""
+def run(command, timeout=3600, environment=None):
+    """Fails loudly: a program of ours or of theirs that ends badly is no measurement. `environment` is added to this process's own."""
     others, begin = Others(), time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=err)
+        process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=err, env={**os.environ, **(environment or {})})
         try:
             while True:
                 pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -127,12 +127,12 @@ def run(command, timeout=3600):
         return Run(out.read(), seconds, share, usage.ru_maxrss * 1024)
 
 
-def run_quietly(command, wait, tries):
+def run_quietly(command, wait, tries, environment=None):
     """The run that others disturbed least, of at most `tries`; it is the first one that they did not disturb."""
     best = None
     for _ in range(tries):
         wait_until_quiet(wait)
-        done = run(command)
+        done = run(command, environment=environment)
         if best is None or done.others < best.others:
             best = done
         if best.others <= QUIET:

@@ -26,6 +26,13 @@ from harness import Daemon  # noqa: E402
 SPEED, SERVING = ("decode", "depth", "prefill"), ("load", "clients")
 PARTS = ("box", *SPEED, *SERVING, "perplexity", "training")
 WEIGHTS = ("bf16", "int8", "int4")
+# What LibTorch's libraries are held to where LFM2_ISA holds our kernels and llama.cpp to less than the machine has.
+LIBRARIES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "FBGEMM_ENABLE_INSTRUCTIONS")
+LIBRARY_LIMITS = {
+    "avx2": ("avx2", "AVX2", "AVX2", "AVX2"),
+    "avx512": ("avx512", "AVX512_CORE_VNNI", "AVX512", "AVX512_E1"),
+    "avx512_bf16": ("avx512", "AVX512_CORE_BF16", "AVX512", "AVX512_E1"),
+}
 SHAPE = ["--arch", "lfm2", "--d_model", "512", "--n_layers", "8", "--n_heads", "8", "--n_kv_heads", "4"]
 
 
@@ -60,8 +67,9 @@ def measure_box(setup, quick):
            "instructions_run": kernels["results"][0]["isa"]}
     gemm = setup.bin / "lfm2_gemm_peak"
     if gemm.exists():
+        limits = dict(zip(LIBRARIES, LIBRARY_LIMITS.get(os.environ.get("LFM2_ISA"), ())))
         done = machine.run_quietly([gemm, "--threads", setup.threads, *(["--seconds", 0.2, "--side", 1024] if quick else [])], setup.wait,
-                                   setup.tries)
+                                   setup.tries, limits)
         box["gemm"] = json.loads(done.out)["results"]
         # A product of float32 numbers; the bare integer product does less than a layer needs.
         box["gemm_gop_s"] = {t: max(r["gop_s"] for r in box["gemm"] if r["type"] == t and r["what"].startswith("linear"))
