@@ -239,6 +239,13 @@ int main(int argc, char** argv) {
                "count the calling thread's processor time: for one thread on a busy machine");
   app.add_option("--json", options.json, "file to write");
   CLI11_PARSE(app, argc, argv);
-  if (options.isas.empty()) options.isas = {lfm2::IsaName(lfm2::DetectIsa())};
+  if (options.isas.empty()) {
+    const absl::StatusOr<lfm2::Isa> isa = lfm2::IsaFromEnvironment();
+    if (!isa.ok()) {
+      std::fprintf(stderr, "%s\n", isa.status().ToString().c_str());
+      return 1;
+    }
+    options.isas = {lfm2::IsaName(*isa)};
+  }
   return lfm2::Run(options);
 }
