@@ -198,8 +198,8 @@ def check_template(daemon, prompts, ours):
 
 
 class Check:
-    def __init__(self, llama, bin_dir, work):
-        self.llama, self.bin, self.work = llama, bin_dir, work
+    def __init__(self, llama, bin_dir, work, other):
+        self.llama, self.bin, self.work, self.other = llama, bin_dir, work, other
         self.log = open(work / "llama.log", "w")
 
     def requantized(self, source, kind):
@@ -207,9 +207,15 @@ class Check:
         subprocess.run([self.llama / "llama-quantize", "--allow-requantize", source, out, kind], stdout=self.log, stderr=self.log, check=True)
         return out
 
-    def theirs(self, gguf, prompts, flags=()):
-        with LlamaServer(self.llama / "llama-server", gguf, self.log, flags) as server:
+    def theirs(self, gguf, prompts, flags=(), build=None):
+        with LlamaServer((build or self.llama) / "llama-server", gguf, self.log, flags) as server:
             return [server.greedy(ids) for _, ids in prompts]
+
+    def theirs_otherwise(self, name, gguf, prompts, on_file, ends):
+        """Their program against itself on one file: with keys and values in float32, and built for other instructions."""
+        compare(f"llama.cpp on {name} | the same with keys and values in float32", prompts, on_file, self.theirs(gguf, prompts, EXACT), ends)
+        if self.other:
+            compare(f"llama.cpp on {name} | its other build", prompts, on_file, self.theirs(gguf, prompts, build=self.other), ends)
 
     def ours(self, gguf, name, prompts):
         """On the file as it is stored, so in int8 or int4."""
@@ -233,21 +239,20 @@ class Check:
 
 
 def main():
-    llama, gguf, bin_dir = (pathlib.Path(a) for a in sys.argv[1:4])
+    llama, gguf, bin_dir, *other = (pathlib.Path(a) for a in sys.argv[1:])
     with tempfile.TemporaryDirectory() as work_name:
-        check = Check(llama, bin_dir, pathlib.Path(work_name))
+        check = Check(llama, bin_dir, pathlib.Path(work_name), *(other or [None]))
         exact = check.requantized(gguf, "F32")
         prompts, ours, theirs, ends, failures = check.float32(gguf, exact)
         on_file = check.theirs(gguf, prompts)
         failures += compare("ours in float32 | llama.cpp on the file (int8 activations)", prompts, ours, on_file, ends)[1]
         compare("llama.cpp in float32 | llama.cpp on the file", prompts, theirs, on_file, ends)
-        compare("llama.cpp on the file | the same with keys and values in float32", prompts, on_file, check.theirs(gguf, prompts, EXACT), ends)
+        check.theirs_otherwise("the file", gguf, prompts, on_file, ends)
         for kind in ("Q8_0", "Q4_0"):
             file = check.requantized(exact, kind)
             quantized = check.theirs(file, prompts)
             failures += compare(f"ours on a {kind} file | llama.cpp on it", prompts, check.ours(file, kind, prompts), quantized, ends)[1]
-            compare(f"llama.cpp on a {kind} file | the same with keys and values in float32", prompts, quantized,
-                    check.theirs(file, prompts, EXACT), ends)
+            check.theirs_otherwise(f"a {kind} file", file, prompts, quantized, ends)
     sys.exit(1 if failures else 0)
 
 
