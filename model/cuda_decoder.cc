@@ -201,12 +201,14 @@ absl::StatusOr<std::unique_ptr<SequenceState>> CudaDecoder::NewState() {
   return std::make_unique<SequenceState>(std::move(sequence), std::move(conv), std::move(ssm));
 }
 
+int64_t CudaDecoder::BlocksOf(int64_t tokens) const {
+  return pools_.blocks == 0 ? 0 : (tokens + kLfm2CudaBlockTokens - 1) / kLfm2CudaBlockTokens;
+}
+
 absl::Status CudaDecoder::Reserve(SequenceState& state, int64_t tokens) {
   if (pools_.blocks == 0) return absl::OkStatus();
   std::vector<int32_t>& blocks = static_cast<Sequence*>(state.store())->blocks;
-  const int64_t needed =
-      (state.position() + tokens + kLfm2CudaBlockTokens - 1) / kLfm2CudaBlockTokens;
-  const int64_t missing = needed - static_cast<int64_t>(blocks.size());
+  const int64_t missing = BlocksOf(state.position() + tokens) - static_cast<int64_t>(blocks.size());
   if (missing <= 0) return absl::OkStatus();
   if (missing > static_cast<int64_t>(free_blocks_.size())) {
     return Error(Reason::kGpuOutOfMemory, "keys and values of this request need " +

@@ -69,6 +69,7 @@ class CudaDecoder {
   // Any thread.
   int64_t blocks_in_use() const { return blocks_in_use_.load(std::memory_order_relaxed); }
   int64_t blocks() const { return pools_.blocks; }
+  int64_t BlocksOf(int64_t tokens) const;  // 0: nothing attends
 
  private:
   class Sequence;  // the KvStore of one

@@ -85,6 +85,8 @@ class CpuRunner : public ModelRunner {
   absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
                                                 std::span<const int32_t> tokens) override;
   absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
+  int64_t StateMemory(int64_t tokens) const override;
+  int64_t state_memory_limit() const override;
   BlockUsage blocks() const override {
     return {in_use_.load(std::memory_order_relaxed), cached_.load(std::memory_order_relaxed),
             blocks_.capacity()};
@@ -153,6 +155,24 @@ void CpuRunner::Retire(std::unique_ptr<RunnerState> state, std::span<const int32
   }
   state.reset();
   NoteUsage();
+}
+
+// Bytes: the blocks, one more while a shared one is copied, and the recurrent states that are left
+// behind for the cache.
+int64_t CpuRunner::StateMemory(int64_t tokens) const {
+  const StateShape& shape = decoder_.state_shape();
+  const int64_t recurrent = shape.convs * shape.conv_floats() + shape.ssms * shape.ssm_floats();
+  const bool leaves = shape.needs_checkpoints() && options_.prefix_cache_bytes > 0 &&
+                      options_.checkpoint_tokens > 0;
+  const int64_t states = 1 + (leaves ? tokens / options_.checkpoint_tokens : 0);
+  const int64_t blocks = (tokens + kKvBlockTokens - 1) / kKvBlockTokens + 1;
+  return (shape.block_bytes() > 0 ? blocks * blocks_.block_bytes() : 0) +
+         states * recurrent * static_cast<int64_t>(sizeof(float));
+}
+
+int64_t CpuRunner::state_memory_limit() const {
+  return decoder_.state_shape().block_bytes() > 0 ? blocks_.capacity() * blocks_.block_bytes()
+                                                  : options_.kv_bytes;
 }
 
 void CpuRunner::NoteUsage() {

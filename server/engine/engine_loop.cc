@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "model/core/errors.h"
+#include "model/core/status_macros.h"
 #include "server/engine/guarded.h"
 
 namespace lfm2 {
@@ -43,13 +44,17 @@ absl::Status EngineLoop::CheckRoom(std::string_view tenant) {
 absl::Status EngineLoop::Submit(std::unique_ptr<Sequence> sequence) {
   const std::string tenant = sequence->tenant();
   const int64_t tokens = sequence->prompt_tokens();
+  LFM2_RETURN_IF_ERROR(sequence->CheckMemory());
   return Accept(tenant, tokens, std::move(sequence));
 }
 
 absl::Status EngineLoop::Submit(ModelTask task) {
   const std::string tenant = task.tenant;
   const int64_t tokens = task.tokens;
-  return Accept(tenant, tokens, OpenTask{std::move(task), clock_.Now()});
+  const ModelRunner& runner = *task.model->runner;
+  const int64_t memory = task.keeps_state ? runner.StateMemory(tokens) : 0;
+  LFM2_RETURN_IF_ERROR(CheckStateMemory(runner, tokens, memory));
+  return Accept(tenant, tokens, OpenTask{std::move(task), clock_.Now(), memory});
 }
 
 absl::Status EngineLoop::Accept(std::string_view tenant, int64_t tokens, Arrival arrival) {
@@ -178,11 +183,15 @@ bool EngineLoop::PromptWaits() const {
 
 // Tasks and prompts take turns, so that neither starves and decoding waits for one of them only.
 std::optional<size_t> EngineLoop::NextTask(SteadyTime now) const {
-  const bool prompt_waits = !tasks_.empty() && PromptWaits();
+  if (tasks_.empty()) return std::nullopt;
+  const bool prompt_waits = PromptWaits();
   if (prompt_waits && task_had_turn_) return std::nullopt;
+  const StateMemory memory = HeldMemory();
   std::optional<size_t> chosen;
   int64_t most = -1;
   for (size_t i = 0; i < tasks_.size(); ++i) {
+    const LoadedModel* const lane = tasks_[i].task.model.get();
+    if (!tasks_[i].started && !memory.HasRoom(lane, tasks_[i].memory)) continue;
     const int64_t waited_ms = Milliseconds(tasks_[i].last_turn, now);
     const Priority priority = tasks_[i].task.priority;
     const bool yields = priority == Priority::kLow && waited_ms < limits_.priority_ageing_ms;
@@ -231,6 +240,19 @@ void EngineLoop::FinishTask(OpenTask open, absl::Status status) {
   NoteEnded();
 }
 
+StateMemory EngineLoop::HeldMemory() const {
+  StateMemory memory;
+  const auto hold = [&](const LoadedModel& model, int64_t held) {
+    memory.SetLimit(&model, model.runner->state_memory_limit());
+    memory.Hold(&model, held);
+  };
+  for (const auto& sequence : sequences_) {
+    hold(sequence->model(), sequence->started() ? sequence->memory() : 0);
+  }
+  for (const OpenTask& open : tasks_) hold(*open.task.model, open.started ? open.memory : 0);
+  return memory;
+}
+
 void EngineLoop::Step(bool after_task) {
   if (sequences_.empty()) return;
   const SteadyTime now = clock_.Now();
@@ -249,6 +271,7 @@ void EngineLoop::Step(bool after_task) {
     entry.caller = sequence->tenant();
     entry.priority = sequence->priority();
     entry.waited_ms = Milliseconds(sequence->arrived(), now);
+    entry.memory = sequence->memory();
     scheduled.push_back(entry);
   }
   StepLimits limits;
@@ -257,6 +280,11 @@ void EngineLoop::Step(bool after_task) {
   limits.prompt_chunk_tokens = after_task ? 0 : std::max<int64_t>(limits_.prompt_chunk_tokens, 1);
   limits.ageing_ms = limits_.priority_ageing_ms;
   limits.draft_rows = limits_.speculative_step_tokens;
+  limits.memory = HeldMemory();
+  // The oldest task that waits for memory is not passed by sequences that come after it.
+  const auto waits = std::find_if(tasks_.begin(), tasks_.end(),
+                                  [](const OpenTask& open) { return !open.started; });
+  if (waits != tasks_.end()) limits.memory.Hold(waits->task.model.get(), waits->memory);
   for (const LaneStep& step : PlanStep(scheduled, limits, share_)) StepLane(step);
 }
 

@@ -42,6 +42,7 @@ class EngineLoop {
   struct OpenTask {
     ModelTask task;
     SteadyTime last_turn;  // or its arrival
+    int64_t memory = 0;    // of the state that it keeps
     bool started = false;
   };
   using Arrival = std::variant<std::unique_ptr<Sequence>, OpenTask>;
@@ -57,6 +58,8 @@ class EngineLoop {
   bool RunTask();
   std::optional<size_t> NextTask(SteadyTime now) const;
   void FinishTask(OpenTask task, absl::Status status);
+  // What is promised to those that have begun.
+  StateMemory HeldMemory() const;
   void Step(bool after_task);
   void StepLane(const LaneStep& step);
   bool StartIfNew(size_t index);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -98,6 +99,11 @@ class ModelRunner {
 
   // For an operator's eyes. Any thread.
   virtual BlockUsage blocks() const { return {}; }
+  // What the state of a sequence that comes to `tokens` tokens may hold at most, and what all
+  // states together may, in a unit of the runner's own. As long as the states that are held were
+  // promised no more than that, no step fails for want of memory for them. Any thread.
+  virtual int64_t StateMemory(int64_t /*tokens*/) const { return 0; }
+  virtual int64_t state_memory_limit() const { return std::numeric_limits<int64_t>::max(); }
 
   // All of a text at once, from an empty state: one fewer than tokens.
   absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens);

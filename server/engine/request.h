@@ -89,6 +89,7 @@ struct ModelTask {
   std::string tenant;
   Priority priority = Priority::kNormal;  // low: when no prompt waits, or after the ageing time
   int64_t tokens = 0;                     // that go through the model in all
+  bool keeps_state = false;               // of these tokens, between its turns
   // One turn; true when it wants another one. It may throw: then it is dropped.
   std::function<bool(ModelRunner&)> run;
   // Called once instead of a further turn: draining, deadline passed, cancelled, a fault.

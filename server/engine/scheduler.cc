@@ -75,8 +75,8 @@ class Planner {
         continue;
       }
       --free;
-      ++held[sequences_[i].caller];
       const ScheduledSequence& s = sequences_[i];
+      ++held[s.caller];
       if (!s.decoding && !s.alone && !s.resting) prompts_.push_back(i);
     }
     if (free <= 0) return;
@@ -84,7 +84,7 @@ class Planner {
       SortByUrgency(indices);
       std::reverse(indices.begin(), indices.end());  // taken from the back
     }
-    for (; free > 0 && !waiting.empty(); --free) {
+    while (free > 0 && !waiting.empty()) {
       const auto chosen =
           std::min_element(waiting.begin(), waiting.end(), [&](const auto& a, const auto& b) {
             const auto rank = [&](const auto& entry) {
@@ -93,10 +93,25 @@ class Planner {
             };
             return rank(a) < rank(b);
           });
-      prompts_.push_back(chosen->second.back());
+      const size_t i = chosen->second.back();
+      const ScheduledSequence& next = sequences_[i];
+      if (!limits_.memory.HasRoom(next.lane, next.memory)) {
+        LeaveOut(next.lane, waiting);
+        continue;
+      }
+      limits_.memory.Hold(next.lane, next.memory);
+      prompts_.push_back(i);
       ++held[chosen->first];
+      --free;
       chosen->second.pop_back();
       if (chosen->second.empty()) waiting.erase(chosen);
+    }
+  }
+
+  void LeaveOut(const LoadedModel* lane, Callers& waiting) const {
+    for (auto it = waiting.begin(); it != waiting.end();) {
+      std::erase_if(it->second, [&](size_t i) { return sequences_[i].lane == lane; });
+      it = it->second.empty() ? waiting.erase(it) : std::next(it);
     }
   }
 

@@ -5,7 +5,10 @@
 // decodes takes its next token. What is left of the budget goes to prompts, in chunks; while
 // anything decodes, all prompts of a step together take at most one chunk, so a decoding sequence
 // never waits for more than that. No more sequences hold a place than the budget has tokens, so a
-// prompt that holds one moves on at every step that has room for prompts at all. Drafted tokens
+// prompt that holds one moves on at every step that has room for prompts at all. A place is given
+// only where the lane's memory has room for all that the sequence may come to, so that what runs
+// can run to its end; who is next in line and has no room is not passed by others of its lane.
+// Drafted tokens
 // take what is left then, dealt evenly, and only as long as few sequences decode: a step of many
 // rows costs as much for a row more as the token that it may save.
 //
@@ -26,6 +29,7 @@
 #include <vector>
 
 #include "server/engine/request.h"
+#include "server/engine/state_memory.h"
 
 namespace lfm2 {
 
@@ -35,6 +39,7 @@ struct StepLimits {
   int64_t prompt_chunk_tokens = 0;  // of a step in which anything decodes; 0: no prompt then
   int64_t ageing_ms = 0;
   int64_t draft_rows = 0;  // decoding and drafted tokens of a step that has drafted ones
+  StateMemory memory;      // with what is held already
 };
 
 struct ScheduledSequence {
@@ -49,6 +54,7 @@ struct ScheduledSequence {
   std::string_view caller;
   Priority priority = Priority::kNormal;
   int64_t waited_ms = 0;  // since it arrived
+  int64_t memory = 0;     // that its state may come to; of no account once it holds a place
 };
 
 struct Chunk {

@@ -7,6 +7,7 @@
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "server/engine/state_memory.h"
 
 namespace lfm2 {
 namespace {
@@ -40,7 +41,16 @@ Sequence::Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, Ste
   if (speculative_tokens > 0 && greedy && request_.model->runner->verifies_drafts()) {
     drafter_ = std::make_unique<Drafter>(speculative_tokens);
   }
+  memory_ = request_.model->runner->StateMemory(MostTokens() + (drafter_ ? speculative_tokens : 0));
   if (request_.max_new_tokens <= 0) finish_reason_ = FinishReason::kLength;
+}
+
+int64_t Sequence::MostTokens() const {
+  return prompt_tokens_ + std::max<int64_t>(request_.max_new_tokens, 0);
+}
+
+absl::Status Sequence::CheckMemory() const {
+  return CheckStateMemory(*request_.model->runner, MostTokens(), memory_);
 }
 
 absl::Status Sequence::Check(SteadyTime now) const {

@@ -74,6 +74,9 @@ class Sequence {
   int64_t pending() const { return static_cast<int64_t>(tokens_.size()) - processed_; }
   int64_t completion_tokens() const { return completion_tokens_; }
   int64_t prompt_tokens() const { return prompt_tokens_; }
+  int64_t memory() const { return memory_; }  // that its state may come to
+  // kContextExceeded: it can never run.
+  absl::Status CheckMemory() const;
   const std::string& tenant() const { return request_.tenant; }
   Priority priority() const { return request_.priority; }
   const PrefixReuse& reuse() const { return reuse_; }
@@ -86,6 +89,7 @@ class Sequence {
  private:
   static constexpr int kMostRestarts = 2;
 
+  int64_t MostTokens() const;
   absl::Status TakeState(bool use_cache);
   bool EndsById(int32_t id);
 
@@ -94,6 +98,7 @@ class Sequence {
   std::set<int32_t> eos_ids_;
   std::vector<int32_t> tokens_;  // prompt, then what was generated
   int64_t prompt_tokens_;
+  int64_t memory_ = 0;
   int64_t processed_ = 0;  // of tokens_: have been through the model, or are read from the cache
   int64_t completion_tokens_ = 0;
   StreamDecoder decoder_;

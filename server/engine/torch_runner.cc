@@ -93,6 +93,12 @@ class TorchRunner : public ModelRunner {
     if (cuda_ == nullptr) return {};
     return {cuda_->blocks_in_use(), 0, cuda_->blocks()};
   }
+  int64_t StateMemory(int64_t tokens) const override {
+    return cuda_ == nullptr ? 0 : cuda_->BlocksOf(tokens);
+  }
+  int64_t state_memory_limit() const override {
+    return cuda_ == nullptr ? ModelRunner::state_memory_limit() : cuda_->blocks();
+  }
 
  private:
   at::Device device() const { return decoder_.weights().device(); }

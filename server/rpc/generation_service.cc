@@ -68,6 +68,7 @@ ModelTask TaskOf(const std::shared_ptr<UnaryCall>& unary, std::shared_ptr<Loaded
   task.model = std::move(model);
   task.tenant = std::string(unary->call().tenant());
   task.tokens = static_cast<int64_t>(score->tokens().size());
+  task.keeps_state = true;
   task.deadline = unary->call().ClientDeadline();
   task.cancelled = [unary] { return unary->cancelled(); };
   task.dropped = [unary](const absl::Status& status) { unary->Fail(status); };

@@ -419,5 +419,36 @@ TEST(PlanStep, WhoRestsReadsOrRunsAloneDraftsNothing) {
   EXPECT_EQ(DraftsOf(sequences, Budget(512), 32), (Counts{-1, 0, 0}));
 }
 
+TEST(PlanStep, GivesAPlaceOnlyWhereThereIsMemoryForAllOfIt) {
+  Lanes lanes;
+  std::vector<ScheduledSequence> sequences = {Decoding(lanes.first), Prompt(lanes.first, 4),
+                                              Prompt(lanes.first, 4), Prompt(lanes.first, 4),
+                                              Prompt(lanes.second, 4)};
+  for (ScheduledSequence& sequence : sequences) sequence.memory = 40;
+  StepLimits limits = Budget(512);
+  limits.memory.SetLimit(&lanes.first, 100);
+  limits.memory.Hold(&lanes.first, 40);
+  limits.memory.SetLimit(&lanes.second, 40);
+  const auto steps = Plan(sequences, limits);
+  ASSERT_EQ(steps.size(), 2U);
+  EXPECT_EQ(Pairs(steps[0]), (Chunks{{0, 1}, {1, 4}}));
+  EXPECT_EQ(Pairs(steps[1]), (Chunks{{4, 4}}));
+}
+
+TEST(PlanStep, LetsNobodyOfItsLanePassWhoIsNextAndHasNoRoom) {
+  Lanes lanes;
+  std::vector<ScheduledSequence> sequences = {
+      Prompt(lanes.first, 4, "a", Priority::kNormal, 50), Prompt(lanes.first, 4, "a"),
+      Prompt(lanes.first, 4, "b"), Prompt(lanes.second, 4, "b")};
+  sequences[0].memory = 80;
+  sequences[1].memory = sequences[2].memory = sequences[3].memory = 1;
+  StepLimits limits = Budget(512);
+  limits.memory.SetLimit(&lanes.first, 100);
+  limits.memory.Hold(&lanes.first, 30);
+  const auto steps = Plan(sequences, limits);
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(Pairs(steps[0]), (Chunks{{3, 4}}));
+}
+
 }  // namespace
 }  // namespace lfm2
