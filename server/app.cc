@@ -29,6 +29,7 @@ constexpr int kExecutorThreads = 4;
 constexpr size_t kExecutorQueue = 4096;
 constexpr int kLoadThreads = 2;
 constexpr size_t kLoadQueue = 64;
+constexpr int kLoadNiceness = 10;  // beside an engine that decodes, a load takes what is left
 
 fs::path WorkerProgram(const ServerConfig& config) {
   if (!config.worker.empty()) return config.worker;
@@ -76,7 +77,7 @@ class RealApp : public App {
     engine_ = std::make_unique<Engine>(config.limits, clock);
     LFM2_RETURN_IF_ERROR(OpenJobs(data_dir, clock));
     executor_ = std::make_unique<Executor>(kExecutorThreads, kExecutorQueue);
-    loads_ = std::make_unique<Executor>(kLoadThreads, kLoadQueue);
+    loads_ = std::make_unique<Executor>(kLoadThreads, kLoadQueue, kLoadNiceness);
     LFM2_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(RpcOptionsOf(config), Context(hf_cache, clock)));
     return ServeMetrics();
   }

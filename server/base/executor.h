@@ -13,7 +13,8 @@ namespace lfm2 {
 
 class Executor {
  public:
-  Executor(int threads, size_t queue_capacity);
+  // niceness: of its threads and of those that they start, beside the process's own, as nice(1).
+  Executor(int threads, size_t queue_capacity, int niceness = 0);
   ~Executor();  // runs what is queued, then joins
   absl::Status Run(std::function<void()> work);
 

@@ -46,6 +46,7 @@ WeightFormat FormatThatKeeps(DType type) {
   }
 }
 
+// Packs on threads of its own, as nice as its caller, so that no step waits for a load.
 absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, Isa isa,
                                                   const CpuLoaderOptions& options,
                                                   const std::shared_ptr<ThreadPool>& pool) {
@@ -60,9 +61,10 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, I
   });
   LFM2_ASSIGN_OR_RETURN(const WeightFormat format,
                         ChooseWeightFormat(options.weights, folder.weights));
+  ThreadPool packing(pool->threads());
   LFM2_ASSIGN_OR_RETURN(
       const std::shared_ptr<const CpuWeights> weights,
-      CpuWeights::FromArchive(*folder.config, folder.weights, {format, isa}, *pool));
+      CpuWeights::FromArchive(*folder.config, folder.weights, {format, isa}, packing));
   LFM2_ASSIGN_OR_RETURN(loaded->tokenizer, tokenizer.get());
   loaded->name = version.name;
   loaded->version = version.version;

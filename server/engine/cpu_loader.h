@@ -23,7 +23,7 @@ struct CpuLoaderOptions {
 absl::StatusOr<WeightFormat> ChooseWeightFormat(std::string_view name,
                                                 const TensorArchive& weights);
 
-// All models share one pool of threads. The instruction set is the machine's best one, or the
+// All models run on one pool of threads. The instruction set is the machine's best one, or the
 // environment's LFM2_ISA. kInvalidArgument, kUnsupported.
 absl::StatusOr<ModelLoader> MakeCpuModelLoader(const CpuLoaderOptions& options);
 

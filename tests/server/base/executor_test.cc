@@ -1,10 +1,14 @@
 #include "server/base/executor.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <memory>
+#include <thread>
 
 #include "model/core/errors.h"
 
@@ -61,6 +65,27 @@ TEST(Executor, RefusesWhenTheQueueIsFull) {
   EXPECT_EQ(DetailsOf(status).reason, Reason::kQueueFull);
   EXPECT_TRUE(DetailsOf(status).retry_after_ms.has_value());
   go.set_value();
+}
+
+TEST(Executor, HasThreadsAsNiceAsWanted) {
+  const auto niceness_of = [](int niceness) {
+    std::promise<int> seen;
+    {
+      Executor executor(1, 4, niceness);
+      EXPECT_TRUE(executor
+                      .Run([&] {
+                        std::thread started([&] {
+                          seen.set_value(getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())));
+                        });
+                        started.join();
+                      })
+                      .ok());
+    }
+    return seen.get_future().get();
+  };
+  const int own = getpriority(PRIO_PROCESS, 0);
+  EXPECT_EQ(niceness_of(0), own);
+  EXPECT_EQ(niceness_of(std::min(own + 7, 19)), std::min(own + 7, 19));
 }
 
 }  // namespace
