@@ -1,5 +1,10 @@
 #include "client/model_flags.h"
 
+#include <string>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "client/flags.h"
 #include "client/source.h"
 
@@ -75,6 +80,20 @@ void AddTrainOptionFlags(CLI::App& app, v1::TrainOptions& options) {
   integer("--threads", "CPU threads; 0: as many as cores [0]", &O::set_threads);
 }
 
+namespace {
+
+std::pair<int32_t, double> ParseBias(const std::string& text) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  int32_t id = 0;
+  double bias = 0;
+  if (!absl::SimpleAtoi(parts.first, &id) || !absl::SimpleAtod(parts.second, &bias)) {
+    throw CLI::ValidationError("--logit_bias", "\"" + text + "\" is not ID=BIAS, such as 42=-100");
+  }
+  return {id, bias};
+}
+
+}  // namespace
+
 void AddSamplingFlags(CLI::App& app, v1::GenerateRequest& request) {
   const auto sampling = [&request] { return request.mutable_sampling(); };
   const auto number = [&](const char* names, const char* help, auto set) {
@@ -90,6 +109,16 @@ void AddSamplingFlags(CLI::App& app, v1::GenerateRequest& request) {
   number("--top_p", "Only the likeliest of so much probability [1]", &S::set_top_p);
   number("--min_p", "Only those of so much of the likeliest's probability [0]", &S::set_min_p);
   number("--repetition_penalty", "Over 1: repeats less [1]", &S::set_repetition_penalty);
+  number("--presence_penalty", "Off each token that was generated, -2 to 2 [0]",
+         &S::set_presence_penalty);
+  number("--frequency_penalty", "Off it for each time that it was generated, -2 to 2 [0]",
+         &S::set_frequency_penalty);
+  TextsFlag(app, "--logit_bias", "ID=BIAS added to a token's logit, -100 to 100; may be repeated",
+            [sampling](const std::string& v) {
+              const auto [id, bias] = ParseBias(v);
+              (*sampling()->mutable_logit_bias())[id] = bias;
+            })
+      ->group("Sampling");
   UintFlag(app, "--seed", "Of sampling [drawn by the server]", [sampling](uint64_t v) {
     sampling()->set_seed(v);
   })->group("Sampling");

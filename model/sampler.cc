@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <unordered_map>
 #include <unordered_set>
 
 namespace lfm2 {
@@ -41,6 +42,24 @@ void Penalize(std::vector<Candidate>& candidates, std::span<const int32_t> histo
     if (id < 0 || static_cast<size_t>(id) >= candidates.size() || !seen.insert(id).second) continue;
     double& score = candidates[static_cast<size_t>(id)].score;
     score = score > 0 ? score / penalty : score * penalty;
+  }
+}
+
+void SubtractPenalties(std::vector<Candidate>& candidates, const SamplingParams& params,
+                       std::span<const int32_t> generated) {
+  std::unordered_map<int32_t, int64_t> times;
+  for (const int32_t id : generated) ++times[id];
+  for (const auto& [id, count] : times) {
+    if (id < 0 || static_cast<size_t>(id) >= candidates.size()) continue;
+    candidates[static_cast<size_t>(id)].score -=
+        params.frequency_penalty * static_cast<double>(count) + params.presence_penalty;
+  }
+}
+
+void AddBiases(std::vector<Candidate>& candidates, const std::vector<TokenBias>& biases) {
+  for (const TokenBias& one : biases) {
+    if (one.id < 0 || static_cast<size_t>(one.id) >= candidates.size()) continue;
+    candidates[static_cast<size_t>(one.id)].score += one.bias;
   }
 }
 
@@ -153,10 +172,16 @@ void KeepAllowed(std::vector<Candidate>& candidates, std::span<const uint32_t> a
 
 int32_t Choose(std::span<const float> logits, const SamplingParams& params,
                std::span<const int32_t> history, int64_t index, std::span<const uint32_t> allowed) {
-  const bool greedy = params.temperature <= 0;
-  if (greedy && params.repetition_penalty == 1) return Greedy(logits, allowed);
+  const bool greedy = params.temperature <= 0, repeats = params.repetition_penalty == 1;
+  if (greedy && repeats && !params.adjusts_logits()) return Greedy(logits, allowed);
   std::vector<Candidate> candidates = CandidatesOf(logits);
-  if (params.repetition_penalty != 1) Penalize(candidates, history, params.repetition_penalty);
+  AddBiases(candidates, params.logit_bias);
+  if (!repeats) Penalize(candidates, history, params.repetition_penalty);
+  if (params.frequency_penalty != 0 || params.presence_penalty != 0) {
+    const auto generated =
+        std::min(history.size(), static_cast<size_t>(std::max<int64_t>(index, 0)));
+    SubtractPenalties(candidates, params, history.last(generated));
+  }
   KeepAllowed(candidates, allowed);
   if (greedy) return std::min_element(candidates.begin(), candidates.end(), Likelier)->id;
   for (Candidate& candidate : candidates) candidate.score /= params.temperature;

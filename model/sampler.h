@@ -1,9 +1,10 @@
 // Logits to a token: greedy, or seeded sampling with the usual truncations. Pure host arithmetic on
 // one row.
 //
-// Order: repetition penalty, then temperature, top_k, top_p, min_p (on the tempered distribution,
-// each over what the one before it left), then one draw. The draw of token i depends on (seed, i)
-// alone, so load cannot change it. Thread rule: pure functions.
+// Order: logit biases, repetition penalty, frequency and presence penalties, then temperature,
+// top_k, top_p, min_p (on the tempered distribution, each over what the one before it left), then
+// one draw. The draw of token i depends on (seed, i) alone, so load cannot change it. Thread rule:
+// pure functions.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,11 @@
 
 namespace lfm2 {
 
+struct TokenBias {
+  int32_t id = 0;
+  double bias = 0;
+};
+
 struct SamplingParams {
   double temperature = 0.0;  // 0: greedy
   int64_t top_k = 0;         // 0: off
@@ -19,9 +25,18 @@ struct SamplingParams {
   double min_p = 0.0;        // 0: off
   // 1: off; over prompt and generated tokens, as transformers defines it
   double repetition_penalty = 1.0;
+  // 0: off; taken off a generated token's logit for each time, and once, as OpenAI's API has them
+  double frequency_penalty = 0.0;
+  double presence_penalty = 0.0;
+  std::vector<TokenBias> logit_bias;  // each id once
   uint64_t seed = 0;
   // -1: none; n: the chosen token's and the n likeliest ones'; of the raw logits
   int64_t logprobs = -1;
+
+  // Biases and penalties other than for repetition, which a device does not know.
+  bool adjusts_logits() const {
+    return frequency_penalty != 0 || presence_penalty != 0 || !logit_bias.empty();
+  }
 };
 
 struct TokenLogprob {
@@ -35,7 +50,7 @@ struct Sample {
   std::vector<TokenLogprob> top;  // likeliest first
 };
 
-// `history`: every token so far, for the repetition penalty. `index`: how many tokens this sequence
+// `history`: every token so far, for the penalties; its last `index` are those that this sequence
 // has generated. `allowed`: bit i of word i / 32 says whether token i may be chosen, at least one
 // of the logits may; empty: all may. Logprobs do not look at it: they are the raw logits'.
 Sample SampleToken(std::span<const float> logits, const SamplingParams& params,

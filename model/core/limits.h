@@ -24,6 +24,7 @@ struct Limits {
   int64_t stop_string_bytes = 256;
   int64_t stop_ids = 64;
   int64_t logprobs = 20;
+  int64_t logit_biases = 300;
   int64_t messages = 1024;
   int64_t tools = 128;              // described to a model in one request
   int64_t waiting_requests = 1024;  // accepted and not yet started

@@ -88,6 +88,22 @@ uint64_t DrawSeed() {
   return (static_cast<uint64_t>(device()) << 32) | device();
 }
 
+// By ascending id.
+std::vector<TokenBias> BiasesOf(const v1::SamplingOptions& in, const Limits& limits,
+                                RequestCheck& check) {
+  std::vector<TokenBias> biases;
+  check.Count("sampling.logit_bias", in.logit_bias_size(), limits.logit_biases);
+  if (in.logit_bias_size() > limits.logit_biases) return biases;
+  for (const auto& [id, bias] : in.logit_bias()) biases.push_back({id, bias});
+  std::sort(biases.begin(), biases.end(),
+            [](const TokenBias& a, const TokenBias& b) { return a.id < b.id; });
+  for (const TokenBias& one : biases) {
+    check.Real(absl::StrCat("sampling.logit_bias[", one.id, "]"), one.bias,
+               std::abs(one.bias) <= 100, "-100 to 100");
+  }
+  return biases;
+}
+
 SamplingParams SamplingOf(const v1::GenerateRequest& request, const Limits& limits,
                           RequestCheck& check) {
   const v1::SamplingOptions& in = request.sampling();
@@ -97,6 +113,8 @@ SamplingParams SamplingOf(const v1::GenerateRequest& request, const Limits& limi
   if (in.has_top_p()) out.top_p = in.top_p();
   if (in.has_min_p()) out.min_p = in.min_p();
   if (in.has_repetition_penalty()) out.repetition_penalty = in.repetition_penalty();
+  if (in.has_presence_penalty()) out.presence_penalty = in.presence_penalty();
+  if (in.has_frequency_penalty()) out.frequency_penalty = in.frequency_penalty();
   out.seed = in.has_seed() ? in.seed() : DrawSeed();
   if (request.has_logprobs()) out.logprobs = request.logprobs();
   check.Real("sampling.temperature", out.temperature,
@@ -108,6 +126,11 @@ SamplingParams SamplingOf(const v1::GenerateRequest& request, const Limits& limi
   check.Real("sampling.repetition_penalty", out.repetition_penalty,
              out.repetition_penalty > 0 && out.repetition_penalty <= 100,
              "more than 0, at most 100");
+  check.Real("sampling.presence_penalty", out.presence_penalty, std::abs(out.presence_penalty) <= 2,
+             "-2 to 2");
+  check.Real("sampling.frequency_penalty", out.frequency_penalty,
+             std::abs(out.frequency_penalty) <= 2, "-2 to 2");
+  out.logit_bias = BiasesOf(in, limits, check);
   if (request.has_logprobs()) check.Range("logprobs", request.logprobs(), 0, limits.logprobs);
   return out;
 }
@@ -137,6 +160,12 @@ void CheckIds(std::string_view field, const std::vector<int32_t>& ids, int64_t v
               absl::StrCat("is ", ids[i], ", must be 0 to ", vocab_size - 1));
     ++named;
   }
+}
+
+std::vector<int32_t> IdsOf(const std::vector<TokenBias>& biases) {
+  std::vector<int32_t> ids;
+  for (const TokenBias& one : biases) ids.push_back(one.id);
+  return ids;
 }
 
 // Field of the prompt as the request names it.
@@ -308,9 +337,10 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   CheckPromptTokens(FieldOf(ask.prompt), tokens, context - 1, check);
   out.max_new_tokens = NewTokens(ask.max_new_tokens, tokens, context, check);
   CheckIds("stop_ids", ask.stop_ids, model->config.vocab_size, check);
+  CheckIds("sampling.logit_bias", IdsOf(ask.sampling.logit_bias), model->config.vocab_size, check);
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   out.model = std::move(model);
-  out.sampling = ask.sampling;
+  out.sampling = std::move(ask.sampling);
   out.stop = std::move(ask.stop);
   out.stop_ids = std::move(ask.stop_ids);
   out.ignore_eos = ask.ignore_eos;
@@ -396,6 +426,11 @@ v1::GenerateResponse StartMessage(const GenerateRequest& request) {
   sampling.set_top_p(request.sampling.top_p);
   sampling.set_min_p(request.sampling.min_p);
   sampling.set_repetition_penalty(request.sampling.repetition_penalty);
+  sampling.set_presence_penalty(request.sampling.presence_penalty);
+  sampling.set_frequency_penalty(request.sampling.frequency_penalty);
+  for (const TokenBias& one : request.sampling.logit_bias) {
+    (*sampling.mutable_logit_bias())[one.id] = one.bias;
+  }
   sampling.set_seed(request.sampling.seed);
   return out;
 }

@@ -62,6 +62,14 @@ TEST(Generate, EveryFlagReachesTheRequestAndUnsetStaysUnset) {
                   "0.1",
                   "--repetition_penalty",
                   "1.1",
+                  "--presence-penalty",
+                  "0.5",
+                  "--frequency_penalty",
+                  "-0.25",
+                  "--logit_bias",
+                  "7=-100",
+                  "--logit_bias",
+                  "8=1.5",
                   "--seed",
                   "18446744073709551615",
                   "--stop",
@@ -83,6 +91,15 @@ TEST(Generate, EveryFlagReachesTheRequestAndUnsetStaysUnset) {
   const v1::GenerateRequest& full = server.captured.generate[1];
   EXPECT_EQ(full.sampling().temperature(), 0.7);
   EXPECT_EQ(full.sampling().top_k(), 5);
+  EXPECT_EQ(full.sampling().presence_penalty(), 0.5);
+  EXPECT_EQ(full.sampling().frequency_penalty(), -0.25);
+  EXPECT_EQ(full.sampling().logit_bias().at(7), -100);
+  EXPECT_EQ(full.sampling().logit_bias().at(8), 1.5);
+  for (const char* wrong : {"7", "x=1", "7=y", "=1", "99999999999=1"}) {
+    const Outcome refused = RunCtl(server, {"generate", "-p", "x", "--logit_bias", wrong});
+    EXPECT_EQ(refused.code, 2) << wrong;
+    EXPECT_THAT(refused.err, HasSubstr("is not ID=BIAS"));
+  }
   EXPECT_EQ(full.sampling().seed(), 18446744073709551615u);
   EXPECT_THAT(full.stop(), ElementsAre("[a,b]", "c"));
   EXPECT_THAT(full.stop_ids(), ElementsAre(7, 8));

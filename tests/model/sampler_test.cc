@@ -164,6 +164,44 @@ TEST(Sampler, RepetitionPenaltyIgnoresIdsOutsideTheLogits) {
   EXPECT_EQ(SampleToken(std::vector<float>{1, 2}, params, std::vector<int32_t>{-1, 7}, 0).id, 1);
 }
 
+// History: a prompt of 0 0, then 1 1 2 was generated.
+TEST(Sampler, FrequencyAndPresencePenaltiesLookAtGeneratedTokensOnly) {
+  const std::vector<int32_t> history = {0, 0, 1, 1, 2};
+  SamplingParams often, once;
+  often.frequency_penalty = 0.5;
+  once.presence_penalty = 0.5;
+  const auto chosen = [&](const std::vector<float>& logits, const SamplingParams& params) {
+    return SampleToken(logits, params, history, 3).id;
+  };
+  EXPECT_EQ(chosen({1.1f, 2.0f, 0, 0}, often), 0);  // 2.0 - 2 * 0.5
+  EXPECT_EQ(chosen({0.9f, 2.0f, 0, 0}, often), 1);
+  EXPECT_EQ(chosen({0, 0, 1.0f, 0.6f}, often), 3);  // 1.0 - 0.5
+  EXPECT_EQ(chosen({1.6f, 2.0f, 0, 0}, once), 0);   // 2.0 - 0.5, however often
+  EXPECT_EQ(chosen({1.4f, 2.0f, 0, 0}, once), 1);
+  once.presence_penalty = -0.5;
+  EXPECT_EQ(chosen({2.4f, 2.0f, 0, 0}, once), 1);
+  // Nothing has been generated: the prompt does not count.
+  EXPECT_EQ(SampleToken(std::vector<float>{2, 1.9f}, often, std::vector<int32_t>{0, 0}, 0).id, 0);
+}
+
+TEST(Sampler, BiasesAreAddedBeforeAnythingElse) {
+  SamplingParams params;
+  params.logit_bias = {{0, -100}, {2, 1.5}, {9, 100}};
+  EXPECT_EQ(SampleToken(std::vector<float>{5, 2, 0.6f}, params, {}, 0).id, 2);
+  EXPECT_EQ(SampleToken(std::vector<float>{5, 2, 0.4f}, params, {}, 0).id, 1);
+  params.repetition_penalty = 2;  // (0.6 + 1.5) / 2 < 2
+  EXPECT_EQ(SampleToken(std::vector<float>{5, 2, 0.6f}, params, std::vector<int32_t>{2}, 0).id, 1);
+  SamplingParams drawn = Tempered(1);
+  drawn.logit_bias = {{1, -100}};
+  for (int64_t i = 0; i < 50; ++i) {
+    EXPECT_NE(SampleToken(std::vector<float>{0, 3, 0}, drawn, {}, i).id, 1);
+  }
+  // A logprob is the raw logits'.
+  params.logprobs = 0;
+  EXPECT_NEAR(SampleToken(std::vector<float>{5, 2, 0.6f}, params, {}, 0).logprob,
+              0.6 - std::log(std::exp(5.0) + std::exp(2.0) + std::exp(0.6)), 1e-6);
+}
+
 TEST(Sampler, SurvivesLogitsThatAreNotNumbers) {
   const std::vector<std::vector<float>> rows = {{kNan, 1, 2},
                                                 {kNan, kNan, kNan},
@@ -175,6 +213,8 @@ TEST(Sampler, SurvivesLogitsThatAreNotNumbers) {
   all.top_p = 0.9;
   all.min_p = 0.1;
   all.repetition_penalty = 1.5;
+  all.presence_penalty = 1;
+  all.logit_bias = {{0, 1}, {1, -1}};
   all.logprobs = 2;
   for (const std::vector<float>& row : rows) {
     for (const SamplingParams& params : {SamplingParams(), Tempered(1), all}) {

@@ -109,6 +109,9 @@ TEST_P(CudaRunner, DrawsWhatLibTorchsRunnerDraws) {
       request.sampling.min_p = i % 4 == 0 ? 0.02 : 0.0;
       request.sampling.repetition_penalty = i % 5 == 0 ? 1.2 : 1.0;
       request.sampling.logprobs = i == 7 ? 3 : -1;
+      request.sampling.frequency_penalty = i == 4 ? 0.7 : 0.0;
+      request.sampling.presence_penalty = i == 5 ? 1.5 : 0.0;
+      if (i == 6) request.sampling.logit_bias = {{3, 4.0}, {5, -100.0}};
       request.sampling.seed = 100 + i;
       requests.push_back(request);
     }
