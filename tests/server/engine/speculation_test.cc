@@ -3,16 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <random>
 
 #include "model/core/errors.h"
 #include "model/formats/npz.h"
 #include "server/engine/cpu_loader.h"
-#include "server/engine/engine.h"
+#include "tests/server/engine/schedule.h"
 #include "tests/server/fakes/fake_model_runner.h"
-#include "tests/server/fakes/recording_sink.h"
 
 namespace lfm2 {
 namespace {
@@ -24,64 +22,6 @@ Limits Drafting(int64_t tokens) {
   limits.speculative_tokens = tokens;
   limits.speculative_step_tokens = 32;
   return limits;
-}
-
-struct Case {
-  GenerateRequest request;
-  int64_t cancel_at = INT64_MAX;  // so many events
-  int64_t refuse_from = INT64_MAX;
-};
-
-struct Outcome {
-  std::vector<TokenEvent> events;
-  GenerateEnd end;
-};
-
-std::vector<Outcome> RunAll(Engine& engine, const std::vector<Case>& cases) {
-  std::vector<std::shared_ptr<RecordingSink>> sinks;
-  for (const Case& one : cases) {
-    auto sink = std::make_shared<RecordingSink>();
-    sink->refuse_from = one.refuse_from;
-    sink->on_token = [sink = sink.get(), at = one.cancel_at](const TokenEvent& event) {
-      if (event.index + 1 >= at) sink->cancel = true;
-    };
-    sinks.push_back(sink);
-    EXPECT_TRUE(engine.Submit(one.request, sink).ok());
-  }
-  std::vector<Outcome> outcomes;
-  for (const auto& sink : sinks) {
-    GenerateEnd end = sink->Wait();
-    outcomes.push_back({sink->events(), std::move(end)});
-    EXPECT_EQ(sink->calls_after_end(), 0);
-  }
-  return outcomes;
-}
-
-bool SameFloat(float a, float b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
-
-void ExpectSame(const Outcome& a, const Outcome& b) {
-  ASSERT_EQ(a.events.size(), b.events.size());
-  for (size_t i = 0; i < a.events.size(); ++i) {
-    const TokenEvent &x = a.events[i], &y = b.events[i];
-    ASSERT_EQ(x.id, y.id) << i;
-    EXPECT_EQ(x.index, y.index);
-    EXPECT_EQ(x.text, y.text);
-    ASSERT_EQ(x.logprob.has_value(), y.logprob.has_value());
-    if (x.logprob) {
-      EXPECT_TRUE(SameFloat(*x.logprob, *y.logprob)) << i;
-    }
-    ASSERT_EQ(x.top.size(), y.top.size());
-    for (size_t j = 0; j < x.top.size(); ++j) {
-      EXPECT_EQ(x.top[j].id, y.top[j].id);
-      EXPECT_TRUE(SameFloat(x.top[j].logprob, y.top[j].logprob));
-    }
-  }
-  EXPECT_EQ(a.end.status.code(), b.end.status.code()) << a.end.status << b.end.status;
-  EXPECT_EQ(a.end.finish_reason, b.end.finish_reason);
-  EXPECT_EQ(a.end.text, b.end.text);
-  EXPECT_EQ(a.end.stop, b.end.stop);
-  EXPECT_EQ(a.end.completion_tokens, b.end.completion_tokens);
-  EXPECT_EQ(a.end.prompt_tokens, b.end.prompt_tokens);
 }
 
 // Repeats itself, mostly: the token 6 to 9 before, with a surprise now and then, which may be eos.
@@ -261,70 +201,6 @@ std::shared_ptr<LoadedModel> Golden(const std::string& name, int64_t kv_bytes = 
 
 const char* const kGoldens[] = {"lfm2-tiny", "hybrid-sequential", "hybrid-parallel",
                                 "hybrid-no-attention"};
-
-Case RandomGoldenCase(std::mt19937& random, const std::shared_ptr<LoadedModel>& model) {
-  Case one;
-  GenerateRequest& request = one.request;
-  request.model = model;
-  const auto vocab = static_cast<uint32_t>(model->config.vocab_size);
-  Tokens phrase;
-  for (size_t i = 0; i < 3 + random() % 9; ++i) {
-    phrase.push_back(static_cast<int32_t>(random() % vocab));
-  }
-  for (size_t i = 0; i < 4 + random() % 50; ++i)
-    request.prompt.push_back(phrase[i % phrase.size()]);
-  request.max_new_tokens = static_cast<int64_t>(1 + random() % 70);
-  request.ignore_eos = random() % 3 != 0;
-  request.use_prefix_cache = random() % 4 != 0;
-  if (random() % 2 == 0) request.sampling.logprobs = static_cast<int64_t>(random() % 4);
-  if (random() % 3 == 0) request.sampling.repetition_penalty = 1.05;
-  if (random() % 5 == 0) request.sampling.temperature = 0.8;
-  if (random() % 4 == 0) request.stop_ids = {static_cast<int32_t>(random() % vocab)};
-  if (random() % 5 == 0) one.cancel_at = static_cast<int64_t>(1 + random() % 40);
-  return one;
-}
-
-TEST(Speculation, IsExactOnTheCpuInRandomSchedulesAndInWhatTheyLeaveBehind) {
-  int64_t drafted = 0, accepted = 0, cached = 0;
-  for (const char* name : kGoldens) {
-    const auto with = Golden(name), without = Golden(name);
-    Engine plain_engine(Drafting(0), Clock::Real());
-    for (uint32_t seed = 0; seed < 40; ++seed) {
-      SCOPED_TRACE(name + (" seed " + std::to_string(seed)));
-      std::mt19937 random(seed);
-      Limits limits = Drafting(static_cast<int64_t>(1 + random() % 10));
-      limits.step_tokens = static_cast<int64_t>(8 + random() % 60);
-      std::vector<Case> cases;
-      for (size_t i = 0; i < 1 + random() % 6; ++i) cases.push_back(RandomGoldenCase(random, with));
-      Engine engine(limits, Clock::Real());
-      std::vector<Outcome> drafting;
-      for (int turn = 0; turn < 2; ++turn) {
-        drafting = RunAll(engine, cases);
-        std::vector<Case> others = cases;
-        for (Case& one : others) {
-          one.request.model = without;
-          one.request.use_prefix_cache = false;
-        }
-        const std::vector<Outcome> plain = RunAll(plain_engine, others);
-        for (size_t i = 0; i < cases.size(); ++i) {
-          ExpectSame(drafting[i], plain[i]);
-          drafted += drafting[i].end.drafted_tokens;
-          accepted += drafting[i].end.accepted_tokens;
-          cached += drafting[i].end.reuse.cached_tokens;
-          // The conversation goes on from what was said.
-          for (const TokenEvent& event : drafting[i].events) {
-            cases[i].request.prompt.push_back(event.id);
-          }
-          cases[i].request.prompt.push_back(7);
-        }
-      }
-      if (HasFailure()) return;
-    }
-  }
-  EXPECT_GT(accepted, 1000);
-  EXPECT_GT(drafted - accepted, 300);
-  EXPECT_GT(cached, 1000);
-}
 
 // Some end by their length, some at any place of what was drafted.
 TEST(Speculation, LeavesAsMuchForTheNextRequestAsWithout) {
