@@ -102,8 +102,10 @@ absl::StatusOr<ResolvedSource> LocalSource(const fs::path& path, SourcePurpose p
     }
   }
   if (purpose == SourcePurpose::kWeights) AddMetaFiles(source.files);
-  source.bare_weights = std::none_of(source.files.begin(), source.files.end(),
-                                     [](const LocalFile& f) { return f.name == "config.json"; });
+  source.bare_weights =
+      std::none_of(source.files.begin(), source.files.end(), [](const LocalFile& f) {
+        return f.name == "config.json" || absl::EndsWith(f.name, ".gguf");
+      });
   return source;
 }
 

@@ -23,7 +23,7 @@ struct ResolvedSource {
   Kind kind = Kind::kModel;
   std::string name;              // kModel, kHf
   std::vector<LocalFile> files;  // kFiles, by name
-  bool bare_weights = false;     // kFiles without a config.json: fits only in part
+  bool bare_weights = false;     // kFiles that no config says the shape of
 };
 
 // The text that --help shows for the order below.

@@ -150,7 +150,7 @@ void AddTrainStart(CLI::App& train, Session& session) {
            std::string("Weights to start from [fresh]: ") + kSourceHelp,
            [flags](const std::string& v) { flags->init_from = v; });
   SwitchFlag(*verb, "partial",
-             "Take whatever fits in name and shape [on for weights without a config.json]",
+             "Take whatever fits in name and shape [on for weights without a config: NPZ, .pt]",
              [flags](bool v) { flags->partial = v; });
   TextFlag(*verb, "--tokenizer,--hf_tokenizer",
            std::string("[that of --init_from, else bytes]: bytes; ") + kSourceHelp,

@@ -85,6 +85,11 @@ TEST(Source, AnNpzBringsItsMetaAndIsBare) {
   EXPECT_TRUE(Resolve(npz).bare_weights);
 }
 
+TEST(Source, AGgufSaysItsOwnShape) {
+  const TempFolder folder;
+  EXPECT_FALSE(Resolve(folder.Write("f.gguf", "x")).bare_weights);
+}
+
 TEST(Source, AFolderWithoutWeightsOrTokenizerIsRefused) {
   const TempFolder folder;
   folder.Write("config.json", "{}");

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import statistics
 import subprocess
 import time
 
@@ -148,6 +149,26 @@ def sigterm_with_open_streams_ends_cleanly(bin_dir, work):
         assert stream.returncode in (0, 6), stream.returncode
 
 
+def a_llama_is_trained_by_a_job(bin_dir, work):
+    cache, text = hf_cache_with(work / "hub", "llama-tiny"), text_file(work / "t.txt")
+    stored, line = "hf:test/llama-tiny", text.read_text().splitlines()[0]
+    train = ["--data_path", text, "--steps", "8", "--batch_size", "2", "--seq_len", "32", "--lr", "1e-2", "--device", "cpu", "--watch"]
+    with Daemon(bin_dir, work / "data", "--hf_cache", cache) as d:
+        def mean_logprob(model):
+            return statistics.fmean(d.ctl_json("score", "--model", model, "--text", line)["logprobs"])
+        for source, name in ((stored, "of_safetensors"), (GOLDENS / "formats" / "llama-tiny.gguf", "of_gguf")):
+            d.ctl("train", "start", "--init_from", source, "--name", name, *train)
+            made = d.ctl_json("model", "get", name)
+            assert made["architecture"] == "llama" and made["tokenizer_kind"] == "bpe", made
+            answer = d.ctl_json("generate", "--model", name, "--prompt", "the quick", "--max_new_tokens", "8", "--ignore_eos")
+            assert len(answer["token_ids"]) == 8, answer
+            before, after = mean_logprob(stored), mean_logprob(name)
+            assert after > before + 0.5, f"the text is no likelier after training: {before}, {after}"
+        # What serves it and what trained it are the same model.
+        d.ctl("export", "--model", "of_gguf", "--format", "safetensors", "--out", work / "out")
+        d.ctl("parity", "--model", "of_gguf", "--tokens", "1,2,3,4", "--against", work / "out")
+
+
 def serves_on_a_unix_socket(bin_dir, work):
     cache = hf_cache_with(work / "hub", "lfm2-tiny")
     with Daemon(bin_dir, work / "data", "--hf_cache", cache, listen=f"unix:{work}/s.sock") as d:
@@ -196,5 +217,5 @@ def the_instruction_set_can_be_chosen(bin_dir, work):
 
 if __name__ == "__main__":
     main([two_streams_and_a_third_cancelled_midway, twenty_bad_inputs, a_second_daemon_and_an_open_bind_are_refused, tls_and_tokens,
-          sigterm_with_open_streams_ends_cleanly, serves_on_a_unix_socket, nothing_of_a_prompt_is_in_the_log,
+          sigterm_with_open_streams_ends_cleanly, a_llama_is_trained_by_a_job, serves_on_a_unix_socket, nothing_of_a_prompt_is_in_the_log,
           libtorch_is_opened_by_what_needs_it, the_instruction_set_can_be_chosen])
