@@ -75,6 +75,6 @@ fuzz: setup ## every fuzz target, SECONDS=60 each
 	@scripts/fuzz.sh build/fuzz $${SECONDS_EACH:-60}
 
 bench: export DEV = 1
-bench: model ## this build's speed beside llama.cpp's, as tables, written to bench/results/ (BENCH="--quick": does it all work?)
+bench: model ## this build's speed beside llama.cpp's, as tables, written to bench/results/ (BENCH="--quick": does it all work?); under load: bench/load.sh
 	@cmake --build --preset $(PRESET) -j $(JOBS) --target lfm2_engine_bench lfm2_kernels_bench lfm2_gemm_peak lfm2_load
 	@bench/run.sh $(BIN) $(BENCH)

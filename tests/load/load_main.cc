@@ -27,7 +27,9 @@ struct Options {
   double seconds = 0;    // until no call is begun any more
   int connections = 16;  // the clients share them
   int64_t tokens = 16, prompt_tokens = 16;
+  int64_t logprobs = -1;  // of each token, which make its event large
   int64_t read_ms = 0;
+  int window = 0;  // bytes of an answer that a client takes ahead of its reads; 0: as gRPC does
   double cancel = 0, deadline = 0, kill = 0;  // shares of the calls
   int64_t within_ms = 50;                     // of their random times
   unsigned seed = 1;
@@ -99,6 +101,10 @@ class Load {
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
       arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+      if (options_.window > 0) {
+        arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // or it grows
+        arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, options_.window);
+      }
       channels_.push_back(grpc::CreateCustomChannel(options_.server,
                                                     grpc::InsecureChannelCredentials(), arguments));
       channels_.back()->WaitForConnected(std::chrono::system_clock::now() +
@@ -120,6 +126,7 @@ class Load {
             {"seconds", seconds},
             {"tokens_per_second", static_cast<double>(tokens_) / seconds},
             {"answer_ms", Summary(std::move(answers_))},
+            {"refusal_ms", Summary(std::move(refusals_))},
             {"first_token_ms", Summary(std::move(first_tokens_))},
             {"inter_token_ms", Summary(std::move(gaps_))}};
   }
@@ -143,6 +150,7 @@ class Load {
     }
     plan.request.set_max_new_tokens(options_.tokens);
     plan.request.set_ignore_eos(true);
+    if (options_.logprobs >= 0) plan.request.set_logprobs(options_.logprobs);
     const double chance = std::uniform_real_distribution<double>(0, 1)(random_);
     if (chance < options_.cancel) {
       plan.cancel = RandomTime();
@@ -184,6 +192,9 @@ class Load {
       }
       tokens_ += report.tokens;
       answers_.push_back(report.answer_ms);
+      if (report.code == grpc::StatusCode::RESOURCE_EXHAUSTED) {
+        refusals_.push_back(report.answer_ms);
+      }
       if (report.first_token_ms) first_tokens_.push_back(*report.first_token_ms);
       gaps_.insert(gaps_.end(), report.gaps_ms.begin(), report.gaps_ms.end());
     }
@@ -201,7 +212,7 @@ class Load {
   int64_t begun_ = 0, open_ = 0, tokens_ = 0;
   std::map<std::string, int64_t> by_status_;
   std::set<std::string> messages_;
-  std::vector<double> answers_, first_tokens_, gaps_;
+  std::vector<double> answers_, refusals_, first_tokens_, gaps_;
   lfm2::Timer timer_;
 };
 
@@ -218,7 +229,9 @@ int main(int argc, char** argv) {
   app.add_option("--connections", options.connections, "that the clients share");
   app.add_option("--tokens", options.tokens, "of each answer");
   app.add_option("--prompt_tokens", options.prompt_tokens);
+  app.add_option("--logprobs", options.logprobs, "likeliest tokens told with each");
   app.add_option("--read_ms", options.read_ms, "pause before each read");
+  app.add_option("--window", options.window, "bytes that a client takes ahead of its reads");
   app.add_option("--cancel", options.cancel, "share of calls that are cancelled");
   app.add_option("--deadline", options.deadline, "share of calls with a short deadline");
   app.add_option("--kill", options.kill, "share of calls whose connection is cut");

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import pathlib
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from harness import Daemon, hf_cache_with  # noqa: E402
 MODEL = "hf:test/hybrid-parallel"
 RSS_SLACK_MIB = 16
 BACK_WITHIN_S = 2
+ANSWER_MS = 250
 
 
 class LoadedDaemon(Daemon):
@@ -86,21 +89,42 @@ def finish(process, timeout=1800):
     return json.loads(out)
 
 
+class Missed(AssertionError):
+    """A figure is past its bound; the report is kept all the same."""
+
+    def __init__(self, message, report):
+        super().__init__(message)
+        self.report = report
+
+
 def check_statuses(report, allowed):
     strange = {k: v for k, v in report["by_status"].items() if k not in allowed}
     assert not strange, f"{strange}: {report['messages']}"
 
 
 def burst(args, work):
-    """2,000 clients at once: each a token or a refusal."""
-    clients = 2000 if args.full else 500
-    with LoadedDaemon(args, work, "--limits.waiting_requests", "64", "--limits.streams_per_connection", "1000") as daemon:
-        baseline = daemon.held()
-        report = daemon.run("--clients", clients, "--calls", clients, "--connections", 20, "--tokens", 8)
-        check_statuses(report, ("OK", "RESOURCE_EXHAUSTED"))
-        assert sum(report["by_status"].values()) == clients
-        report["back_after_s"] = daemon.is_back_at(baseline)
-        return report
+    """2,000 clients at once: each a token or a refusal. The defaults let 1,024 wait, whose first tokens take their time, so there only
+    refusals must be quick; who wants tokens as quickly lets no more wait than start in that time."""
+    clients, few = (2000, 64) if args.full else (500, 16)
+    own = min(clients, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
+    reports, late = {}, {}
+    for name, waiting, connections, answer in (("defaults", None, own, "refusal_ms"), (f"{few}_may_wait", few, own, "answer_ms"),
+                                               (f"{few}_may_wait_20_connections", few, 20, "answer_ms")):
+        flags = ("--limits.waiting_requests", str(waiting), "--limits.streams_per_connection", "1000") if waiting else ()
+        with LoadedDaemon(args, work, *flags) as daemon:
+            baseline = daemon.held()
+            report = daemon.run("--clients", clients, "--calls", clients, "--connections", connections, "--tokens", 8)
+            check_statuses(report, ("OK", "RESOURCE_EXHAUSTED"))
+            assert sum(report["by_status"].values()) == clients
+            assert report["first_token_ms"]["n"] == report["by_status"]["OK"], report
+            report["back_after_s"] = daemon.is_back_at(baseline)
+            report["connections"] = connections
+            reports[name] = report
+            if report[answer]["p99"] > ANSWER_MS:
+                late[name] = report[answer]["p99"]
+    if args.full and late:
+        raise Missed(f"p99 in ms, at most {ANSWER_MS}: {late}", reports)
+    return reports
 
 
 def churn(args, work):
@@ -130,23 +154,66 @@ def cancels(args, work):
         return report
 
 
+# Their answers are larger than what a client takes ahead of its reads, so the rest stays with the daemon.
+SLOW = ("--logprobs", 20, "--read_ms", 1000, "--window", 1024)
+
+
+def ended_readers(daemon, count):
+    """Slow readers of more than the daemon holds for one: ended by rule, while they still read."""
+    report = daemon.run("--clients", count, "--calls", count, "--tokens", 4000, *SLOW, timeout=60)
+    assert report["by_status"] == {"RESOURCE_EXHAUSTED": count}, report
+    assert all("events wait for the reader" in message for message in report["messages"]), report["messages"]
+    return report
+
+
+def watched(daemon, *flags):
+    """A run, and how many streams were open on the daemon meanwhile."""
+    run, open_streams = daemon.begin(*flags), []
+    while run.poll() is None:
+        open_streams.append(daemon.metrics()["lfm2_streams_open"])
+        time.sleep(0.2)
+    return finish(run), open_streams
+
+
+def beside_slow_readers(daemon, fast, count):
+    """Fast readers while `count` slow ones, of no more than the daemon holds for one, are open all of the time."""
+    slow = daemon.begin("--clients", count, "--calls", count, "--tokens", 240, *SLOW)
+    try:
+        until = time.monotonic() + 30
+        while (daemon.metrics()["lfm2_streams_open"], daemon.metrics()["lfm2_sequences_running"]) != (count, 0):
+            assert time.monotonic() < until, f"{count} slow readers are not held: {daemon.held()}"
+            time.sleep(0.1)
+        report, open_streams = watched(daemon, *fast)
+        assert slow.poll() is None, "the slow readers ended before the fast ones"
+        assert daemon.metrics()["lfm2_streams_open"] == count, "a slow reader was not held all of the time"
+        assert min(open_streams) >= count and max(open_streams) > count, open_streams
+    finally:
+        slow.kill()
+        slow.communicate()
+    return report
+
+
 def readers(args, work):
-    """Fast readers alone, then beside as many that read one token a second."""
-    count, seconds = (64, 30) if args.full else (16, 6)
-    with LoadedDaemon(args, work, "--limits.running_sequences", "160", "--limits.streams_per_connection", "1000") as daemon:
+    """Fast readers alone, then beside as many that read one token a second, in turns: the machine wavers."""
+    count, rounds, seconds = (64, 3, 15) if args.full else (16, 1, 4)
+    with LoadedDaemon(args, work) as daemon:
         baseline = daemon.held()
+        ended = ended_readers(daemon, count)
+        daemon.is_back_at(baseline)
         fast = ("--clients", count, "--seconds", seconds, "--tokens", 64)
-        alone = daemon.run(*fast)
-        slow = daemon.begin("--clients", count, "--seconds", seconds, "--tokens", 64, "--read_ms", 1000, "--deadline", 1, "--within_ms",
-                            seconds * 1000)
-        time.sleep(1)
-        beside = daemon.run(*fast)
-        slow_report = finish(slow)
-        check_statuses(beside, ("OK",))
-        check_statuses(slow_report, ("OK", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"))
-        ratio = beside["inter_token_ms"]["p99"] / alone["inter_token_ms"]["p99"]
-        assert ratio < (1.2 if args.full else 2.0), f"the fast ones' p99 is {ratio:.2f} times what it is alone"
-        return {"alone": alone, "beside": beside, "ratio_p99": ratio, "back_after_s": daemon.is_back_at(baseline)}
+        alone, beside, back = [], [], []
+        for _ in range(rounds):
+            alone.append(watched(daemon, *fast)[0])
+            beside.append(beside_slow_readers(daemon, fast, count))
+            back.append(daemon.is_back_at(baseline))
+        for report in alone + beside:
+            check_statuses(report, ("OK",))
+        p99 = [statistics.median(report["inter_token_ms"]["p99"] for report in reports) for reports in (alone, beside)]
+        ratio = p99[1] / p99[0]
+        report = {"alone": alone, "beside": beside, "ended": ended, "p99_ms": p99, "ratio_p99": ratio, "back_after_s": max(back)}
+        if args.full and ratio > 1.2:
+            raise Missed(f"the fast ones' p99 is {ratio:.2f} times what it is alone: {p99}", report)
+        return report
 
 
 def grown_mib(args, work, env=None):
@@ -177,6 +244,9 @@ def main():
     parser.add_argument("--out")
     parser.add_argument("tests", nargs="*")
     args = parser.parse_intermixed_args()
+    load_average = os.getloadavg()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     results, failed = {}, 0
     for test in (burst, churn, cancels, readers, memory):
         if args.tests and test.__name__ not in args.tests:
@@ -188,10 +258,12 @@ def main():
                 print(f"ok   {test.__name__} {time.monotonic() - begin:.1f} s {json.dumps(results[test.__name__])}", flush=True)
             except Exception as error:  # noqa: BLE001: every failure is reported, then the next one runs
                 failed += 1
+                if isinstance(error, Missed):
+                    results[test.__name__] = {"missed": str(error), **error.report}
                 log = pathlib.Path(work) / "daemon.err"
                 print(f"FAIL {test.__name__}: {error}\n" + (log.read_text()[-3000:] if log.exists() else ""), flush=True)
     if args.out:
-        pathlib.Path(args.out).write_text(json.dumps({"full": args.full, "cores": os.cpu_count(), "results": results}, indent=1) + "\n")
+        pathlib.Path(args.out).write_text(json.dumps({"full": args.full, "cores": os.cpu_count(), "load_average": load_average, "results": results}, indent=1) + "\n")
     sys.exit(1 if failed else 0)
 
 
