@@ -1,6 +1,6 @@
-// A request gives the same tokens and logprobs, bit for bit, alone as in any batch: with and
-// without the prefix cache, its prompt whole or in chunks, with and without drafted tokens, greedy
-// or sampled, beside others that are cancelled, in every format of the weights.
+// A request gives the same tokens and logprobs, bit for bit, alone on one thread as in any batch on
+// two: with and without the prefix cache, its prompt whole or in chunks, with and without drafted
+// tokens, greedy or sampled, beside others that are cancelled, in every format of the weights.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,10 +25,11 @@ int64_t Draw(Random& random, int64_t low, int64_t high) {
   return low + static_cast<int64_t>(random() % static_cast<uint32_t>(high - low + 1));
 }
 
-std::shared_ptr<LoadedModel> Golden(const std::string& name, const std::string& weights) {
+std::shared_ptr<LoadedModel> Golden(const std::string& name, const std::string& weights,
+                                    int threads) {
   CpuLoaderOptions options;
   options.weights = weights;
-  options.threads = 1;
+  options.threads = threads;
   options.runner.checkpoint_tokens = 16;
   options.runner.prefix_cache_bytes = 1 << 20;  // little, so that parts of it are given up
   ModelVersion version;
@@ -170,8 +171,8 @@ class ExactTest : public testing::TestWithParam<std::tuple<const char*, const ch
   }
 
   const std::string name_ = std::get<0>(GetParam()), weights_ = std::get<1>(GetParam());
-  const std::shared_ptr<LoadedModel> alone_ = Golden(name_, weights_);
-  const std::shared_ptr<LoadedModel> together_ = Golden(name_, weights_);
+  const std::shared_ptr<LoadedModel> alone_ = Golden(name_, weights_, 1);
+  const std::shared_ptr<LoadedModel> together_ = Golden(name_, weights_, 2);
   Engine plain_{[] {
                   Limits limits;
                   limits.speculative_tokens = 0;
