@@ -142,7 +142,7 @@ struct SampleBody {
     Each<kThreads>(block, [&](int t) {
       if (t == 0) row.control[0] = static_cast<uint64_t>(bad[t]);
     });
-    return row.control[0] == 0;
+    return ReadByAll(row.control[0]) == 0;
   }
 
   // Also sets the highest score.
@@ -171,8 +171,8 @@ struct SampleBody {
       row.control[0] = best[t];
       row.control[1] = static_cast<uint64_t>(id[t]);
     });
-    row.highest = Row::ScoreOfKey(row.control[0]);
-    return static_cast<int32_t>(row.control[1]);
+    row.highest = Row::ScoreOfKey(ReadByAll(row.control[0]));
+    return static_cast<int32_t>(ReadByAll(row.control[1]));
   }
 
   // Leaves the smallest set of the likeliest whose weights reach `wanted`: digit by digit of the
@@ -190,8 +190,8 @@ struct SampleBody {
         row.control[0] = static_cast<uint64_t>(digit);
         row.control[1] = missing;
       });
-      floor |= row.control[0] << shift;
-      wanted = row.control[1];
+      floor |= ReadByAll(row.control[0]) << shift;
+      wanted = ReadByAll(row.control[1]);
     }
     const uint64_t each = weigh(Row::ScoreOfKey(floor));
     const uint64_t ties = each == 0 ? 0 : (wanted + each - 1) / each;
@@ -239,9 +239,11 @@ struct SampleBody {
       for (int id = row.ChunkBegin(t); id < row.ChunkBegin(t + 1); ++id) {
         count[t] += is_tie(id) ? 1 : 0;
       }
-      if (t == 0) row.control[0] = 0x7fffffff;
     });
     SumsBefore(block, row, count);
+    Each<kThreads>(block, [&](int t) {
+      if (t == 0) row.control[0] = 0x7fffffff;
+    });
     Each<kThreads>(block, [&](int t) {
       uint64_t before = row.scan[t];
       if (rank <= before || rank > before + count[t]) return;
@@ -251,7 +253,7 @@ struct SampleBody {
         return;
       }
     });
-    return static_cast<int32_t>(row.control[0]);
+    return static_cast<int32_t>(ReadByAll(row.control[0]));
   }
 
   // row.scan[t]: the sum of the values of the threads before t.
@@ -288,7 +290,7 @@ struct SampleBody {
     Each<kThreads>(block, [&](int t) {
       if (t == 0) row.control[0] = sum[t];
     });
-    return row.control[0];
+    return ReadByAll(row.control[0]);
   }
 
   LFM2_BODY static uint64_t SplitMix64(uint64_t x) {
@@ -311,7 +313,7 @@ struct SampleBody {
     Each<kThreads>(block, [&](int t) {
       if (t == kThreads - 1) row.control[1] = row.scan[t] + sum[t];
     });
-    const uint64_t all = row.control[1];
+    const uint64_t all = ReadByAll(row.control[1]);
     const uint64_t random =
         SplitMix64(SplitMix64(params.seed) ^ static_cast<uint64_t>(params.index));
     const double uniform = static_cast<double>(random >> 11) * 0x1.0p-53;
@@ -327,7 +329,7 @@ struct SampleBody {
         return;
       }
     });
-    return static_cast<int32_t>(row.control[0]);
+    return static_cast<int32_t>(ReadByAll(row.control[0]));
   }
 };
 

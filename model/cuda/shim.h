@@ -2,7 +2,8 @@
 //   kThreads, Args, SharedBytes(args) and static void Run(Block, const Args&),
 // and speaks of its threads in phases only: Each(block, f) calls f(thread) for every thread of the
 // block, and what follows sees what all of them wrote. Under nvcc a phase is the thread's own call
-// and a barrier; on the host it is a loop. What a thread keeps from phase to phase is a PerThread.
+// and a barrier; on the host it is a loop. What a thread keeps from phase to phase is a PerThread;
+// what all of them read of shared memory outside a phase goes through ReadByAll.
 //
 // Thread rule: Launch is as its stream; on the host it returns when the work is done.
 #pragma once
@@ -20,6 +21,9 @@
 #else
 #include <bit>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
 #include <vector>
 #define LFM2_BODY inline
 #define LFM2_BOTH inline
@@ -64,6 +68,7 @@ LFM2_BODY uint64_t BitsOf(double value) {
 LFM2_BODY double DoubleOf(uint64_t bits) {
   return __longlong_as_double(static_cast<long long>(bits));
 }
+LFM2_BODY uint64_t ReadByAll(const uint64_t& word) { return word; }
 LFM2_BODY void AddShared(uint64_t& to, uint64_t value) {
   atomicAdd(reinterpret_cast<unsigned long long*>(&to), static_cast<unsigned long long>(value));
 }
@@ -100,6 +105,23 @@ inline uint64_t BitsOf(double value) { return std::bit_cast<uint64_t>(value); }
 inline double DoubleOf(uint64_t bits) { return std::bit_cast<double>(bits); }
 inline void AddShared(uint64_t& to, uint64_t value) { to += value; }
 
+// Shared memory that all threads read between two phases. On a GPU the slowest does so while the
+// others are in the next phase already: that one may not change it.
+inline thread_local std::vector<std::pair<const uint64_t*, uint64_t>> read_by_all;
+inline uint64_t ReadByAll(const uint64_t& word) {
+  read_by_all.emplace_back(&word, word);
+  return word;
+}
+inline void CheckReadByAll() {
+  for (const auto& [word, value] : read_by_all) {
+    if (*word == value) continue;
+    std::fputs("a phase changes what a thread may still be reading: a barrier is missing\n",
+               stderr);
+    std::abort();
+  }
+  read_by_all.clear();
+}
+
 template <typename T, int kThreads>
 struct PerThread {
   T value[kThreads];
@@ -112,6 +134,7 @@ void Each(const Block&, Phase&& phase) {
   thread_local bool backwards = false;
   backwards = !backwards;
   for (int i = 0; i < kThreads; ++i) phase(backwards ? kThreads - 1 - i : i);
+  CheckReadByAll();
 }
 
 template <typename T, int kThreads, typename Join>
@@ -246,6 +269,7 @@ int Launch(Lfm2CudaContext*, Grid grid, const typename Body::Args& args) {
         Body::Run({static_cast<int>(x), static_cast<int>(y), static_cast<int>(z),
                    reinterpret_cast<unsigned char*>(shared.data())},
                   args);
+        read_by_all.clear();  // the next block has memory of its own
       }
     }
   }
