@@ -5,17 +5,16 @@
 #include <dlfcn.h>
 
 #include <charconv>
-#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "model/cuda/driver.h"
+#include "model/torch_cuda_library.h"
 
 namespace lfm2 {
 namespace {
 
-constexpr char kTorchCudaLibrary[] = "libtorch_cuda.so";
 constexpr int kComputeCapabilityMajor = 75;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 constexpr int kBfloat16Major = 8;            // sm_80, Ampere
 
@@ -25,20 +24,14 @@ absl::Status Unavailable(std::string_view message) {
 
 absl::string_view AbslView(std::string_view text) { return {text.data(), text.size()}; }
 
-std::string TorchCudaPath() {
-  const char* directory = std::getenv("LFM2_TORCH_LIB_DIR");
-  return absl::StrCat(directory != nullptr ? directory : LFM2_TORCH_LIB_DIR, "/",
-                      kTorchCudaLibrary);
-}
-
 // ATen looks for CUDA once, at its first call: the library has to be there by then.
 absl::Status LoadTorchCuda() {
-  static const absl::Status loaded = [] {
-    if (NvidiaDriver() == nullptr)
+  static const absl::Status loaded = []() -> absl::Status {
+    if (NvidiaDriver() == nullptr) {
       return Unavailable("no NVIDIA driver: libcuda.so.1 is not there");
-    if (dlopen(TorchCudaPath().c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-      return Unavailable("the CUDA libraries are not installed (`make setup CUDA=1`)");
     }
+    LFM2_RETURN_IF_ERROR(CheckNvidiaDriver(NvidiaDriverCuda()));
+    LFM2_RETURN_IF_ERROR(OpenTorchCuda(TorchLibraryFolders()));
     if (!at::detail::getCUDAHooks().hasCUDA()) {
       return Unavailable("the NVIDIA driver is there, but LibTorch finds no CUDA device");
     }
@@ -55,6 +48,9 @@ absl::StatusOr<at::Device> OpenCuda(int64_t index) {
                                     count == 1 ? " CUDA device" : " CUDA devices"));
   }
   at::globalContext().lazyInitDevice(at::kCUDA);
+  // On sm_90 and sm_100 LibTorch prefers cuDNN's attention, which builds a plan, 0.4 s, for every
+  // length of a prompt: flash attention serves any.
+  at::globalContext().setSDPUseCuDNN(false);
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
@@ -94,14 +90,16 @@ bool HasBfloat16(at::Device device) {
 
 }  // namespace
 
-absl::StatusOr<at::Device> OpenDevice(std::string_view name) {
+absl::StatusOr<at::Device> OpenDevice(std::string_view name, absl::Status* why_cpu) {
   constexpr std::string_view kCudaPrefix = "cuda:";
   if (name == "cpu") return at::Device(at::kCPU);
   if (name == "meta") return at::Device(at::kMeta);
   if (name == "cuda") return OpenCuda(0);
   if (name == "auto") {
     absl::StatusOr<at::Device> cuda = OpenCuda(0);
-    return cuda.ok() ? *cuda : at::Device(at::kCPU);
+    if (cuda.ok()) return *cuda;
+    if (why_cpu != nullptr && NvidiaDriver() != nullptr) *why_cpu = cuda.status();
+    return at::Device(at::kCPU);
   }
   if (name.substr(0, kCudaPrefix.size()) != kCudaPrefix) return UnknownDevice(name);
   const std::string_view digits = name.substr(kCudaPrefix.size());

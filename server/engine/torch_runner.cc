@@ -344,7 +344,12 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, a
 }  // namespace
 
 absl::StatusOr<std::string> ResolveDevice(const std::string& name) {
-  LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(name));
+  absl::Status why_cpu;
+  LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(name, &why_cpu));
+  if (!why_cpu.ok()) {
+    Log(LogLevel::kWarning, "serving on the CPU of a machine with an NVIDIA driver",
+        {{"reason", std::string(why_cpu.message())}});
+  }
   return device.str();
 }
 
