@@ -1,5 +1,7 @@
 #include "model/cuda_decoder.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -31,6 +33,12 @@ Lfm2CudaSampling SamplingOf(const CudaItem& item) {
   out.seed = item.sampling->seed;
   out.sample = 1;
   return out;
+}
+
+// LibTorch keeps what it has freed, which may be most of a device.
+MemoryReserve TorchsReserve(at::Device device) {
+  if (!device.is_cuda()) return nullptr;
+  return [] { at::getDeviceAllocator(at::kCUDA)->emptyCache(); };
 }
 
 }  // namespace
@@ -83,7 +91,8 @@ void CudaDecoder::Sequence::Run(int (*copy)(Lfm2CudaContext*, const Lfm2CudaKvCo
       CudaDtype(k.scalar_type()), Narrow(k.size(0)),    Narrow(first),        Narrow(k.size(1)),
       Narrow(k.size(2)),          k.mutable_data_ptr(), v.mutable_data_ptr(), kv};
   const int code = copy(decoder_.context_.get(), &args);
-  TORCH_CHECK(code == 0, "copying keys and values: ", decoder_.f_.error_text(code));
+  TORCH_CHECK(code == 0, "CUDA error ", code,
+              " copying keys and values: ", decoder_.f_.error_text(code));
 }
 
 std::pair<at::Tensor, at::Tensor> CudaDecoder::Sequence::Append(int64_t layer, int64_t position,
@@ -126,14 +135,16 @@ absl::StatusOr<std::unique_ptr<CudaDecoder>> CudaDecoder::Make(const Lfm2CudaFun
                                                                std::shared_ptr<Weights> weights,
                                                                const CudaDecoderOptions& options) {
   const PlainTensors plain;
-  LFM2_ASSIGN_OR_RETURN(CudaContext context, OpenCudaContext(functions, options.device));
+  const MemoryReserve reserve = TorchsReserve(weights->device());
+  LFM2_ASSIGN_OR_RETURN(CudaContext context, OpenCudaContext(functions, options.device, reserve));
   std::unique_ptr<CudaDecoder> out(
       new CudaDecoder(functions, std::move(context), config, std::move(weights)));
   LFM2_RETURN_IF_ERROR(out->MakePools(options));
   CudaModelParts parts = MakeCudaModel(out->decoder_, *out->weights_, out->pools_);
   out->kept_ = std::move(parts.kept);
-  LFM2_ASSIGN_OR_RETURN(out->step_, DecodeStep::Make(functions, out->context_.get(),
-                                                     std::move(parts.model), options.step_rows));
+  LFM2_ASSIGN_OR_RETURN(out->step_,
+                        DecodeStep::Make(functions, out->context_.get(), std::move(parts.model),
+                                         options.step_rows, reserve));
   return out;
 }
 

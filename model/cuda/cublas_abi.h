@@ -16,6 +16,7 @@ struct Cublas {
   static constexpr int kF32 = 0, kBf16 = 14;  // cudaDataType_t
   static constexpr int kComputeF32 = 68;      // CUBLAS_COMPUTE_32F
   static constexpr int kDefaultAlgorithm = -1;
+  static constexpr int kAllocFailed = 3;  // CUBLAS_STATUS_ALLOC_FAILED
 
   int (*create)(Handle*) = nullptr;
   int (*destroy)(Handle) = nullptr;

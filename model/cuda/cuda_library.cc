@@ -26,6 +26,14 @@ absl::StatusOr<const Lfm2CudaFunctions*> FunctionsOf(void* library) {
   return functions;
 }
 
+template <typename Try>
+int TryTwice(const MemoryReserve& reserve, Try&& once) {
+  const int code = once();
+  if (code != kLfm2CudaOutOfMemory || reserve == nullptr) return code;
+  reserve();
+  return once();
+}
+
 }  // namespace
 
 absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibraryAt(const std::string& path) {
@@ -41,23 +49,27 @@ absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibrary() {
 absl::Status CudaStatus(const Lfm2CudaFunctions& functions, int code, std::string_view doing) {
   if (code == 0) return absl::OkStatus();
   const Reason reason = code == kLfm2CudaOutOfMemory ? Reason::kGpuOutOfMemory : Reason::kGpuFault;
-  return Error(reason, absl::StrCat(AbslView(doing), ": ", functions.error_text(code)),
-               {{"code", absl::StrCat(code)}});
+  return Error(
+      reason, absl::StrCat(AbslView(doing), ": ", functions.error_text(code), " (code ", code, ")"),
+      {{"code", absl::StrCat(code)}});
 }
 
-absl::StatusOr<CudaContext> OpenCudaContext(const Lfm2CudaFunctions& functions, int device) {
+absl::StatusOr<CudaContext> OpenCudaContext(const Lfm2CudaFunctions& functions, int device,
+                                            const MemoryReserve& reserve) {
   Lfm2CudaContext* context = nullptr;
-  LFM2_RETURN_IF_ERROR(CudaStatus(functions, functions.open(device, &context), "opening the GPU"));
+  const int code = TryTwice(reserve, [&] { return functions.open(device, &context); });
+  LFM2_RETURN_IF_ERROR(CudaStatus(functions, code, "opening the GPU"));
   return CudaContext(context, CudaContextDeleter{&functions});
 }
 
 absl::StatusOr<CudaBuffer> CudaBuffer::Make(const Lfm2CudaFunctions& functions,
                                             Lfm2CudaContext* context, int64_t bytes,
-                                            CudaPlace place) {
+                                            CudaPlace place, const MemoryReserve& reserve) {
   void* memory = nullptr;
-  LFM2_RETURN_IF_ERROR(CudaStatus(
-      functions, functions.allocate(context, bytes, place == CudaPlace::kHost ? 1 : 0, &memory),
-      absl::StrCat("allocating ", bytes, " bytes")));
+  const int on_host = place == CudaPlace::kHost ? 1 : 0;
+  const int code =
+      TryTwice(reserve, [&] { return functions.allocate(context, bytes, on_host, &memory); });
+  LFM2_RETURN_IF_ERROR(CudaStatus(functions, code, absl::StrCat("allocating ", bytes, " bytes")));
   CudaBuffer out;
   out.memory_ = std::unique_ptr<void, CudaMemoryDeleter>(memory, {&functions, context, place});
   out.bytes_ = bytes;

@@ -3,6 +3,7 @@
 // Thread rule: any thread. The library stays open for the life of the process.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,8 +19,11 @@ namespace lfm2 {
 absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibrary();
 absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibraryAt(const std::string& path);
 
-// OK for 0, else kGpuOutOfMemory or kGpuFault: "<doing>: <what the library says>".
+// OK for 0, else kGpuOutOfMemory or kGpuFault: "<doing>: <what the library says> (code N)".
 absl::Status CudaStatus(const Lfm2CudaFunctions& functions, int code, std::string_view doing);
+
+// Asked, once, to give device memory back that it holds and does not use, before a second try.
+using MemoryReserve = std::function<void()>;
 
 // One context, closed at the end.
 struct CudaContextDeleter {
@@ -27,7 +31,8 @@ struct CudaContextDeleter {
   void operator()(Lfm2CudaContext* context) const { functions->close(context); }
 };
 using CudaContext = std::unique_ptr<Lfm2CudaContext, CudaContextDeleter>;
-absl::StatusOr<CudaContext> OpenCudaContext(const Lfm2CudaFunctions& functions, int device);
+absl::StatusOr<CudaContext> OpenCudaContext(const Lfm2CudaFunctions& functions, int device,
+                                            const MemoryReserve& reserve = nullptr);
 
 enum class CudaPlace { kDevice, kHost };
 struct CudaMemoryDeleter {
@@ -45,7 +50,8 @@ class CudaBuffer {
   CudaBuffer() = default;
   // kGpuOutOfMemory.
   static absl::StatusOr<CudaBuffer> Make(const Lfm2CudaFunctions& functions,
-                                         Lfm2CudaContext* context, int64_t bytes, CudaPlace place);
+                                         Lfm2CudaContext* context, int64_t bytes, CudaPlace place,
+                                         const MemoryReserve& reserve = nullptr);
   void* data() const { return memory_.get(); }
   // From `offset` bytes on, which must be aligned to T.
   template <typename T>

@@ -63,19 +63,21 @@ DecodeStep::Layout::Layout(const Shape& shape) {
 }
 
 DecodeStep::DecodeStep(const Lfm2CudaFunctions& functions, Lfm2CudaContext* context,
-                       CudaModel model, int rows)
+                       CudaModel model, int rows, MemoryReserve reserve)
     : f_(functions),
       context_(context),
       model_(std::move(model)),
       rows_(rows),
-      words_((model_.vocab + 31) / 32) {}
+      words_((model_.vocab + 31) / 32),
+      reserve_(std::move(reserve)) {}
 
 // What the device still does with the buffers must be over before they go.
 DecodeStep::~DecodeStep() { f_.wait(context_); }
 
 absl::StatusOr<std::unique_ptr<DecodeStep>> DecodeStep::Make(const Lfm2CudaFunctions& functions,
                                                              Lfm2CudaContext* context,
-                                                             CudaModel model, int rows) {
+                                                             CudaModel model, int rows,
+                                                             MemoryReserve reserve) {
   if (model.head_dim > kHeadDimMax) {
     return Error(Reason::kUnsupported, "head_dim is " + std::to_string(model.head_dim) +
                                            ", a decode step on a GPU takes at most " +
@@ -87,13 +89,14 @@ absl::StatusOr<std::unique_ptr<DecodeStep>> DecodeStep::Make(const Lfm2CudaFunct
                                              " branches, a decode step takes one or two");
     }
   }
-  std::unique_ptr<DecodeStep> step(new DecodeStep(functions, context, std::move(model), rows));
+  std::unique_ptr<DecodeStep> step(
+      new DecodeStep(functions, context, std::move(model), rows, std::move(reserve)));
   LFM2_RETURN_IF_ERROR(step->Allocate());
   return step;
 }
 
 absl::Status DecodeStep::Make(CudaBuffer& buffer, int64_t bytes, CudaPlace place) const {
-  LFM2_ASSIGN_OR_RETURN(buffer, CudaBuffer::Make(f_, context_, bytes, place));
+  LFM2_ASSIGN_OR_RETURN(buffer, CudaBuffer::Make(f_, context_, bytes, place, reserve_));
   return absl::OkStatus();
 }
 

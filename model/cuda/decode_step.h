@@ -82,10 +82,12 @@ struct DecodeRow {
 
 class DecodeStep {
  public:
-  // `rows`: how many a step takes at most. kUnsupported, kGpuOutOfMemory.
+  // `rows`: how many a step takes at most. `reserve` is asked when there is no memory, now or in a
+  // step. kUnsupported, kGpuOutOfMemory.
   static absl::StatusOr<std::unique_ptr<DecodeStep>> Make(const Lfm2CudaFunctions& functions,
                                                           Lfm2CudaContext* context, CudaModel model,
-                                                          int rows);
+                                                          int rows,
+                                                          MemoryReserve reserve = nullptr);
   ~DecodeStep();
   DecodeStep(const DecodeStep&) = delete;
   DecodeStep& operator=(const DecodeStep&) = delete;
@@ -118,7 +120,7 @@ class DecodeStep {
   using Graph = std::unique_ptr<Lfm2CudaGraph, GraphDeleter>;
 
   DecodeStep(const Lfm2CudaFunctions& functions, Lfm2CudaContext* context, CudaModel model,
-             int rows);
+             int rows, MemoryReserve reserve);
   absl::Status Allocate();
   absl::Status Make(CudaBuffer& buffer, int64_t bytes, CudaPlace place) const;
   absl::Status MakeRoom(const Shape& shape);
@@ -148,6 +150,7 @@ class DecodeStep {
   const CudaModel model_;
   const int rows_;
   const int words_;  // of a mask
+  const MemoryReserve reserve_;
 
   CudaBuffer x_, hidden_, delta_[2], wide_, mixed_, logits_;  // activations
   CudaBuffer parts_;                                          // of attention

@@ -45,14 +45,26 @@ namespace {
 
 using lfm2::cuda::StreamOf;
 
+// What is reported here must not come up again at the next check, which may be LibTorch's.
+int Checked(cudaError_t code) {
+  if (code != cudaSuccess) cudaGetLastError();
+  return code;
+}
+
+int CublasCode(int status) {
+  if (status == 0) return 0;
+  cudaGetLastError();
+  return status == Cublas::kAllocFailed ? kLfm2CudaOutOfMemory : kCublasError + status;
+}
+
 // Setting a stream takes the workspace away again.
 int UseStream(Lfm2CudaContext* context) {
-  if (const int code = context->blas.set_stream(context->handle, StreamOf(context))) {
-    return kCublasError + code;
+  const Cublas& blas = context->blas;
+  int status = blas.set_stream(context->handle, StreamOf(context));
+  if (status == 0) {
+    status = blas.set_workspace(context->handle, context->workspace, kWorkspaceBytes);
   }
-  const int code =
-      context->blas.set_workspace(context->handle, context->workspace, kWorkspaceBytes);
-  return code == 0 ? 0 : kCublasError + code;
+  return CublasCode(status);
 }
 
 void Close(Lfm2CudaContext* context) {
@@ -67,17 +79,22 @@ void Close(Lfm2CudaContext* context) {
 }
 
 int Fill(Lfm2CudaContext& context) {
+  cudaFuncAttributes attributes;
   cudaError_t code = cudaSetDevice(context.device);
+  // Fails where the library holds no code for this GPU, before anything is decoded with it.
+  if (code == cudaSuccess) {
+    code = cudaFuncGetAttributes(&attributes, lfm2::cuda::Kernel<lfm2::cuda::NormBody<float>>);
+  }
   if (code == cudaSuccess) code = cudaStreamCreate(&context.stream);
   if (code == cudaSuccess) {
     code = cudaStreamCreateWithFlags(&context.capture, cudaStreamNonBlocking);
   }
   if (code == cudaSuccess) code = cudaMalloc(&context.workspace, kWorkspaceBytes);
-  if (code != cudaSuccess) return code;
+  if (code != cudaSuccess) return Checked(code);
   if (!context.blas.Open()) return kNoCublas;
   if (const int status = context.blas.create(&context.handle)) {
     context.handle = nullptr;
-    return kCublasError + status;
+    return CublasCode(status);
   }
   return UseStream(&context);
 }
@@ -90,16 +107,37 @@ int Open(int device, Lfm2CudaContext** out) {
   const int code = Fill(*context);
   if (code != 0) {
     Close(context);
-    cudaGetLastError();  // what is reported here must not come up again later
+    cudaGetLastError();  // closing what is half open may fail too
     return code;
   }
   *out = context;
   return 0;
 }
 
+const char* CublasText(int status) {
+  switch (status) {
+    case 1:
+      return "CUBLAS_STATUS_NOT_INITIALIZED";
+    case 7:
+      return "CUBLAS_STATUS_INVALID_VALUE";
+    case 8:
+      return "CUBLAS_STATUS_ARCH_MISMATCH";
+    case 11:
+      return "CUBLAS_STATUS_MAPPING_ERROR";
+    case 13:
+      return "CUBLAS_STATUS_EXECUTION_FAILED";
+    case 14:
+      return "CUBLAS_STATUS_INTERNAL_ERROR";
+    case 15:
+      return "CUBLAS_STATUS_NOT_SUPPORTED";
+    default:
+      return "cuBLAS reported an error";
+  }
+}
+
 const char* ErrorText(int code) {
   if (code == kNoCublas) return "libcublas.so cannot be opened";
-  if (code >= kCublasError) return "cuBLAS reported an error";
+  if (code >= kCublasError) return CublasText(code - kCublasError);
   return cudaGetErrorString(static_cast<cudaError_t>(code));
 }
 
@@ -107,9 +145,7 @@ int Allocate(Lfm2CudaContext* context, int64_t bytes, int on_host, void** memory
   StreamOf(context);
   *memory = nullptr;
   const auto size = static_cast<size_t>(bytes);
-  const cudaError_t code = on_host != 0 ? cudaMallocHost(memory, size) : cudaMalloc(memory, size);
-  if (code != cudaSuccess) cudaGetLastError();
-  return code;
+  return Checked(on_host != 0 ? cudaMallocHost(memory, size) : cudaMalloc(memory, size));
 }
 
 void Release(Lfm2CudaContext* context, int on_host, void* memory) {
@@ -122,21 +158,23 @@ void Release(Lfm2CudaContext* context, int on_host, void* memory) {
 }
 
 int ToDevice(Lfm2CudaContext* context, void* to, const void* from, int64_t bytes) {
-  return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
-                         StreamOf(context));
+  return Checked(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
+                                 StreamOf(context)));
 }
 
 int ToHost(Lfm2CudaContext* context, void* to, const void* from, int64_t bytes) {
-  return cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
-                         StreamOf(context));
+  return Checked(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
+                                 StreamOf(context)));
 }
 
-int Wait(Lfm2CudaContext* context) { return cudaStreamSynchronize(StreamOf(context)); }
+int Wait(Lfm2CudaContext* context) { return Checked(cudaStreamSynchronize(StreamOf(context))); }
 
 int BeginCapture(Lfm2CudaContext* context) {
   context->recording = true;
   int code = UseStream(context);
-  if (code == 0) code = cudaStreamBeginCapture(context->capture, cudaStreamCaptureModeThreadLocal);
+  if (code == 0) {
+    code = Checked(cudaStreamBeginCapture(context->capture, cudaStreamCaptureModeThreadLocal));
+  }
   if (code == 0) return 0;
   context->recording = false;
   UseStream(context);
@@ -146,24 +184,21 @@ int BeginCapture(Lfm2CudaContext* context) {
 int EndCapture(Lfm2CudaContext* context, Lfm2CudaGraph** out) {
   *out = nullptr;
   cudaGraph_t graph = nullptr;
-  int code = cudaStreamEndCapture(context->capture, &graph);
+  int code = Checked(cudaStreamEndCapture(context->capture, &graph));
   context->recording = false;
   const int back = UseStream(context);
   if (code == 0) code = back;
   auto made = std::unique_ptr<Lfm2CudaGraph>(new (std::nothrow) Lfm2CudaGraph());
   if (code == 0 && made == nullptr) code = kLfm2CudaOutOfMemory;
-  if (code == 0) code = cudaGraphInstantiate(&made->exec, graph, 0);
+  if (code == 0) code = Checked(cudaGraphInstantiate(&made->exec, graph, 0));
   if (graph != nullptr) cudaGraphDestroy(graph);
-  if (code != 0) {
-    cudaGetLastError();
-    return code;
-  }
+  if (code != 0) return code;
   *out = made.release();
   return 0;
 }
 
 int Replay(Lfm2CudaContext* context, Lfm2CudaGraph* graph) {
-  return cudaGraphLaunch(graph->exec, StreamOf(context));
+  return Checked(cudaGraphLaunch(graph->exec, StreamOf(context)));
 }
 
 void Drop(Lfm2CudaContext* context, Lfm2CudaGraph* graph) {
@@ -178,11 +213,10 @@ int Gemm(Lfm2CudaContext* context, const Lfm2CudaGemm* args) {
   cudaSetDevice(context->device);
   const float one = 1.0F, zero = 0.0F;
   const int type = args->dtype == kLfm2CudaBf16 ? Cublas::kBf16 : Cublas::kF32;
-  const int status =
-      context->blas.gemm(context->handle, Cublas::kTransposed, Cublas::kAsIs, args->out, args->rows,
-                         args->in, &one, args->w, type, args->in, args->x, type, args->in, &zero,
-                         args->y, type, args->out, Cublas::kComputeF32, Cublas::kDefaultAlgorithm);
-  return status == 0 ? 0 : kCublasError + status;
+  return CublasCode(context->blas.gemm(context->handle, Cublas::kTransposed, Cublas::kAsIs,
+                                       args->out, args->rows, args->in, &one, args->w, type,
+                                       args->in, args->x, type, args->in, &zero, args->y, type,
+                                       args->out, Cublas::kComputeF32, Cublas::kDefaultAlgorithm));
 }
 
 Lfm2CudaFunctions MakeTable() {

@@ -52,7 +52,7 @@ TEST(CudaLibrary, CodesBecomeErrorsWithTheLibrarysWords) {
   EXPECT_TRUE(CudaStatus(f, 0, "x").ok());
   const absl::Status memory = CudaStatus(f, kLfm2CudaOutOfMemory, "allocating");
   EXPECT_EQ(DetailsOf(memory).reason, Reason::kGpuOutOfMemory);
-  EXPECT_EQ(memory.message(), "allocating: out of memory");
+  EXPECT_EQ(memory.message(), "allocating: out of memory (code 2)");
   EXPECT_EQ(DetailsOf(CudaStatus(f, 700, "x")).reason, Reason::kGpuFault);
 }
 
@@ -77,7 +77,25 @@ TEST(CudaLibrary, ABufferThatDoesNotFitIsOutOfMemory) {
   HostCudaState().limit = HostCuda().limit;
   EXPECT_EQ(DetailsOf(buffer.status()).reason, Reason::kGpuOutOfMemory);
   EXPECT_EQ(OpenCudaContext(HostCudaFunctions(), 3).status().message(),
-            "opening the GPU: something on the device");
+            "opening the GPU: something on the device (code 101)");
+}
+
+TEST(CudaLibrary, AsksForMemoryOnceBeforeASecondTry) {
+  const auto context = OpenCudaContext(HostCudaFunctions(), 0);
+  const auto make = [&](int64_t limit_then) {
+    HostCudaState().limit = 10;
+    int asked = 0;
+    const auto buffer = CudaBuffer::Make(HostCudaFunctions(), context->get(), 11,
+                                         CudaPlace::kDevice, [&asked, limit_then] {
+                                           ++asked;
+                                           HostCudaState().limit = limit_then;
+                                         });
+    HostCudaState().limit = HostCuda().limit;
+    EXPECT_EQ(asked, 1);
+    return buffer.status();
+  };
+  EXPECT_TRUE(make(11).ok());
+  EXPECT_EQ(DetailsOf(make(10)).reason, Reason::kGpuOutOfMemory);
 }
 
 }  // namespace

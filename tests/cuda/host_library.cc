@@ -21,6 +21,7 @@ namespace {
 
 int Open(int device, Lfm2CudaContext** out) {
   *out = nullptr;
+  if (HostCudaState().fail_open != 0) return HostCudaState().fail_open;
   if (device != 0) return 101;  // cudaErrorInvalidDevice
   *out = new Lfm2CudaContext();
   ++HostCudaState().contexts;

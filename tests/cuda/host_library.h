@@ -17,6 +17,7 @@ struct HostCuda {
   int64_t contexts = 0, graphs = 0;  // alive now
   int64_t replays = 0, waits = 0;
   int fail_gemm = 0;  // this code, from the next gemm on, while it is not 0
+  int fail_open = 0;  // likewise, of open
 };
 HostCuda& HostCudaState();
 
