@@ -14,6 +14,7 @@
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "model/core/torch_failure.h"
 #include "model/cuda_decoder.h"
 #include "model/decoder.h"
 #include "model/device.h"
@@ -31,16 +32,23 @@ absl::Status OutOfMemoryError(at::Device device) {
                           : Error(Reason::kOutOfMemory, "there is no memory for this request");
 }
 
-// The CPU's allocator throws the general c10::Error.
-bool SaysOutOfMemory(std::string_view message) {
-  return message.find("not enough memory") != std::string_view::npos ||
-         message.find("can't allocate memory") != std::string_view::npos;
+absl::Status InternalError() {
+  return Error(Reason::kInternal, "the model failed while it ran; the log has the detail");
 }
 
-// The border of exceptions. What LibTorch says goes to the log only: it may name files of this
-// machine.
+// What LibTorch says goes to the log only: it may name files of this machine.
+absl::Status StatusOfFailure(at::Device device, const std::string& detail) {
+  const Reason reason = ReasonOfTorchFailure(detail, device.is_cuda());
+  if (reason == Reason::kOutOfMemory || reason == Reason::kGpuOutOfMemory) {
+    return OutOfMemoryError(device);
+  }
+  Log(LogLevel::kError, "model failed", {{"device", device.str()}, {"detail", detail}});
+  if (reason == Reason::kGpuFault) return Error(reason, "the GPU reported a fault");
+  return InternalError();
+}
+
 template <typename Work>
-absl::Status Guarded(at::Device device, Work&& work) {
+absl::Status Caught(at::Device device, Work&& work) {
   try {
     return work();
   } catch (const c10::OutOfMemoryError&) {
@@ -48,13 +56,33 @@ absl::Status Guarded(at::Device device, Work&& work) {
   } catch (const std::bad_alloc&) {
     return OutOfMemoryError(device);
   } catch (const c10::Error& error) {
-    const std::string detail = error.what_without_backtrace();
-    if (SaysOutOfMemory(detail)) return OutOfMemoryError(device);
-    Log(LogLevel::kError, "model failed", {{"device", device.str()}, {"detail", detail}});
+    return StatusOfFailure(device, error.what_without_backtrace());
   } catch (const std::exception& error) {
-    Log(LogLevel::kError, "model failed", {{"device", device.str()}, {"detail", error.what()}});
+    return StatusOfFailure(device, error.what());
   }
-  return Error(Reason::kInternal, "the model failed while it ran; the log has the detail");
+}
+
+// After some faults all that a process asks of a GPU fails; others are one call's own.
+absl::Status ConfirmGpuFault(at::Device device, absl::Status fault) {
+  const absl::Status now = Caught(device, [&] {
+    const c10::InferenceMode inference;
+    (void)at::ones({1}, device).item<float>();
+    return absl::OkStatus();
+  });
+  if (DetailsOf(now).reason == Reason::kGpuFault) return fault;
+  Log(LogLevel::kError, "the GPU failed and goes on",
+      {{"device", device.str()}, {"detail", std::string(fault.message())}});
+  return InternalError();
+}
+
+// The border of exceptions. kGpuFault: only a new process helps.
+template <typename Work>
+absl::Status Guarded(at::Device device, Work&& work) {
+  absl::Status status = Caught(device, work);
+  if (status.ok() || !device.is_cuda() || DetailsOf(status).reason != Reason::kGpuFault) {
+    return status;
+  }
+  return ConfirmGpuFault(device, std::move(status));
 }
 
 // Sign aside, float bit patterns are in order of magnitude and infinity and NaN are the highest.
@@ -287,30 +315,36 @@ DType StoredDType(const TensorArchive& archive) {
   return archive.tensors.empty() ? DType::kF32 : archive.tensors.front().dtype;
 }
 
+void LogPlainDecoding(const absl::Status& reason) {
+  Log(LogLevel::kWarning, "decoding with LibTorch's operators alone",
+      {{"reason", std::string(reason.message())}});
+}
+
 // The kernels that decode on this device; null: LibTorch's own.
 const Lfm2CudaFunctions* KernelsFor(at::Device device, const TorchOptions& options) {
   if (options.kernels != nullptr || !device.is_cuda()) return options.kernels;
   const absl::StatusOr<const Lfm2CudaFunctions*> library = OpenCudaLibrary();
   if (library.ok()) return *library;
-  Log(LogLevel::kWarning, "decoding with LibTorch's operators alone",
-      {{"reason", std::string(library.status().message())}});
+  LogPlainDecoding(library.status());
   return nullptr;
 }
 
-absl::StatusOr<std::unique_ptr<ModelRunner>> MakeRunner(const ModelConfig& config,
-                                                        std::shared_ptr<Weights> weights,
-                                                        const Lfm2CudaFunctions* kernels,
-                                                        int64_t kv_bytes) {
-  if (kernels == nullptr) {
-    return std::make_unique<TorchRunner>(Decoder(config, std::move(weights)));
-  }
-  CudaDecoderOptions options;
+// Null where the kernels do not run on this GPU, or not with this model.
+absl::StatusOr<std::unique_ptr<CudaDecoder>> MakeCudaDecoder(
+    const ModelConfig& config, const std::shared_ptr<Weights>& weights,
+    const TorchOptions& torch_options) {
   const at::Device device = weights->device();
+  const Lfm2CudaFunctions* kernels = KernelsFor(device, torch_options);
+  if (kernels == nullptr) return nullptr;
+  CudaDecoderOptions options;
   options.device = device.has_index() ? device.index() : 0;
-  options.kv_bytes = kv_bytes;
-  LFM2_ASSIGN_OR_RETURN(std::unique_ptr<CudaDecoder> decoder,
-                        CudaDecoder::Make(*kernels, config, std::move(weights), options));
-  return std::make_unique<TorchRunner>(std::move(decoder));
+  options.kv_bytes = torch_options.kv_bytes;
+  auto decoder = CudaDecoder::Make(*kernels, config, weights, options);
+  if (decoder.ok()) return decoder;
+  const Reason reason = DetailsOf(decoder.status()).reason;
+  if (reason != Reason::kGpuFault && reason != Reason::kUnsupported) return decoder;
+  LogPlainDecoding(decoder.status());
+  return nullptr;
 }
 
 absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, at::Device device,
@@ -335,9 +369,14 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, a
   loaded->device = device.str();
   loaded->kv_dtype = loaded->dtype;
   loaded->bytes = weights->bytes();
-  const Lfm2CudaFunctions* kernels = KernelsFor(device, options);
-  if (kernels != nullptr) loaded->isa = "cuda";
-  LFM2_ASSIGN_OR_RETURN(loaded->runner, MakeRunner(config, weights, kernels, options.kv_bytes));
+  LFM2_ASSIGN_OR_RETURN(std::unique_ptr<CudaDecoder> cuda,
+                        MakeCudaDecoder(config, weights, options));
+  if (cuda != nullptr) {
+    loaded->isa = "cuda";
+    loaded->runner = std::make_unique<TorchRunner>(std::move(cuda));
+  } else {
+    loaded->runner = std::make_unique<TorchRunner>(Decoder(config, weights));
+  }
   return loaded;
 }
 

@@ -30,7 +30,7 @@ std::shared_ptr<LoadedModel> Golden(const std::string& name, bool kernels,
   version.directory = kGoldens / name;
   auto model = (*loader)(version);
   EXPECT_TRUE(model.ok()) << model.status();
-  return *model;
+  return model.value_or(nullptr);
 }
 
 // Empty where the golden has no such array.
@@ -156,6 +156,30 @@ TEST(CudaRunnerMemory, ASequenceWithoutBlocksEndsAndTheOthersGoOn) {
   EXPECT_EQ(answers[0].ids.size(), 20U);
   EXPECT_EQ(DetailsOf(answers[2].status).reason, Reason::kGpuOutOfMemory) << answers[2].status;
   EXPECT_EQ(model->runner->blocks().in_use, 0);
+}
+
+// A GPU that the library holds no code for.
+TEST(CudaRunnerOpen, WithoutKernelsForThisGpuLibTorchDecodes) {
+  HostCudaState().fail_open = 209;  // cudaErrorNoKernelImageForDevice
+  const auto model = Golden("lfm2-tiny", true);
+  HostCudaState().fail_open = 0;
+  ASSERT_NE(model, nullptr);
+  EXPECT_NE(model->isa, "cuda");
+  const Answer plain = Generate({Request(Golden("lfm2-tiny", false), 4, 16)})[0];
+  const Answer answer = Generate({Request(model, 4, 16)})[0];
+  EXPECT_TRUE(answer.status.ok()) << answer.status;
+  EXPECT_EQ(answer.ids, plain.ids);
+}
+
+TEST(CudaRunnerOpen, NoMemoryIsAnErrorOfTheLoad) {
+  TorchOptions options{"cpu", "float32", 2, 1 << 20, &HostCudaFunctions()};
+  ModelVersion version;
+  version.name = "lfm2-tiny";
+  version.directory = kGoldens / "lfm2-tiny";
+  HostCudaState().fail_open = kLfm2CudaOutOfMemory;
+  const auto model = (*MakeTorchModelLoader(options))(version);
+  HostCudaState().fail_open = 0;
+  EXPECT_EQ(DetailsOf(model.status()).reason, Reason::kGpuOutOfMemory) << model.status();
 }
 
 TEST(CudaRunnerMemory, ATooSmallPoolIsRefusedAtTheLoad) {
