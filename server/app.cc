@@ -85,6 +85,7 @@ class RealApp : public App {
   ~RealApp() override { Drain(); }
 
   std::string address() const override { return rpc_->address(); }
+  bool gpu_lost() const override { return engine_->stats().gpu_lost; }
 
   void Drain() override {
     if (drained_ || rpc_ == nullptr) return;

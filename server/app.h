@@ -17,6 +17,8 @@ class App {
   static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config);
   virtual ~App() = default;
   virtual std::string address() const = 0;
+  // The GPU answers this process no more, so that the program has to end. Any thread.
+  virtual bool gpu_lost() const = 0;
   // Refuses new calls, lets open ones and jobs come to an end within the configured time, then ends
   // them.
   virtual void Drain() = 0;

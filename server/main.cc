@@ -19,6 +19,7 @@ extern char** environ;
 namespace {
 
 constexpr int kExitInternal = 70;
+constexpr int kExitGpuLost = 71;    // its supervisor starts it again
 constexpr int kExitTemporary = 75;  // another daemon has the data_dir
 constexpr int kExitConfig = 78;
 
@@ -92,6 +93,16 @@ int Fail(const absl::Status& status) {
   return details.reason == lfm2::Reason::kInternal ? kExitInternal : kExitConfig;
 }
 
+// A signal's number; 0: the GPU is lost, which is looked at once a second.
+int WaitForEnd(const sigset_t& signals, const lfm2::App& app) {
+  constexpr timespec kSecond{1, 0};
+  while (!app.gpu_lost()) {
+    const int number = sigtimedwait(&signals, nullptr, &kSecond);
+    if (number > 0) return number;
+  }
+  return 0;
+}
+
 int Run(const lfm2::ServerConfig& config) {
   lfm2::LogOptions log;
   log.json = config.log_format == "json";
@@ -113,14 +124,17 @@ int Run(const lfm2::ServerConfig& config) {
   lfm2::Log(lfm2::LogLevel::kInfo, "listening", {{"address", (*app)->address()}});
   lfm2::SdNotify("READY=1");
 
-  int signal_number = 0;
-  sigwait(&signals, &signal_number);
+  const int signal_number = WaitForEnd(signals, **app);
   lfm2::SdNotify("STOPPING=1");
-  lfm2::Log(lfm2::LogLevel::kInfo, "draining", {{"signal", std::to_string(signal_number)}});
+  if (signal_number == 0) {
+    lfm2::Log(lfm2::LogLevel::kError, "the GPU is lost to this process, which ends");
+  } else {
+    lfm2::Log(lfm2::LogLevel::kInfo, "draining", {{"signal", std::to_string(signal_number)}});
+  }
   (*app)->Drain();
   app->reset();
   lfm2::Log(lfm2::LogLevel::kInfo, "stopped");
-  return 0;
+  return signal_number == 0 ? kExitGpuLost : 0;
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ struct EngineStats {
   int64_t running = 0;
   int64_t finished = 0;
   int64_t tokens_generated = 0;
+  bool gpu_lost = false;  // a request ended with kGpuFault: only a new process helps
 };
 
 // What a watchdog looks at.

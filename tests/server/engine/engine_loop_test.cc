@@ -102,6 +102,19 @@ TEST(EngineLoop, GoesOnWithTheSameTokensAfterABatchThatFailedOnce) {
   }
 }
 
+TEST(EngineLoop, SaysThatTheGpuIsLostOnceARequestEndedForIt) {
+  FakeModelScript script;
+  Reason reason = Reason::kGpuOutOfMemory;
+  script.fail_item = [&](const StepItem&) { return Error(reason, "broken"); };
+  const auto model = MakeFakeModel(script);
+  Engine engine(Limits(), Clock::Real());
+  EXPECT_EQ(ReasonOf(Start(engine, Request(model, "one", 4))->Wait().status), reason);
+  EXPECT_FALSE(engine.stats().gpu_lost);
+  reason = Reason::kGpuFault;
+  EXPECT_EQ(ReasonOf(Start(engine, Request(model, "two", 4))->Wait().status), reason);
+  EXPECT_TRUE(engine.stats().gpu_lost);
+}
+
 TEST(EngineLoop, GivesUpOnBatchesThatKeepFailing) {
   auto model = MakeFakeModel();
   model->runner = std::make_unique<FailingRunner>(1 << 30);
