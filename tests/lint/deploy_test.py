@@ -16,6 +16,7 @@ def compose():
     assert service["user"] == "10001:10001" and service["read_only"] is True
     assert service["cap_drop"] == ["ALL"] and "no-new-privileges:true" in service["security_opt"]
     assert service["healthcheck"]["test"][:2] == ["CMD", "lfm2ctl"] and "health" in service["healthcheck"]["test"]
+    assert service["restart"] == "unless-stopped", "a daemon that lost its GPU ends to be started again"
     mounts = " ".join(service["volumes"])
     for target in ("/var/lib/lfm2d", "/etc/lfm2d/tls", "/etc/lfm2d/tokens"):
         assert target in mounts, target
@@ -30,6 +31,7 @@ def unit():
                        "PrivateTmp": "yes", "StateDirectory": "lfm2d", "CapabilityBoundingSet": "", "Restart": "on-failure",
                        "RestrictNamespaces": "yes", "DynamicUser": "yes"}.items():
         assert service.get(key) == value, (key, service.get(key))
+    assert service["RestartPreventExitStatus"].split() == ["78"], "all but a wrong configuration is tried again"
     assert service["ExecStart"].startswith("/usr/bin/lfm2d ")
 
 
