@@ -2,7 +2,9 @@
 import configparser
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 
 import yaml
 
@@ -47,6 +49,24 @@ def dockerfile():
     assert "libgrpc++1.51" in " ".join(runtime), runtime
 
 
+def stage():
+    """liblfm2_torch.so finds LibTorch at ../torch/lib, and libtorch_cuda.so, beside that, CUDA's libraries at ../../nvidia."""
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        cuda = ("torch/lib/libtorch_cpu.so", "torch/lib/libtorch_cuda.so", "nvidia/cu13/lib/libcudart.so.13")
+        files = [*(f"bin/{name}" for name in ("lfm2d", "lfm2-worker", "lfm2ctl", "liblfm2_spm.so", "liblfm2_torch.so", "liblfm2_cuda.so")),
+                 *(f"python/{name}" for name in (*cuda, "torch/lib/libtorch_python.so", "tvm_ffi/lib/libtvm_ffi.so",
+                                                 "xgrammar/libxgrammar_bindings.so"))]
+        for file in files:
+            (work / file).parent.mkdir(parents=True, exist_ok=True)
+            (work / file).touch()
+        subprocess.run([ROOT / "scripts/stage.sh", work / "bin", work / "python", work / "stage"], check=True)
+        libs = work / "stage/usr/lib/lfm2d"
+        for file in ("bin/liblfm2_torch.so", "bin/liblfm2_cuda.so", *cuda):
+            assert (libs / file).exists(), file
+
+
 compose()
 unit()
+stage()
 dockerfile()
