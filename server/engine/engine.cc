@@ -21,6 +21,7 @@ absl::Status Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> 
 absl::Status Engine::Submit(ModelTask task) { return loop_->Submit(std::move(task)); }
 bool Engine::Drain(std::chrono::milliseconds timeout) { return loop_->Drain(timeout); }
 void Engine::Stop() { loop_->Stop(); }
+void Engine::SetGpuLost() { loop_->SetGpuLost(); }
 EngineStats Engine::stats() const { return loop_->stats(); }
 EngineProgress Engine::progress() const { return loop_->progress(); }
 Metrics& Engine::metrics() { return loop_->metrics(); }

@@ -26,7 +26,7 @@ struct EngineStats {
   int64_t running = 0;
   int64_t finished = 0;
   int64_t tokens_generated = 0;
-  bool gpu_lost = false;  // a request ended with kGpuFault: only a new process helps
+  bool gpu_lost = false;  // a request or a self-test ended with kGpuFault: see SetGpuLost
 };
 
 // What a watchdog looks at.
@@ -52,6 +52,8 @@ class Engine {
   bool Drain(std::chrono::milliseconds timeout);
   // Ends every sequence with kDraining and joins the thread. Not from a sink or a task.
   void Stop();
+  // Only a new process helps: the stats say so from now on. From any thread, a task's too.
+  void SetGpuLost();
   EngineStats stats() const;
   EngineProgress progress() const;
   Metrics& metrics();

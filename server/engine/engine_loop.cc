@@ -100,6 +100,11 @@ void EngineLoop::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+void EngineLoop::SetGpuLost() {
+  MutexLock lock(mutex_);
+  stats_.gpu_lost = true;
+}
+
 EngineStats EngineLoop::stats() const {
   MutexLock lock(mutex_);
   EngineStats stats = stats_;
@@ -414,7 +419,7 @@ void EngineLoop::End(size_t index, absl::Status status) {
   std::unique_ptr<Sequence> sequence = std::move(sequences_[index]);
   const bool started = sequence->started();
   const SteadyTime now = clock_.Now();
-  const bool gpu_lost = DetailsOf(status).reason == Reason::kGpuFault;
+  if (DetailsOf(status).reason == Reason::kGpuFault) SetGpuLost();
   (void)Guarded("giving a state back", [&] {
     sequence->GiveStateBack();
     return absl::OkStatus();
@@ -428,7 +433,6 @@ void EngineLoop::End(size_t index, absl::Status status) {
     MutexLock lock(mutex_);
     if (started) --stats_.running;
     ++stats_.finished;
-    if (gpu_lost) stats_.gpu_lost = true;
   }
   (void)Guarded("the end of a request", [&] {
     sink->OnEnd(std::move(end));

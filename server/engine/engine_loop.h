@@ -33,6 +33,7 @@ class EngineLoop {
   absl::Status Submit(ModelTask task);
   bool Drain(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_);
   void Stop() LFM2_EXCLUDES(mutex_);
+  void SetGpuLost() LFM2_EXCLUDES(mutex_);
   EngineStats stats() const LFM2_EXCLUDES(mutex_);
   EngineProgress progress() const LFM2_EXCLUDES(mutex_);
   SteadyTime Now() const { return clock_.Now(); }

@@ -51,11 +51,13 @@ void Watchdog::StartSelfTest(SteadyTime now) {
   ModelTask task;
   task.model = std::move(models.front());
   task.tokens = 1;
-  task.run = [passed = passed_](ModelRunner& runner) {
+  // The engine runs the task: it is there.
+  task.run = [passed = passed_, &engine = engine_](ModelRunner& runner) {
     const absl::Status status = MakeOneToken(runner);
     if (!status.ok()) {
       Log(LogLevel::kError, "self-test failed", {{"cause", std::string(status.message())}});
     }
+    if (DetailsOf(status).reason == Reason::kGpuFault) engine.SetGpuLost();
     *passed = status.ok();
     return false;
   };

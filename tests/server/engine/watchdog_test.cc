@@ -133,6 +133,7 @@ TEST_F(WatchdogTest, SaysSoWhenTheSelfTestFailsUntilATokenIsMade) {
   (void)watchdog.Look();
   WaitUntilIdle(engine);
   EXPECT_FALSE(watchdog.Look());
+  EXPECT_TRUE(engine.stats().gpu_lost);
   broken = false;
   clock_.Advance(milliseconds(4000));
   (void)watchdog.Look();
