@@ -64,7 +64,7 @@ class Answer : public TokenSink {
     }
     changed_.NotifyAll();
   }
-  bool cancelled() const override { return false; }
+  absl::Status Stopped() const override { return absl::OkStatus(); }
   void Wait() {
     const MutexLock lock(mutex_);
     while (!ended_) changed_.Wait(mutex_);

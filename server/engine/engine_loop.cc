@@ -18,8 +18,6 @@ absl::Status DrainingError() {
   return Error(Reason::kDraining, "the engine takes no new work: it is stopping");
 }
 
-absl::Status CancelledError() { return Error(Reason::kCancelled, "the caller cancelled"); }
-
 int64_t Milliseconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(to - from).count();
 }
@@ -170,14 +168,15 @@ void EngineLoop::DropEndedTasks() {
   const SteadyTime now = clock_.Now();
   for (size_t i = tasks_.size(); i-- > 0;) {
     const ModelTask& task = tasks_[i].task;
-    const bool cancelled = task.cancelled && task.cancelled();
-    if (!cancelled && now < task.deadline) continue;
+    absl::Status why = task.stopped ? task.stopped() : absl::OkStatus();
+    const bool is_late = now >= task.deadline || absl::IsDeadlineExceeded(why);
+    if (!is_late && why.ok()) continue;
     const Reason late = tasks_[i].started ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue;
     OpenTask dropped = std::move(tasks_[i]);
     tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(i));
     FinishTask(std::move(dropped),
-               cancelled ? CancelledError()
-                         : Error(late, "the deadline passed before the model had done this work"));
+               is_late ? Error(late, "the deadline passed before the model had done this work")
+                       : std::move(why));
   }
 }
 
@@ -339,6 +338,7 @@ bool EngineLoop::StartIfNew(size_t index) {
   }
   metrics_.ObserveStart(now - sequence.arrived(), sequence.reuse(), sequence.prompt_tokens());
   LeaveRoom(sequence.tenant(), sequence.prompt_tokens());
+  sequence.sink()->OnStart();
   MutexLock lock(mutex_);
   ++stats_.running;
   return true;
@@ -409,9 +409,9 @@ void EngineLoop::GiveToken(size_t index, const Sample& sample) {
   const bool wanted = sequence.sink()->OnToken(std::move(event));
   if (sequence.finished()) return End(index, absl::OkStatus());
   if (wanted) return;
-  End(index, sequence.sink()->cancelled()
-                 ? CancelledError()
-                 : Error(Reason::kSlowReader, "the reader took no more tokens"));
+  absl::Status why = sequence.Check(now);
+  End(index,
+      why.ok() ? Error(Reason::kSlowReader, "the reader took no more tokens") : std::move(why));
 }
 
 // The memory and the model are given back before the last call, so whoever hears it sees them free.

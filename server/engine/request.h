@@ -72,13 +72,16 @@ struct GenerateEnd {
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
+  // It leaves the queue: what comes too late from here on is late in decode.
+  virtual void OnStart() {}
   // False: the reader is gone or too slow; the sequence is dropped before the next step and OnEnd
   // is still called.
   virtual bool OnToken(TokenEvent event) = 0;
   // Exactly once, as the last call.
   virtual void OnEnd(GenerateEnd end) = 0;
-  // Looked at before every step.
-  virtual bool cancelled() const = 0;
+  // OK, or why nobody takes the events any more: kCancelled, kSlowReader, a deadline. Looked at
+  // before every step.
+  virtual absl::Status Stopped() const = 0;
 };
 
 // Work on a model that is no generation: Score, Parity, the self-test. In turns between two steps,
@@ -92,9 +95,9 @@ struct ModelTask {
   bool keeps_state = false;               // of these tokens, between its turns
   // One turn; true when it wants another one. It may throw: then it is dropped.
   std::function<bool(ModelRunner&)> run;
-  // Called once instead of a further turn: draining, deadline passed, cancelled, a fault.
+  // Called once instead of a further turn: draining, deadline passed, stopped, a fault.
   std::function<void(absl::Status)> dropped;
-  std::function<bool()> cancelled;  // looked at before each turn; empty: never
+  std::function<absl::Status()> stopped;  // as TokenSink's, before each turn; empty: never
   SteadyTime deadline = SteadyTime::max();
 };
 

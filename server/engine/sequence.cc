@@ -53,9 +53,16 @@ absl::Status Sequence::CheckMemory() const {
   return CheckStateMemory(*request_.model->runner, MostTokens(), memory_);
 }
 
+// A client gives up at its deadline, so the deadline is looked at first.
 absl::Status Sequence::Check(SteadyTime now) const {
-  if (sink_->cancelled()) return Error(Reason::kCancelled, "the caller cancelled");
-  if (now < request_.deadline) return constraint_ ? constraint_->Check() : absl::OkStatus();
+  if (now >= request_.deadline) return LateError(now);
+  absl::Status stopped = sink_->Stopped();
+  if (absl::IsDeadlineExceeded(stopped)) return LateError(now);
+  if (!stopped.ok()) return stopped;
+  return constraint_ ? constraint_->Check() : absl::OkStatus();
+}
+
+absl::Status Sequence::LateError(SteadyTime now) const {
   const Metadata metadata = {{"tokens", std::to_string(completion_tokens_)}};
   if (!started()) {
     return Error(Reason::kDeadlineInQueue,

@@ -32,8 +32,8 @@ class Sequence {
   Sequence(GenerateRequest request, std::shared_ptr<TokenSink> sink, SteadyTime arrived,
            int64_t speculative_tokens = 0);
 
-  // OK, or why it must end before the next step: kCancelled, kDeadlineInQueue, kDeadlineInDecode
-  // ("tokens" made so far).
+  // OK, or why it must end before the next step: kDeadlineInQueue, kDeadlineInDecode ("tokens" made
+  // so far), what its sink or its grammar says.
   absl::Status Check(SteadyTime now) const;
   // Takes a state from the runner, before the first step. What the prefix cache holds is not
   // pending any more.
@@ -90,6 +90,7 @@ class Sequence {
   static constexpr int kMostRestarts = 2;
 
   int64_t MostTokens() const;
+  absl::Status LateError(SteadyTime now) const;
   absl::Status TakeState(bool use_cache);
   bool EndsById(int32_t id);
 

@@ -14,6 +14,17 @@ absl::Status EventStream::SlowReader(std::string_view what) const {
   return Error(Reason::kSlowReader, what);
 }
 
+absl::Status EventStream::GivenUp(std::string_view how) const {
+  return call_.GivenUpAtDeadline() ? Error(LateReason(), "the client's deadline has passed")
+                                   : Error(Reason::kCancelled, how);
+}
+
+absl::Status EventStream::WhyStopped() const {
+  if (!stopped_) return absl::OkStatus();
+  MutexLock lock(mutex_);
+  return status_;
+}
+
 void EventStream::CutLocked(const absl::Status& status) {
   if (finished_ || cut_) return;
   cut_ = true;
@@ -111,10 +122,11 @@ void EventStream::OnWorker(std::function<void()> work) {
 
 void EventStream::OnWriteDone(bool ok) {
   bool room = false;
+  const absl::Status gone = ok ? absl::OkStatus() : GivenUp("the client is gone");
   {
     MutexLock lock(mutex_);
     write_in_flight_ = false;
-    if (!ok) CutLocked(Error(Reason::kCancelled, "the client is gone"));
+    if (!ok) CutLocked(gone);
     room = buffer_.empty() && !ended_ && !held_;
   }
   Pump();
@@ -124,10 +136,7 @@ void EventStream::OnWriteDone(bool ok) {
 
 void EventStream::OnCancel() {
   // The library also cancels at the client's deadline; the client has given up in both cases.
-  const absl::Status status =
-      call_.ClientDeadlinePassed()
-          ? Error(Reason::kDeadlineInDecode, "the client's deadline has passed")
-          : Error(Reason::kCancelled, "the client cancelled");
+  const absl::Status status = GivenUp("the client cancelled");
   {
     MutexLock lock(mutex_);
     CutLocked(status);

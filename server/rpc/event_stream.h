@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "model/core/errors.h"
 #include "server/base/mutex.h"
 #include "server/rpc/rpc_call.h"
 
@@ -50,6 +51,8 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   // Nobody reads any more, or the stream was cut: producers may stop.
   bool stopped() const { return stopped_; }
+  // OK, or the status that it was cut with.
+  absl::Status WhyStopped() const LFM2_EXCLUDES(mutex_);
   bool HasBacklog() LFM2_EXCLUDES(mutex_);
   // Ends the stream when its write has stood for too long. Called now and then by the server.
   void EndIfStuck(SteadyTime now) LFM2_EXCLUDES(mutex_);
@@ -70,6 +73,8 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   virtual void OnRoom() {}
   // Once, when the stream is cut for whatever reason.
   virtual void OnStopped() {}
+  // What the client's deadline came in: the reason of a stream that is cut by it.
+  virtual Reason LateReason() const { return Reason::kDeadlineInDecode; }
   // Before the last reference of its own goes.
   virtual void OnClosed() {}
 
@@ -80,13 +85,14 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Pump() LFM2_EXCLUDES(mutex_);
   void TellStopped();
   absl::Status SlowReader(std::string_view what) const;
+  absl::Status GivenUp(std::string_view how) const;
 
   RpcCall call_;
   std::shared_ptr<EventStream> self_;
   std::atomic<bool> stopped_{false};
   std::atomic<bool> told_stopped_{false};
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::deque<grpc::ByteBuffer> buffer_ LFM2_GUARDED_BY(mutex_);
   grpc::ByteBuffer writing_;  // between StartWrite and OnWriteDone the library's
   bool write_in_flight_ LFM2_GUARDED_BY(mutex_) = false;

@@ -70,7 +70,7 @@ ModelTask TaskOf(const std::shared_ptr<UnaryCall>& unary, std::shared_ptr<Loaded
   task.tokens = static_cast<int64_t>(score->tokens().size());
   task.keeps_state = true;
   task.deadline = unary->call().ClientDeadline();
-  task.cancelled = [unary] { return unary->cancelled(); };
+  task.stopped = [unary] { return unary->WhyStopped(); };
   task.dropped = [unary](const absl::Status& status) { unary->Fail(status); };
   task.run = [unary, served = task.model.get(), score = std::move(score)](ModelRunner& runner) {
     const absl::StatusOr<bool> more = score->Advance(runner);

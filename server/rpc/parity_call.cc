@@ -48,7 +48,7 @@ void ParityCall::RunOn(const std::shared_ptr<LoadedModel>& model, const Then& th
   task.priority = Priority::kLow;  // one pass over everything cannot be interrupted
   task.tokens = static_cast<int64_t>(ask_.tokens.size());
   task.deadline = call().ClientDeadline();
-  task.cancelled = [self] { return self->stopped(); };
+  task.stopped = [self] { return self->WhyStopped(); };
   task.run = [this, self, then](ModelRunner& runner) {
     const absl::Status caught = Caught(call().request_id(), [&] {
       then(runner.Probe(ask_.tokens, ask_.values || request_.has_against()));

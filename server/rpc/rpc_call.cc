@@ -18,6 +18,7 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kDrainRetryMs = 1000;
+constexpr std::chrono::milliseconds kDeadlineSlack{50};  // of the way here
 constexpr char kRequestIdHeader[] = "x-request-id";
 
 std::string NewRequestId() {
@@ -145,8 +146,12 @@ SteadyTime RpcCall::ClientDeadline() const {
   return core_->context.clock.Now() + std::chrono::duration_cast<SteadyTime::duration>(bounded);
 }
 
-bool RpcCall::ClientDeadlinePassed() const {
-  return ClientDeadline() <= core_->context.clock.Now();
+// A timeout travels as three digits, rounded up, and counts here from its arrival: at its deadline
+// the client resets the stream, and here the call still has so much time left.
+bool RpcCall::GivenUpAtDeadline() const {
+  const SteadyTime deadline = ClientDeadline();
+  if (deadline == SteadyTime::max()) return false;
+  return deadline - core_->context.clock.Now() <= (deadline - arrived_) / 100 + kDeadlineSlack;
 }
 
 void RpcCall::Sever(const absl::Status& status) {

@@ -44,7 +44,9 @@ class RpcCall {
 
   // When the client will no longer wait; SteadyTime::max() when it named no deadline.
   SteadyTime ClientDeadline() const;
-  bool ClientDeadlinePassed() const;
+  // Whether a client that gives up now does so because of its deadline: it cannot be told apart
+  // from a cancel just before.
+  bool GivenUpAtDeadline() const;
   // Ends the call over the head of an unfinished write. Between Receive and Finish only.
   void Sever(const absl::Status& status);
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "model/core/errors.h"
 #include "server/rpc/rpc_call.h"
 
 namespace lfm2 {
@@ -41,13 +42,21 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
   }
 
   RpcCall& call() { return call_; }
-  bool cancelled() const { return cancelled_; }
+  // OK, or why the client takes no answer any more.
+  absl::Status WhyStopped() const {
+    if (!cancelled_) return absl::OkStatus();
+    return late_ ? Error(Reason::kDeadlineInDecode, "the client's deadline has passed")
+                 : Error(Reason::kCancelled, "the client cancelled");
+  }
   void OnWorker(std::function<void()> work) {
     call_.OnWorker([self = shared_from_this(), work = std::move(work)] { work(); },
                    [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
   }
 
-  void OnCancel() override { cancelled_ = true; }
+  void OnCancel() override {
+    late_ = call_.GivenUpAtDeadline();
+    cancelled_ = true;
+  }
   void OnDone() override {
     call_.Close();
     const std::shared_ptr<UnaryCall> last = std::move(self_);
@@ -58,7 +67,7 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
   grpc::ByteBuffer* const response_;
   std::shared_ptr<UnaryCall> self_;
   std::atomic<bool> replied_{false};
-  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> late_{false}, cancelled_{false};  // the first is written before
 };
 
 // What a handler is called with. `response` is the library's until OnDone.

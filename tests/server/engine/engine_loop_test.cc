@@ -267,7 +267,9 @@ TEST(EngineLoop, EndsATaskAtItsDeadlineOrCancelBetweenTwoTurns) {
     ModelTask task;
     task.model = MakeFakeModel();
     if (by_deadline) task.deadline = clock.Now() + milliseconds(50);
-    task.cancelled = [&] { return cancelled.load(); };
+    task.stopped = [&] {
+      return cancelled ? Error(Reason::kCancelled, "the caller cancelled") : absl::OkStatus();
+    };
     task.run = [&](ModelRunner&) {
       if (++turns == 3) by_deadline ? clock.Advance(milliseconds(50)) : void(cancelled = true);
       return true;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "model/core/errors.h"
 #include "server/base/mutex.h"
 #include "server/engine/request.h"
 
@@ -31,7 +32,9 @@ class RecordingSink : public TokenSink {
     }
     ended_.NotifyAll();
   }
-  bool cancelled() const override { return cancel; }
+  absl::Status Stopped() const override {
+    return cancel ? Error(Reason::kCancelled, "the caller cancelled") : absl::OkStatus();
+  }
 
   // The end, however long it takes: a test that hangs is ended by its time limit.
   GenerateEnd Wait() {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "server/engine/metrics.h"
+#include "tests/server/fakes/series.h"
 #include "tests/server/rpc/rpc_fixture.h"
 
 namespace lfm2 {
@@ -23,6 +25,12 @@ class SlowReaderTest : public RpcTest {
     request.set_logprobs(20);
     return request;
   }
+  // One request failed, and the metrics name the reason.
+  void ExpectCountedAsSlow() {
+    const auto text = [this] { return engine_->metrics().Text({}); };
+    EXPECT_TRUE(Eventually([&] { return SumOf(text(), "lfm2_requests_failed_total") == 1; }));
+    EXPECT_EQ(ValueOf(text(), "lfm2_requests_failed_total{reason=\"SLOW_READER\"}"), "1");
+  }
 };
 
 TEST_F(SlowReaderTest, IsEndedWhenItsBufferIsFull) {
@@ -39,6 +47,7 @@ TEST_F(SlowReaderTest, IsEndedWhenItsBufferIsFull) {
   const grpc::Status status = reader->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(ReasonOf(status), "SLOW_READER") << status.error_message();
+  ExpectCountedAsSlow();
 }
 
 TEST_F(SlowReaderTest, IsEndedWhenItTakesNothingForTooLong) {
@@ -58,6 +67,7 @@ TEST_F(SlowReaderTest, IsEndedWhenItTakesNothingForTooLong) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_NE(status.error_message().find("SLOW_READER"), std::string::npos)
       << status.error_message();
+  ExpectCountedAsSlow();
 }
 
 TEST_F(SlowReaderTest, SixtyFourDoNotHoldUpSixtyFourFastOnes) {
