@@ -10,12 +10,18 @@ constexpr int64_t kAlignment = 64;
 
 }  // namespace
 
-KvBlock::KvBlock(const KvBlock& other) : entry_(other.entry_) {
-  if (entry_ != nullptr) ++entry_->references;
-}
-
-KvBlock::~KvBlock() {
-  if (entry_ != nullptr && --entry_->references == 0) entry_->pool->free_.push_back(entry_);
+void KvBlock::Refer(int64_t change) {
+  if (entry_ == nullptr) return;
+  Entry& entry = *entry_;
+  BlockPool& pool = *entry.pool;
+  const auto used = [&] { return entry.references > 0 ? 1 : 0; };
+  const auto only_kept = [&] { return used() != 0 && entry.references == entry.kept ? 1 : 0; };
+  const int used_before = used(), kept_before = only_kept();
+  entry.references += change;
+  if (kept_) entry.kept += change;
+  pool.in_use_.fetch_add(used() - used_before, std::memory_order_relaxed);
+  pool.kept_.fetch_add(only_kept() - kept_before, std::memory_order_relaxed);
+  if (entry.references == 0) pool.free_.push_back(entry_);
 }
 
 std::byte* KvBlock::data() const { return entry_->data; }
@@ -31,8 +37,7 @@ KvBlock BlockPool::Take() {
   }
   KvBlock::Entry* entry = free_.back();
   free_.pop_back();
-  entry->references = 1;
-  return KvBlock(entry);
+  return KvBlock(entry, /*kept=*/false);
 }
 
 bool BlockPool::Grow() {
@@ -46,7 +51,7 @@ bool BlockPool::Grow() {
   free_.reserve(entries_.size() + static_cast<size_t>(count));  // so that giving back cannot fail
   for (int64_t i = count - 1; i >= 0; --i) {
     entries_.push_back(std::make_unique<KvBlock::Entry>());
-    *entries_.back() = {data + i * block_bytes_, 0, this};
+    *entries_.back() = {data + i * block_bytes_, 0, 0, this};
     free_.push_back(entries_.back().get());
   }
   return true;

@@ -174,7 +174,7 @@ PrefixCache::Node* PrefixCache::Child(Node& parent, std::span<const int32_t> tok
   made->tokens = key;
   made->hash = HashOn(parent.hash, tokens);
   made->end = parent.end + static_cast<int64_t>(tokens.size());
-  if (block != nullptr) made->block = *block;
+  if (block != nullptr) made->block = block->Kept();
   if (after != parent.children.begin()) {
     Node* before = std::prev(after)->second.get();
     const bool contained = before->tokens.size() < key.size() && before->children.empty() &&

@@ -1,7 +1,6 @@
 #include "server/engine/cpu_runner.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cmath>
 #include <new>
@@ -88,8 +87,8 @@ class CpuRunner : public ModelRunner {
   int64_t StateMemory(int64_t tokens) const override;
   int64_t state_memory_limit() const override;
   BlockUsage blocks() const override {
-    return {in_use_.load(std::memory_order_relaxed), cached_.load(std::memory_order_relaxed),
-            blocks_.capacity()};
+    const int64_t cached = blocks_.kept();
+    return {std::max<int64_t>(0, blocks_.in_use() - cached), cached, blocks_.capacity()};
   }
 
  private:
@@ -115,14 +114,12 @@ class CpuRunner : public ModelRunner {
                         std::vector<StepOutput>& outputs);
   absl::Status ScoreRows(CpuState& state, std::span<const int32_t> tokens,
                          std::vector<float>& scores);
-  void NoteUsage();
 
   const CpuRunnerOptions options_;
   const std::shared_ptr<ThreadPool> pool_;
   CpuDecoder decoder_;
   BlockPool blocks_;
   PrefixCache cache_;
-  std::atomic<int64_t> in_use_{0}, cached_{0};
 };
 
 absl::StatusOr<NewState> CpuRunner::Start(const StateRequest& request) {
@@ -136,7 +133,6 @@ absl::StatusOr<NewState> CpuRunner::Start(const StateRequest& request) {
       out.reuse = cache_.Resume(request.tenant, request.prompt, state->sequence);
     }
     out.state = std::move(state);
-    NoteUsage();
     return out;
   } catch (const std::bad_alloc&) {
     return NoMemory();
@@ -153,8 +149,6 @@ void CpuRunner::Retire(std::unique_ptr<RunnerState> state, std::span<const int32
   } catch (const std::bad_alloc&) {
     // What is not kept is computed again.
   }
-  state.reset();
-  NoteUsage();
 }
 
 // Bytes: the blocks, one more while a shared one is copied, and the recurrent states that are left
@@ -173,12 +167,6 @@ int64_t CpuRunner::StateMemory(int64_t tokens) const {
 int64_t CpuRunner::state_memory_limit() const {
   return decoder_.state_shape().block_bytes() > 0 ? blocks_.capacity() * blocks_.block_bytes()
                                                   : options_.kv_bytes;
-}
-
-void CpuRunner::NoteUsage() {
-  const int64_t cached = cache_.blocks();
-  cached_.store(cached, std::memory_order_relaxed);
-  in_use_.store(std::max<int64_t>(0, blocks_.in_use() - cached), std::memory_order_relaxed);
 }
 
 absl::Status CpuRunner::CheckTokens(std::span<const int32_t> tokens) const {
@@ -213,7 +201,6 @@ std::vector<StepOutput> CpuRunner::Step(std::span<const StepItem> items) {
       if (output.status.ok()) output = {status, std::nullopt, FaultScope::kBatch};
     }
   }
-  NoteUsage();
   return outputs;
 }
 
@@ -331,7 +318,6 @@ absl::StatusOr<std::vector<float>> CpuRunner::ScoreChunk(RunnerState& state,
   } catch (const std::bad_alloc&) {
     return NoMemory();
   }
-  NoteUsage();
   return scores;
 }
 

@@ -114,7 +114,9 @@ struct Metrics::Families {
   Gauge& calls = MakeGauge("lfm2_calls_open", "Open calls of all services");
   Gauge& streams = MakeGauge("lfm2_streams_open", "Of those: streams of events");
   Gauge& models = MakeGauge("lfm2_models_loaded", "Models in memory");
-  Gauge& blocks_used = MakeGauge("lfm2_kv_blocks_in_use", "Blocks of keys and values of sequences");
+  Gauge& blocks_used =
+      MakeGauge("lfm2_kv_blocks_in_use",
+                "Blocks of keys and values of sequences, also those shared with the prefix cache");
   Gauge& blocks_cached =
       MakeGauge("lfm2_kv_blocks_cached", "Blocks that only the prefix cache holds");
   Gauge& blocks_total = MakeGauge("lfm2_kv_blocks_limit", "Blocks that there may be");

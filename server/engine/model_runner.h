@@ -71,7 +71,7 @@ struct StepOutput {
 
 // Memory of a runner in fixed-size blocks of keys and values.
 struct BlockUsage {
-  int64_t in_use = 0;  // of sequences
+  int64_t in_use = 0;  // of sequences, those that they share with the prefix cache too
   int64_t cached = 0;  // that only the prefix cache holds
   int64_t limit = 0;   // 0: none
 };
