@@ -151,6 +151,7 @@ void CpuDecoder::RunLayers(CpuPass& pass) {
         if (pass.rows == 0) return;
       }
       RunStage(pass, *stage);
+      stages_run_.fetch_add(1, std::memory_order_relaxed);
     }
     if (pass.probes == nullptr) continue;
     AddPending(pass);

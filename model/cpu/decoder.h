@@ -7,6 +7,7 @@
 // borrows the pool; owns its scratch memory, which grows to the largest batch seen.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,6 +56,8 @@ class CpuDecoder {
   const CpuWeights& weights() const { return *weights_; }
   const StateShape& state_shape() const { return shape_; }
   ThreadPool& pool() const { return pool_; }
+  // Since it was made: parts of layers. Moves during a forward. Any thread.
+  int64_t stages_run() const { return stages_run_.load(std::memory_order_relaxed); }
 
  private:
   void Prepare(std::span<const CpuSpan> spans, CpuPass& pass);
@@ -75,6 +78,7 @@ class CpuDecoder {
   const LayerKernels& kernels_;
   std::vector<float> rope_frequencies_;  // [head_dim / 2]
   std::unique_ptr<CpuWorkspace> work_;
+  std::atomic<int64_t> stages_run_{0};
 };
 
 }  // namespace lfm2

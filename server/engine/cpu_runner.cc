@@ -86,6 +86,7 @@ class CpuRunner : public ModelRunner {
   absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
   int64_t StateMemory(int64_t tokens) const override;
   int64_t state_memory_limit() const override;
+  int64_t progress() const override { return decoder_.stages_run(); }
   BlockUsage blocks() const override {
     const int64_t cached = blocks_.kept();
     return {std::max<int64_t>(0, blocks_.in_use() - cached), cached, blocks_.capacity()};

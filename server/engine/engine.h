@@ -31,9 +31,10 @@ struct EngineStats {
 
 // What a watchdog looks at.
 struct EngineProgress {
-  int64_t beats = 0;  // iterations that came to their end
-  bool busy = false;  // something is accepted and not ended
-  SteadyTime since;   // of the last beat, or of the moment that work came
+  int64_t beats = 0;   // calls of a runner, and iterations, that came to their end
+  int64_t within = 0;  // moves while a long call of a runner makes progress
+  bool busy = false;   // something is accepted and not ended
+  SteadyTime since;    // of the last beat, or of the moment that work came
 };
 
 class Engine {

@@ -113,7 +113,8 @@ EngineStats EngineLoop::stats() const {
 
 EngineProgress EngineLoop::progress() const {
   MutexLock lock(mutex_);
-  return {beats_, open_ > 0, since_};
+  const int64_t within = at_work_ == nullptr ? 0 : at_work_->progress();
+  return {beats_, within, open_ > 0, since_};
 }
 
 void EngineLoop::Run() {
@@ -133,6 +134,12 @@ void EngineLoop::Beat() {
   MutexLock lock(mutex_);
   ++beats_;
   since_ = now;
+  at_work_ = nullptr;
+}
+
+void EngineLoop::BeginWork(const ModelRunner& runner) {
+  MutexLock lock(mutex_);
+  at_work_ = &runner;
 }
 
 bool EngineLoop::TakeArrivals() {
@@ -217,10 +224,12 @@ bool EngineLoop::RunTask() {
   if (!open.started) LeaveRoom(open.task.tenant, open.task.tokens);
   open.started = true;
   bool more = false;
+  BeginWork(*open.task.model->runner);
   absl::Status status = Guarded("a task", [&] {
     more = open.task.run(*open.task.model->runner);
     return absl::OkStatus();
   });
+  Beat();
   open.last_turn = clock_.Now();
   if (status.ok() && more) {
     tasks_.push_back(std::move(open));
@@ -305,11 +314,13 @@ void EngineLoop::StepLane(const LaneStep& step) {
   if (items.empty()) return;
   ModelRunner& runner = *sequences_[chunks.front().sequence]->model().runner;
   const SteadyTime began = clock_.Now();
+  BeginWork(runner);
   std::vector<StepOutput> outputs;
   const absl::Status thrown = Guarded("a step", [&] {
     outputs = runner.Step(items);
     return absl::OkStatus();
   });
+  Beat();
   if (!thrown.ok()) outputs.assign(items.size(), {thrown, std::nullopt, FaultScope::kBatch});
   outputs.resize(items.size(),
                  {Error(Reason::kInternal, "the model gave no answer for this request"), {}, {}});

@@ -72,6 +72,7 @@ class EngineLoop {
   void EndEverything();
   void LeaveRoom(std::string_view tenant, int64_t tokens) LFM2_EXCLUDES(mutex_);
   void NoteEnded() LFM2_EXCLUDES(mutex_);
+  void BeginWork(const ModelRunner& runner) LFM2_EXCLUDES(mutex_);
   void Beat() LFM2_EXCLUDES(mutex_);
   bool PromptWaits() const;
 
@@ -95,6 +96,7 @@ class EngineLoop {
   int64_t open_ LFM2_GUARDED_BY(mutex_) = 0;  // accepted, and the last call about it is not through
   int64_t beats_ LFM2_GUARDED_BY(mutex_) = 0;
   SteadyTime since_ LFM2_GUARDED_BY(mutex_);  // the last beat, or the end of idleness
+  const ModelRunner* at_work_ LFM2_GUARDED_BY(mutex_) = nullptr;  // from BeginWork to Beat
   EngineStats stats_ LFM2_GUARDED_BY(mutex_);
 
   Mutex join_mutex_;    // one caller of Stop joins, the others wait for it

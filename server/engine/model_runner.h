@@ -97,6 +97,8 @@ class ModelRunner {
   // Probes and all logits of one pass from an empty state.
   virtual absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) = 0;
 
+  // Moves now and then during a call that is long. Any thread.
+  virtual int64_t progress() const { return 0; }
   // For an operator's eyes. Any thread.
   virtual BlockUsage blocks() const { return {}; }
   // What the state of a sequence that comes to `tokens` tokens may hold at most, and what all

@@ -328,6 +328,43 @@ TEST(EngineLoop, DoesNotSendATokenThatCameAfterTheDeadline) {
   EXPECT_EQ(sink->events().size(), 2U);
 }
 
+TEST(EngineLoop, SaysThatARequestIsLateRatherThanCancelled) {
+  FakeClock clock;
+  FakeModelScript script;
+  auto sink = std::make_shared<RecordingSink>();
+  script.before_step = [&](std::span<const StepItem> items) {
+    if (items[0].index != 2) return;
+    clock.Advance(milliseconds(100));  // a client that gives up at its deadline is gone too
+    sink->cancel = true;
+  };
+  Engine engine(Limits(), clock);
+  GenerateRequest request = Request(MakeFakeModel(script), "a", 9);
+  request.deadline = clock.Now() + milliseconds(100);
+  ASSERT_TRUE(engine.Submit(std::move(request), sink).ok());
+  EXPECT_EQ(ReasonOf(sink->Wait().status), Reason::kDeadlineInDecode);
+}
+
+TEST(EngineLoop, BeatsAfterATaskAndNotOnlyAfterTheStepBehindIt) {
+  FakeClock clock;
+  Gate gate;
+  Engine engine(Limits(), clock);
+  const auto model = MakeFakeModel(Gated(gate));
+  auto sink = Start(engine, Request(model, "a", 3));
+  gate.WaitForArrivals(1);
+  ModelTask task;
+  task.model = model;
+  task.run = [&](ModelRunner&) {
+    clock.Advance(milliseconds(5000));
+    return false;
+  };
+  ASSERT_TRUE(engine.Submit(std::move(task)).ok());
+  gate.LetOnePass();
+  gate.WaitForArrivals(2);
+  EXPECT_EQ(engine.progress().since, clock.Now());
+  gate.Open();
+  ASSERT_TRUE(engine.Drain(kLong));
+}
+
 TEST(EngineLoop, BeatsWhileItWorksAndRestsWhileItDoesNot) {
   FakeClock clock;
   Gate gate;

@@ -13,6 +13,18 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// Says so while a step makes progress.
+class MovingRunner : public FakeModelRunner {
+ public:
+  MovingRunner(FakeModelScript script, std::shared_ptr<FakeModelCounters> counters,
+               const std::atomic<int64_t>& moves)
+      : FakeModelRunner(std::move(script), std::move(counters)), moves_(moves) {}
+  int64_t progress() const override { return moves_; }
+
+ private:
+  const std::atomic<int64_t>& moves_;
+};
+
 class WatchdogTest : public testing::Test {
  protected:
   WatchdogTest() {
@@ -22,7 +34,9 @@ class WatchdogTest : public testing::Test {
     pool_ = std::make_unique<ModelPool>(
         *store_,
         [this](const ModelVersion&) -> absl::StatusOr<std::shared_ptr<LoadedModel>> {
-          return MakeFakeModel(script_, counters_);
+          auto model = MakeFakeModel(script_, counters_);
+          model->runner = std::make_unique<MovingRunner>(script_, counters_, moves_);
+          return model;
         },
         2);
   }
@@ -45,6 +59,7 @@ class WatchdogTest : public testing::Test {
   TempDirectory directory_;
   std::unique_ptr<ModelStore> store_;
   FakeModelScript script_;
+  std::atomic<int64_t> moves_{0};
   std::shared_ptr<FakeModelCounters> counters_ = std::make_shared<FakeModelCounters>();
   std::unique_ptr<ModelPool> pool_;
   FakeClock clock_;
@@ -68,8 +83,8 @@ TEST_F(WatchdogTest, MakesATokenNowAndThenWhileTheEngineIsIdle) {
     EXPECT_TRUE(watchdog.Look());
     WaitUntilIdle(engine);
   }
-  EXPECT_GE(counters_->steps, 4);
-  EXPECT_LE(counters_->steps, 6);
+  EXPECT_GE(counters_->steps, 5);
+  EXPECT_LE(counters_->steps, 7);
   EXPECT_EQ(counters_->live_states, 0);
 }
 
@@ -102,6 +117,35 @@ TEST_F(WatchdogTest, SaysSoWhenAStepDoesNotEndAndAgainWhenItDid) {
   EXPECT_TRUE(watchdog.Look());
 }
 
+TEST_F(WatchdogTest, IsContentWithALongStepAsLongAsItMoves) {
+  std::promise<void> go;
+  std::promise<void> entered;
+  std::atomic<bool> first{true};
+  script_.before_step = [&, gate = go.get_future().share()](std::span<const StepItem>) {
+    if (first.exchange(false)) entered.set_value();
+    gate.wait();
+  };
+  const auto model = Load();
+  Engine engine(Limits(), clock_);
+  Watchdog watchdog(engine, *pool_, clock_, 8000);
+  GenerateRequest request;
+  request.model = model;
+  request.prompt = {1};
+  request.max_new_tokens = 1;
+  auto sink = std::make_shared<RecordingSink>();
+  ASSERT_TRUE(engine.Submit(std::move(request), sink).ok());
+  entered.get_future().get();
+  for (int second = 0; second < 30; ++second) {
+    clock_.Advance(milliseconds(1000));
+    ++moves_;
+    EXPECT_TRUE(watchdog.Look());
+  }
+  clock_.Advance(milliseconds(8000));
+  EXPECT_FALSE(watchdog.Look());
+  go.set_value();
+  EXPECT_TRUE(sink->Wait().status.ok());
+}
+
 TEST_F(WatchdogTest, FindsAnIdleEngineThatIsStuckByItsSelfTest) {
   std::promise<void> go;
   script_.before_step = [gate = go.get_future().share()](std::span<const StepItem>) {
@@ -115,7 +159,7 @@ TEST_F(WatchdogTest, FindsAnIdleEngineThatIsStuckByItsSelfTest) {
     clock_.Advance(milliseconds(1000));
     ++seconds;
   }
-  EXPECT_LE(seconds, 13);  // tested after 4 s, stuck 8 s later, seen within 1 s
+  EXPECT_LE(seconds, 9);  // tested after 3 s, stuck 4 s later, and a look is a second's
   go.set_value();
   WaitUntilIdle(engine);
   EXPECT_TRUE(watchdog.Look());
