@@ -30,13 +30,8 @@ EngineLoop::EngineLoop(const Limits& limits, Clock& clock)
       }) {}
 
 absl::Status EngineLoop::CheckRoom(std::string_view tenant) {
-  absl::Status status;
-  {
-    MutexLock lock(mutex_);
-    status = draining_ ? DrainingError() : room_.Check(tenant, 0);
-  }
-  if (!status.ok()) metrics_.CountRejected(DetailsOf(status).reason);
-  return status;
+  MutexLock lock(mutex_);
+  return draining_ ? DrainingError() : room_.Check(tenant, 0);
 }
 
 absl::Status EngineLoop::Submit(std::unique_ptr<Sequence> sequence) {
@@ -66,11 +61,7 @@ absl::Status EngineLoop::Accept(std::string_view tenant, int64_t tokens, Arrival
       inbox_.push_back(std::move(arrival));
     }
   }
-  if (status.ok()) {
-    arrived_.NotifyOne();
-  } else {
-    metrics_.CountRejected(DetailsOf(status).reason);
-  }
+  if (status.ok()) arrived_.NotifyOne();
   return status;
 }
 

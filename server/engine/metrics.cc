@@ -7,6 +7,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <array>
+#include <map>
 #include <vector>
 
 namespace lfm2 {
@@ -30,6 +31,14 @@ Buckets DurationBuckets() {
 }
 Buckets SizeBuckets() { return {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}; }
 
+using Labels = std::map<std::string, std::string>;
+
+// A chat is rendered to text before the engine sees it.
+Labels LabelsOf(Operation operation) {
+  static constexpr const char* kNames[kOperations] = {"text_completion", "score", "parity"};
+  return {{"gen_ai_operation_name", kNames[static_cast<size_t>(operation)]}};
+}
+
 double Seconds(Metrics::Duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
@@ -38,8 +47,12 @@ double Seconds(Metrics::Duration duration) {
 
 // Everything is made at the start, so that a series is there, and 0, before its first event.
 struct Metrics::Families {
-  Histogram& MakeHistogram(const char* name, const char* help, const Buckets& buckets) {
-    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
+  prometheus::Family<Histogram>& MakeHistograms(const char* name, const char* help) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
+  }
+  Histogram& MakeHistogram(const char* name, const char* help, const Buckets& buckets,
+                           const Labels& labels = {}) {
+    return MakeHistograms(name, help).Add(labels, buckets);
   }
   Gauge& MakeGauge(const char* name, const char* help) {
     return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
@@ -53,8 +66,15 @@ struct Metrics::Families {
                              .Name("gen_ai_client_token_usage_total")
                              .Help("Tokens of prompts and of answers")
                              .Register(registry);
-    tokens_in = &token_family.Add({{"gen_ai_token_type", "input"}});
-    tokens_out = &token_family.Add({{"gen_ai_token_type", "output"}});
+    for (size_t i = 0; i < kOperations; ++i) {
+      Labels labels = LabelsOf(static_cast<Operation>(i));
+      durations[i] = &duration_family.Add(labels, DurationBuckets());
+      labels["gen_ai_token_type"] = "input";
+      tokens_in[i] = &token_family.Add(labels);
+    }
+    Labels output = LabelsOf(Operation::kGenerate);
+    output["gen_ai_token_type"] = "output";
+    tokens_out = &token_family.Add(output);
     for (const ReasonSpec& spec : AllReasons()) {
       ended.push_back(&ended_family.Add({{"reason", spec.name}}));
       rejected.push_back(&rejected_family.Add({{"reason", spec.name}}));
@@ -66,17 +86,19 @@ struct Metrics::Families {
   }
 
   prometheus::Registry registry;
-  Histogram& first_token = MakeHistogram(
-      "gen_ai_server_time_to_first_token_seconds",
-      "From the request's arrival at the engine to its first token", FirstTokenBuckets());
-  Histogram& per_token = MakeHistogram(
-      "gen_ai_server_time_per_output_token_seconds",
-      "Of a request that ended well: mean time of a token after the first", TokenBuckets());
+  Histogram& first_token =
+      MakeHistogram("gen_ai_server_time_to_first_token_seconds",
+                    "From the request's arrival at the engine to its first token",
+                    FirstTokenBuckets(), LabelsOf(Operation::kGenerate));
+  Histogram& per_token =
+      MakeHistogram("gen_ai_server_time_per_output_token_seconds",
+                    "Of a request that ended well: mean time of a token after the first",
+                    TokenBuckets(), LabelsOf(Operation::kGenerate));
   Histogram& gap = MakeHistogram("lfm2_inter_token_seconds", "Between two tokens of one request",
                                  TokenBuckets());
-  Histogram& duration =
-      MakeHistogram("gen_ai_server_request_duration_seconds",
-                    "From a request's arrival at the engine to its end", DurationBuckets());
+  prometheus::Family<Histogram>& duration_family =
+      MakeHistograms("gen_ai_server_request_duration_seconds",
+                     "From a request's arrival at the engine to its end");
   Histogram& queued = MakeHistogram(
       "lfm2_queue_seconds", "From a request's arrival to its first step", FirstTokenBuckets());
   Histogram& batch =
@@ -101,7 +123,9 @@ struct Metrics::Families {
   prometheus::Family<Counter>& rejected_family =
       prometheus::BuildCounter()
           .Name("lfm2_requests_rejected_total")
-          .Help("Requests that were not accepted, by reason")
+          .Help(
+              "Calls of Generation, and of Parity, that ended with an error before the engine had "
+              "accepted them, by reason")
           .Register(registry);
   prometheus::Family<Counter>& lookup_family =
       prometheus::BuildCounter()
@@ -117,11 +141,13 @@ struct Metrics::Families {
   Gauge& blocks_used =
       MakeGauge("lfm2_kv_blocks_in_use",
                 "Blocks of keys and values of sequences, also those shared with the prefix cache");
-  Gauge& blocks_cached =
-      MakeGauge("lfm2_kv_blocks_cached", "Blocks that only the prefix cache holds");
+  Gauge& blocks_cached = MakeGauge("lfm2_kv_blocks_cached",
+                                   "Blocks that only the prefix cache holds, and no sequence");
   Gauge& blocks_total = MakeGauge("lfm2_kv_blocks_limit", "Blocks that there may be");
-  Gauge& serving = MakeGauge("lfm2_serving", "1 while the engine makes progress");
-  Counter* tokens_in = nullptr;
+  Gauge& serving =
+      MakeGauge("lfm2_serving", "1 while a model answers: what health says of Generation");
+  std::array<Histogram*, kOperations> durations{};
+  std::array<Counter*, kOperations> tokens_in{};
   Counter* tokens_out = nullptr;
   std::vector<Counter*> ended, rejected;  // by reason
   std::array<Counter*, kPrefixMisses> lookups{};
@@ -141,7 +167,8 @@ void Metrics::ObserveStart(Duration queued, const PrefixReuse& reuse, int64_t pr
   families_->lookups[static_cast<size_t>(reuse.miss)]->Increment();
   families_->cached.Increment(static_cast<double>(reuse.cached_tokens));
   families_->replayed.Increment(static_cast<double>(reuse.replayed_tokens));
-  families_->tokens_in->Increment(static_cast<double>(prompt_tokens));
+  families_->tokens_in[static_cast<size_t>(Operation::kGenerate)]->Increment(
+      static_cast<double>(prompt_tokens));
 }
 
 void Metrics::ObserveStep(size_t batch_size, Duration took) {
@@ -160,16 +187,25 @@ void Metrics::CountDrafted(int64_t drafted, int64_t accepted) {
 }
 
 void Metrics::ObserveEnd(const GenerateEnd& end, Duration took) {
-  families_->duration.Observe(Seconds(took));
-  if (!end.status.ok()) {
-    families_->ended[static_cast<size_t>(DetailsOf(end.status).reason)]->Increment();
-    return;
-  }
-  families_->ended_ok.Increment();
-  if (end.completion_tokens > 1) {
+  CountEnd(Operation::kGenerate, end.status, took);
+  if (end.status.ok() && end.completion_tokens > 1) {
     families_->per_token.Observe(end.decode_ms / 1000 /
                                  static_cast<double>(end.completion_tokens - 1));
   }
+}
+
+void Metrics::ObserveTaskEnd(Operation operation, const absl::Status& status, int64_t prompt_tokens,
+                             Duration took) {
+  families_->tokens_in[static_cast<size_t>(operation)]->Increment(
+      static_cast<double>(prompt_tokens));
+  CountEnd(operation, status, took);
+}
+
+void Metrics::CountEnd(Operation operation, const absl::Status& status, Duration took) {
+  families_->durations[static_cast<size_t>(operation)]->Observe(Seconds(took));
+  Counter& counter = status.ok() ? families_->ended_ok
+                                 : *families_->ended[static_cast<size_t>(DetailsOf(status).reason)];
+  counter.Increment();
 }
 
 std::string Metrics::Text(const MetricsGauges& gauges) {

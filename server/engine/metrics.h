@@ -14,6 +14,10 @@
 
 namespace lfm2 {
 
+// What a request asks of a model: gen_ai.operation.name of the conventions.
+enum class Operation { kGenerate, kScore, kParity };
+inline constexpr int kOperations = 3;
+
 // What is looked up at the moment of a scrape.
 struct MetricsGauges {
   int64_t running_sequences = 0;
@@ -23,7 +27,7 @@ struct MetricsGauges {
   int64_t open_streams = 0;
   int64_t loaded_models = 0;
   BlockUsage blocks;
-  bool serving = false;
+  bool serving = false;  // what health says of Generation
 };
 
 class Metrics {
@@ -33,6 +37,7 @@ class Metrics {
   Metrics();
   ~Metrics();
 
+  // A call that ended with an error before the engine had taken it.
   void CountRejected(Reason reason);
   void CountRestart();
   void ObserveStart(Duration queued, const PrefixReuse& reuse, int64_t prompt_tokens);
@@ -42,11 +47,15 @@ class Metrics {
   // Of one sequence in one step: guessed tokens, and those of them that its reader got.
   void CountDrafted(int64_t drafted, int64_t accepted);
   void ObserveEnd(const GenerateEnd& end, Duration took);
+  // A Score or Parity that the engine had taken.
+  void ObserveTaskEnd(Operation operation, const absl::Status& status, int64_t prompt_tokens,
+                      Duration took);
 
   std::string Text(const MetricsGauges& gauges);
 
  private:
   struct Families;
+  void CountEnd(Operation operation, const absl::Status& status, Duration took);
   const std::unique_ptr<Families> families_;
 };
 

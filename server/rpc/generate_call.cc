@@ -47,10 +47,9 @@ void GenerateCall::OnModel(const ModelPool::Acquired& model) {
   Hold();
   Push(StartMessage(*bound));
   const auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
-  if (absl::Status status = call().services().engine.Submit(*std::move(bound), self);
-      !status.ok()) {
-    return Cut(status);
-  }
+  Engine& engine = call().services().engine;
+  const absl::Status status = call().Submit([&] { return engine.Submit(*std::move(bound), self); });
+  if (!status.ok()) return Cut(status);
   Release();
 }
 

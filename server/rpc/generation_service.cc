@@ -91,7 +91,8 @@ void StartScore(const std::shared_ptr<UnaryCall>& unary, const Prompt& prompt,
   if (!ids.ok()) return unary->Fail(ids.status());
   unary->call().prompt_tokens = static_cast<int64_t>(ids->size());
   auto score = std::make_shared<ScoreTask>(*std::move(ids), services.limits.prompt_chunk_tokens);
-  const absl::Status submitted = services.engine.Submit(TaskOf(unary, model, std::move(score)));
+  const absl::Status submitted = unary->call().Submit(
+      [&] { return services.engine.Submit(TaskOf(unary, model, std::move(score))); });
   if (!submitted.ok()) unary->Fail(submitted);
 }
 

@@ -57,9 +57,9 @@ void ParityCall::RunOn(const std::shared_ptr<LoadedModel>& model, const Then& th
     return false;
   };
   task.dropped = [self, then](const absl::Status& status) { then(status); };
-  if (absl::Status status = call().services().engine.Submit(std::move(task)); !status.ok()) {
-    then(status);
-  }
+  Engine& engine = call().services().engine;
+  const absl::Status status = call().Submit([&] { return engine.Submit(std::move(task)); });
+  if (!status.ok()) then(status);
 }
 
 void ParityCall::CompareWith() {

@@ -20,6 +20,9 @@ namespace {
 constexpr int64_t kDrainRetryMs = 1000;
 constexpr std::chrono::milliseconds kDeadlineSlack{50};  // of the way here
 constexpr char kRequestIdHeader[] = "x-request-id";
+constexpr std::string_view kGenerationMethods = "/lfm2.v1.Generation/";
+constexpr std::string_view kGenerate = "/lfm2.v1.Generation/Generate";
+constexpr std::string_view kParity = "/lfm2.v1.Models/Parity";
 
 std::string NewRequestId() {
   std::random_device device;
@@ -82,7 +85,6 @@ absl::Status RpcCall::Admit() {
     return RetryLater(Reason::kDraining, "the server is stopping", kDrainRetryMs);
   absl::Status place = core_->calls.TakePlace(tenant());
   has_place_ = place.ok();
-  if (!has_place_) core_->context.engine.metrics().CountRejected(DetailsOf(place).reason);
   return place;
 }
 
@@ -100,8 +102,37 @@ void RpcCall::Identify(std::string_view wanted) {
   context_->AddInitialMetadata(kRequestIdHeader, request_id_);
 }
 
+absl::Status RpcCall::Submit(const std::function<absl::Status()>& submit) {
+  if (stage_ == Stage::kAccepted) return submit();  // a second task of the same call
+  submitted_ = core_->context.clock.Now();
+  Stage stage = Stage::kOpen;
+  if (!stage_.compare_exchange_strong(stage, Stage::kAccepted)) {
+    return Error(Reason::kCancelled, "the call has ended");
+  }
+  absl::Status status = submit();
+  if (status.ok()) return status;
+  stage = Stage::kAccepted;
+  const bool ended = !stage_.compare_exchange_strong(stage, Stage::kOpen);
+  if (ended && method_ == kGenerate) {  // counted by nobody yet
+    core_->context.engine.metrics().CountRejected(DetailsOf(status).reason);
+  }
+  return status;
+}
+
+// The engine counts the generations that it accepted.
+void RpcCall::CountEnd(const absl::Status& status) {
+  if (!method_.starts_with(kGenerationMethods) && method_ != kParity) return;
+  Metrics& metrics = core_->context.engine.metrics();
+  const Stage before = stage_.exchange(Stage::kEnded);
+  if (before == Stage::kOpen && !status.ok()) metrics.CountRejected(DetailsOf(status).reason);
+  if (before != Stage::kAccepted || method_ == kGenerate) return;
+  metrics.ObserveTaskEnd(method_ == kParity ? Operation::kParity : Operation::kScore, status,
+                         prompt_tokens, core_->context.clock.Now() - submitted_);
+}
+
 grpc::Status RpcCall::Conclude(const absl::Status& status) {
   status_ = status;
+  CountEnd(status);
   if (!status.ok()) {
     if (const auto retry = DetailsOf(status).retry_after_ms) {
       context_->AddTrailingMetadata("grpc-retry-pushback-ms", std::to_string(*retry));

@@ -37,7 +37,11 @@ class RpcCall {
   // one; into the initial metadata. Before anything is sent.
   void Identify(std::string_view wanted);
 
-  // The status as it is sent; adds grpc-retry-pushback-ms where there is a retry delay.
+  // Calls `submit`, which gives the call's work to the engine, unless the call has ended. From OK
+  // on its end counts as that of a request that was accepted.
+  absl::Status Submit(const std::function<absl::Status()>& submit);
+  // The status as it is sent; adds grpc-retry-pushback-ms where there is a retry delay. Counts what
+  // the engine does not: calls that it never had, and ends of tasks.
   grpc::Status Conclude(const absl::Status& status);
   // In OnDone: the log line, and the call is closed.
   void Close();
@@ -65,7 +69,10 @@ class RpcCall {
   std::atomic<int64_t> prompt_tokens{-1}, completion_tokens{-1};  // for the log; -1: does not apply
 
  private:
+  enum class Stage { kOpen, kAccepted, kEnded };
+
   std::string_view HeaderOf(std::string_view key, int& count) const;
+  void CountEnd(const absl::Status& status);
 
   const std::shared_ptr<ServiceCore> core_;
   grpc::CallbackServerContext* const context_;
@@ -74,6 +81,8 @@ class RpcCall {
   Principal principal_;
   std::string request_id_;
   bool has_place_ = false;
+  std::atomic<Stage> stage_{Stage::kOpen};
+  SteadyTime submitted_;  // written before stage_ is kAccepted
   absl::Status status_;
 };
 

@@ -6,19 +6,12 @@
 #include <set>
 #include <sstream>
 
+#include "tests/server/fakes/series.h"
+
 namespace lfm2 {
 namespace {
 
 using std::chrono::milliseconds;
-
-// The value of the line that begins with `series`, or what is not there.
-std::string ValueOf(const std::string& text, const std::string& series) {
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.rfind(series + " ", 0) == 0) return line.substr(series.size() + 1);
-  }
-  return "no " + series;
-}
 
 TEST(Metrics, CountsWhatHappened) {
   Metrics metrics;
@@ -45,13 +38,19 @@ TEST(Metrics, CountsWhatHappened) {
   EXPECT_EQ(ValueOf(text, "lfm2_requests_completed_total"), "1");
   EXPECT_EQ(ValueOf(text, "lfm2_prefix_lookups_total{reason=\"none\"}"), "1");
   EXPECT_EQ(ValueOf(text, "lfm2_prefix_cached_tokens_total"), "16");
-  EXPECT_EQ(ValueOf(text, "gen_ai_client_token_usage_total{gen_ai_token_type=\"input\"}"), "20");
-  EXPECT_EQ(ValueOf(text, "gen_ai_client_token_usage_total{gen_ai_token_type=\"output\"}"), "3");
-  EXPECT_EQ(ValueOf(text, "gen_ai_server_time_to_first_token_seconds_count"), "1");
-  EXPECT_EQ(ValueOf(text, "gen_ai_server_time_to_first_token_seconds_bucket{le=\"0.04\"}"), "0");
-  EXPECT_EQ(ValueOf(text, "gen_ai_server_time_to_first_token_seconds_bucket{le=\"0.06\"}"), "1");
-  EXPECT_EQ(ValueOf(text, "gen_ai_server_time_per_output_token_seconds_count"), "1");
-  EXPECT_EQ(ValueOf(text, "gen_ai_server_request_duration_seconds_count"), "2");
+  // With the operation first, as every label of it.
+  const auto generated = [&](const std::string& name, const std::string& more = "") {
+    return ValueOf(text, name + "{gen_ai_operation_name=\"text_completion\"" + more + "}");
+  };
+  const std::string usage = "gen_ai_client_token_usage_total";
+  EXPECT_EQ(generated(usage, ",gen_ai_token_type=\"input\""), "20");
+  EXPECT_EQ(generated(usage, ",gen_ai_token_type=\"output\""), "3");
+  const std::string first_token = "gen_ai_server_time_to_first_token_seconds";
+  EXPECT_EQ(generated(first_token + "_count"), "1");
+  EXPECT_EQ(generated(first_token + "_bucket", ",le=\"0.04\""), "0");
+  EXPECT_EQ(generated(first_token + "_bucket", ",le=\"0.06\""), "1");
+  EXPECT_EQ(generated("gen_ai_server_time_per_output_token_seconds_count"), "1");
+  EXPECT_EQ(generated("gen_ai_server_request_duration_seconds_count"), "2");
   EXPECT_EQ(ValueOf(text, "lfm2_inter_token_seconds_count"), "2");
   EXPECT_EQ(ValueOf(text, "lfm2_batch_size_sum"), "3");
   EXPECT_EQ(ValueOf(text, "lfm2_requests_waiting"), "9");
@@ -75,6 +74,8 @@ TEST(Metrics, HasEverySeriesBeforeItsFirstEventAndNoMoreAfterwards) {
     GenerateEnd end;
     end.status = Error(spec.reason, "some prompt text");
     metrics.ObserveEnd(end, milliseconds(1));
+    metrics.ObserveTaskEnd(Operation::kScore, end.status, 2, milliseconds(1));
+    metrics.ObserveTaskEnd(Operation::kParity, end.status, 2, milliseconds(1));
   }
   for (int miss = 0; miss < kPrefixMisses; ++miss) {
     metrics.ObserveStart(milliseconds(1), {0, 0, static_cast<PrefixMiss>(miss)}, 1);
@@ -86,7 +87,7 @@ TEST(Metrics, HasEverySeriesBeforeItsFirstEventAndNoMoreAfterwards) {
 TEST(Metrics, IsValidTextFormat) {
   Metrics metrics;
   std::istringstream lines(metrics.Text({}));
-  const std::regex sample(R"re([a-z_0-9]+(\{[a-z_]+="[^"]*"\})? [0-9.e+-]+)re");
+  const std::regex sample(R"re([a-z_0-9]+(\{([a-z_]+="[^"]*",?)+\})? [0-9.e+-]+)re");
   for (std::string line; std::getline(lines, line);) {
     if (line.rfind("# ", 0) == 0) continue;
     EXPECT_TRUE(std::regex_match(line, sample)) << line;
