@@ -23,7 +23,7 @@ done
 LFM2_SERVER=$(sed -n 's/^listening on //p' "$work/stdout")
 export LFM2_SERVER
 ctl() { "$bin/lfm2ctl" "$@"; }
-ctl health
+ctl health --live
 
 step "2. a fresh hybrid, and a training job on the licence texts of this machine"
 cat /usr/share/common-licenses/{GPL-2,GPL-3,LGPL-2.1,Apache-2.0} >"$work/text.txt"
@@ -57,6 +57,7 @@ ctl train watch "$job"
 step "5. the trained model answers at once"
 ctl generate --model demo --prompt "  You may " --max_new_tokens 120
 echo
+ctl health
 
 step "6. exports: NPZ + meta JSON, and a Hugging Face folder"
 ctl export --model demo --format npz --out "$work/demo.npz" --meta "$work/demo.json"

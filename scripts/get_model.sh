@@ -25,7 +25,7 @@ daemon=""
 stop() {
   if [ -n "$daemon" ]; then kill -TERM "$daemon" && wait "$daemon" || true; fi
 }
-if ! "$bin/lfm2ctl" health >/dev/null 2>&1; then
+if ! "$bin/lfm2ctl" health --live >/dev/null 2>&1; then
   log=$(mktemp "${TMPDIR:-/tmp}/lfm2d-model.XXXXXX")
   trap 'stop; rm -f "$log"' EXIT
   "$bin/lfm2d" --config configs/server.toml --listen 127.0.0.1:0 --log_level warning >"$log" 2>&1 &

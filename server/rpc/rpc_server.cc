@@ -15,6 +15,7 @@
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "server/base/log.h"
+#include "server/engine/readiness.h"
 #include "server/engine/watchdog.h"
 #include "server/rpc/bind.h"
 #include "server/rpc/event_stream.h"
@@ -94,7 +95,10 @@ class RealRpcServer final : public RpcServer {
       : core_(std::move(core)),
         address_(std::move(address)),
         watchdog_(core_->context.engine, core_->context.models, core_->context.clock,
-                  core_->context.limits.engine_stall_ms) {
+                  core_->context.limits.engine_stall_ms),
+        readiness_({core_->context.engine, core_->context.models, core_->context.model_store,
+                    core_->context.loads, core_->context.clock},
+                   core_->context.default_model, core_->context.limits.engine_stall_ms / 4) {
     services_.push_back(MakeGenerationService(core_));
     services_.push_back(MakeTrainingService(core_));
     services_.push_back(MakeModelsService(core_));
@@ -122,7 +126,7 @@ class RealRpcServer final : public RpcServer {
     }
     actual_port_ = port;
     SetOthersServing(true);
-    SetGenerationServing(true);
+    LookAtGeneration();
     sweeper_ = std::thread([this] { SweepUntilStopped(); });
     return absl::OkStatus();
   }
@@ -136,7 +140,7 @@ class RealRpcServer final : public RpcServer {
   void BeginDrain() override {
     core_->draining = true;
     SetOthersServing(false);
-    SetGenerationServing(false);
+    SetGenerationServing(false, "the server is stopping");
   }
 
   void Shutdown(milliseconds timeout) override {
@@ -166,32 +170,43 @@ class RealRpcServer final : public RpcServer {
     health->SetServingStatus(kTraining, serving && core_->context.jobs != nullptr);
   }
 
-  // Generation is served while the engine makes progress and nothing drains.
-  void SetGenerationServing(bool alive) LFM2_EXCLUDES(health_mutex_) {
+  // Generation is served while a model answers, the engine makes progress and nothing drains.
+  void LookAtGeneration() {
+    const bool ready = readiness_.Look();
+    const bool moves = watchdog_.Look();
+    const char* why = moves ? "no model answers yet" : "the engine makes no progress";
+    if (ready && moves && !core_->draining) why = nullptr;
+    SetGenerationServing(why == nullptr, why == nullptr ? "a model answers" : why);
+  }
+
+  void SetGenerationServing(bool serving, const char* why) LFM2_EXCLUDES(health_mutex_) {
     MutexLock lock(health_mutex_);
-    const bool serving = alive && !core_->draining;
-    if (serving == serving_) return;
+    if (core_->draining) serving = false;
+    if (was_set_ && serving == serving_) return;
+    const LogLevel level = serving || !was_set_ ? LogLevel::kInfo : LogLevel::kError;
+    was_set_ = true;
     serving_ = serving;
     if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
       health->SetServingStatus(kGeneration, serving);
     }
     if (!core_->draining) {
-      Log(serving ? LogLevel::kInfo : LogLevel::kError,
-          serving ? "the engine makes progress" : "the engine makes no progress");
+      Log(level, "generation", {{"serving", serving ? "yes" : "no"}, {"why", why}});
     }
   }
 
   // Looks for readers that take nothing, and at the engine.
   void SweepUntilStopped() {
     const int64_t timeout_ms = core_->context.limits.slow_reader_timeout_ms;
-    const milliseconds period(std::clamp<int64_t>(timeout_ms / 4, 10, 1000));
+    const int64_t stall_ms = core_->context.limits.engine_stall_ms;
+    const milliseconds period(
+        std::clamp<int64_t>(std::min(timeout_ms / 4, stall_ms / 16), 10, 500));
     MutexLock lock(mutex_);
     while (!stop_sweeping_) {
       stopped_.WaitFor(mutex_, period);
       mutex_.Unlock();
       const SteadyTime now = core_->context.clock.Now();
       core_->calls.ForEachStream([&](EventStream& stream) { stream.EndIfStuck(now); });
-      SetGenerationServing(watchdog_.Look());
+      LookAtGeneration();
       mutex_.Lock();
     }
   }
@@ -210,8 +225,10 @@ class RealRpcServer final : public RpcServer {
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   int actual_port_ = 0;
-  Watchdog watchdog_;  // of the sweeper
+  Watchdog watchdog_;    // of the sweeper, after the first look
+  Readiness readiness_;  // likewise
   Mutex health_mutex_;
+  bool was_set_ LFM2_GUARDED_BY(health_mutex_) = false;
   std::atomic<bool> serving_{false};  // written under health_mutex_
   std::thread sweeper_;
   Mutex mutex_;

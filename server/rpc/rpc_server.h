@@ -39,7 +39,7 @@ struct ServiceContext {
   SourceProber probe;
   Clock& clock;
   Limits limits;
-  std::string default_model;    // reference used when a request names none; may be empty
+  std::string default_model;    // of requests that name none, loaded at the start; may be empty
   std::string train_device;     // of jobs that name none
   int64_t default_context = 0;  // of models whose config names none
   std::string hf_cache_root;

@@ -113,7 +113,8 @@ def tls_and_tokens(bin_dir, work):
     flags = ["--tls_cert", cert, "--tls_key", key, "--tokens", tokens]
     with Daemon(bin_dir, work / "data", *flags) as d:
         d.client_flags = ["--tls-ca", str(cert), "--token-file", str(token_file)]
-        d.ctl("health")
+        d.ctl("health", "--live")
+        assert d.try_ctl("health").code == 6  # there is no model yet
         denied = d.try_ctl("train", "list")
         assert denied.code == 4 and "SCOPE_REQUIRED" in denied.err, denied
         unknown = d.try_ctl("generate", "--model", "nobody", "--prompt", "x")
@@ -126,7 +127,7 @@ def tls_and_tokens(bin_dir, work):
         wrong = d.try_ctl("generate", "--model", "nobody", "--prompt", "x")
         assert wrong.code == 4 and "CREDENTIAL_INVALID" in wrong.err, wrong
         d.client_flags = []
-        assert d.try_ctl("health", timeout=60).code == 6
+        assert d.try_ctl("health", "--live", timeout=60).code == 6
     key.chmod(0o644)
     open_key = subprocess.run([bin_dir / "lfm2d", "--listen", "127.0.0.1:0", "--data_dir", work / "other", *flags],
                               capture_output=True, text=True, timeout=60)

@@ -132,7 +132,7 @@ class RpcTest : public testing::Test {
                     bool keep_values) { return FakeModelRunner().Probe(tokens, keep_values); },
         .clock = *clock_,
         .limits = limits_,
-        .default_model = "",
+        .default_model = default_model_,
         .train_device = "cpu",
         .default_context = 4096,
         .hf_cache_root = ""};
@@ -210,6 +210,7 @@ class RpcTest : public testing::Test {
   Limits limits_;
   Clock* clock_ = &Clock::Real();
   RpcOptions options_;
+  std::string default_model_;
   bool with_jobs_ = true;
   FakeModelScript script_;
   std::function<void(const std::string& name)> before_load_;
