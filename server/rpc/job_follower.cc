@@ -10,6 +10,7 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kBatch = 64;
+constexpr int kTurn = 16;  // batches, or parts of a file
 
 }  // namespace
 
@@ -64,10 +65,12 @@ void JobFollower::Schedule() {
 }
 
 void JobFollower::Read() {
-  while (!stopped()) {
+  for (int i = 0; i < kTurn; ++i) {
+    if (stopped()) return;
     const bool busy = !HasBacklog() && (over_ ? MakeNext() : ReadBatch());
     if (!busy && Rest()) return;
   }
+  OnWorker([this] { Read(); });  // a reader that keeps up does not keep the thread
 }
 
 bool JobFollower::Rest() {
