@@ -29,7 +29,9 @@ constexpr int kExecutorThreads = 4;
 constexpr size_t kExecutorQueue = 4096;
 constexpr int kLoadThreads = 2;
 constexpr size_t kLoadQueue = 64;
-constexpr int kLoadNiceness = 10;  // beside an engine that decodes, a load takes what is left
+constexpr int kLongThreads = 2;
+constexpr size_t kLongQueue = 32;
+constexpr int kBackgroundNiceness = 10;  // beside an engine that decodes both take what is left
 
 fs::path WorkerProgram(const ServerConfig& config) {
   if (!config.worker.empty()) return config.worker;
@@ -77,7 +79,8 @@ class RealApp : public App {
     engine_ = std::make_unique<Engine>(config.limits, clock);
     LFM2_RETURN_IF_ERROR(OpenJobs(data_dir, clock));
     executor_ = std::make_unique<Executor>(kExecutorThreads, kExecutorQueue);
-    loads_ = std::make_unique<Executor>(kLoadThreads, kLoadQueue, kLoadNiceness);
+    loads_ = std::make_unique<Executor>(kLoadThreads, kLoadQueue, kBackgroundNiceness);
+    long_work_ = std::make_unique<Executor>(kLongThreads, kLongQueue, kBackgroundNiceness);
     LFM2_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(RpcOptionsOf(config), Context(hf_cache, clock)));
     return ServeMetrics();
   }
@@ -145,8 +148,8 @@ class RealApp : public App {
   }
 
   ServiceContext Context(const fs::path& hf_cache, Clock& clock) {
-    const std::string dataset_root = (fs::path(config_.data_dir) / "datasets").string();
-    const std::string scratch = (fs::path(config_.data_dir) / "scratch").string();
+    const fs::path data_dir = config_.data_dir;
+    const WorkFolders folders = {(data_dir / "datasets").string(), (data_dir / "scratch").string()};
     return ServiceContext{
         .engine = *engine_,
         .models = *pool_,
@@ -155,14 +158,16 @@ class RealApp : public App {
         .jobs = jobs_.get(),
         .executor = *executor_,
         .loads = *loads_,
-        .plan = [=](const JobSpec& spec, PlanDepth depth) -> absl::StatusOr<TrainPlan> {
+        .long_work = *long_work_,
+        .plan = [=](const JobSpec& spec, PlanDepth depth,
+                    const StopCheck& stop) -> absl::StatusOr<TrainPlan> {
           LFM2_ASSIGN_OR_RETURN(const TorchParts* torch, OpenTorchParts());
-          return torch->plan_train_job(spec, depth, dataset_root, scratch);
+          return torch->plan_train_job(spec, depth, folders, stop);
         },
         .probe = [=](const SourceSpec& source, const std::vector<int32_t>& tokens,
-                     bool keep_values) -> absl::StatusOr<ParityReport> {
+                     const StopCheck& stop) -> absl::StatusOr<ParityReport> {
           LFM2_ASSIGN_OR_RETURN(const TorchParts* torch, OpenTorchParts());
-          return torch->probe_source(source, tokens, keep_values, dataset_root, scratch);
+          return torch->probe_source(source, tokens, folders, stop);
         },
         .clock = clock,
         .limits = config_.limits,
@@ -181,7 +186,7 @@ class RealApp : public App {
   std::unique_ptr<ModelPool> pool_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<JobQueue> jobs_;
-  std::unique_ptr<Executor> executor_, loads_;
+  std::unique_ptr<Executor> executor_, loads_, long_work_;
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<TextEndpoint> metrics_;
 };

@@ -114,6 +114,8 @@ std::vector<Row> LimitRows(Limits& l) {
       {"limits.engine_stall_ms", "engine without progress before Generation is not serving",
        &l.engine_stall_ms, 100, 3'600'000},
       {"limits.parity_tokens", "tokens of one Parity", &l.parity_tokens, 1, 65'536},
+      {"limits.parity_bytes", "memory that the reports of all open Parity calls keep",
+       &l.parity_bytes, 1 << 20, int64_t{1} << 50},
       {"limits.stream_buffer_events", "unsent events before a reader is slow",
        &l.stream_buffer_events, 1, 1 << 20},
       {"limits.slow_reader_timeout_ms", "time a slow reader has", &l.slow_reader_timeout_ms, 1,

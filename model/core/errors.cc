@@ -93,7 +93,7 @@ constexpr ReasonSpec kReasons[] = {
     {Reason::kDeadlineInQueue, "DEADLINE_IN_QUEUE", Code::kDeadlineExceeded,
      "The deadline passed before the first step.", "Allow more time."},
     {Reason::kDeadlineInDecode, "DEADLINE_IN_DECODE", Code::kDeadlineExceeded,
-     "The deadline passed while tokens were made.", "Allow more time, or ask for fewer tokens."},
+     "The deadline passed while the work was done.", "Allow more time, or ask for less."},
     {Reason::kCancelled, "CANCELLED", Code::kCancelled, "The caller cancelled.", ""},
     {Reason::kDraining, "DRAINING", Code::kUnavailable, "The daemon is stopping.",
      "Retry at another server, or later."},

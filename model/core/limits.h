@@ -62,7 +62,7 @@ struct Limits {
   int64_t queued_jobs = 10'000;
   int64_t job_spec_bytes = 64 << 10;
   int64_t dataset_bytes = int64_t{64} << 30;
-  int64_t parity_tokens = 1024;  // one pass, which nothing can interrupt
+  int64_t parity_tokens = 4096;
   // Files from outside.
   int64_t json_bytes = int64_t{64} << 20;  // tokenizer.json of the largest families is 35 MB
   int64_t json_depth = 64;
@@ -72,6 +72,8 @@ struct Limits {
   int64_t jsonl_line_bytes = 16 << 20;
   int64_t layers = 1024;
   int64_t vocab_size = int64_t{1} << 22;
+  // Memory of the server.
+  int64_t parity_bytes = int64_t{2} << 30;  // that the reports of all open Parity calls keep
 };
 
 // What applies where nobody configured anything: file parsers always, the server until its config

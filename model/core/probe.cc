@@ -79,6 +79,17 @@ ProbeDifference CompareProbe(const ParityReport& ours, const Probe& a, const Par
 
 }  // namespace
 
+int64_t ParityReport::first_logits() const {
+  if (logits_shape.size() != 2 || logits_shape[1] == 0) return 0;
+  return logits_shape[0] - static_cast<int64_t>(logits.size()) / logits_shape[1];
+}
+
+int64_t ParityReport::bytes() const {
+  size_t floats = logits.capacity();
+  for (const Probe& probe : probes) floats += probe.values.capacity();
+  return static_cast<int64_t>(floats * sizeof(float));
+}
+
 ParityComparison CompareReports(const ParityReport& ours, const ParityReport& theirs,
                                 double tolerance) {
   ParityComparison out;

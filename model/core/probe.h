@@ -19,10 +19,19 @@ struct Probe {
   std::vector<float> values;  // row-major; only when asked for
 };
 
+// What of a pass a report keeps beside its figures.
+struct ReportKeep {
+  bool values = false;      // of the probes
+  bool all_logits = false;  // every position's instead of the last one's
+};
+
 struct ParityReport {
   std::vector<Probe> probes;          // in the order of the forward pass
   std::vector<int64_t> logits_shape;  // [T, vocab]
-  std::vector<float> logits;          // row-major, all positions
+  std::vector<float> logits;          // row-major: of all positions, or of the last one
+
+  int64_t first_logits() const;  // the position that `logits` begins with
+  int64_t bytes() const;         // of the values and logits that are kept
 };
 
 struct ProbeDifference {

@@ -1,11 +1,8 @@
 #include "model/cpu/parity.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <new>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
@@ -13,63 +10,38 @@
 namespace lfm2 {
 namespace {
 
-Probe MakeProbe(const std::string& name, std::span<const float> values,
-                const std::vector<int64_t>& shape) {
-  Probe probe;
-  probe.name = name;
-  probe.shape = shape;
-  double squares = 0, magnitudes = 0;
-  for (const float value : values) {
-    const double exact = value, magnitude = std::abs(exact);
-    probe.sum += exact;
-    magnitudes += magnitude;
-    squares += exact * exact;
-    if (!(magnitude <= probe.max)) probe.max = magnitude;  // a NaN stays
-  }
-  probe.abs_mean = magnitudes / static_cast<double>(std::max<size_t>(1, values.size()));
-  probe.norm = std::sqrt(squares);
-  return probe;
-}
+constexpr size_t kRows = 64;  // of one forward: all of them have logits
 
-absl::StatusOr<ParityReport> Run(CpuDecoder& decoder, std::span<const int32_t> tokens,
-                                 bool keep_values) {
-  const StateShape& shape = decoder.state_shape();
-  BlockPool pool(std::max<int64_t>(1, shape.block_bytes()), std::numeric_limits<int64_t>::max());
-  CpuState state(shape, pool, /*checkpoint_tokens=*/0);
-  LFM2_RETURN_IF_ERROR(state.Reserve(static_cast<int64_t>(tokens.size())));
-  ParityReport report;
-  const auto add = [&](const std::string& name, std::span<const float> values,
-                       const std::vector<int64_t>& probe_shape) {
-    report.probes.push_back(MakeProbe(name, values, probe_shape));
-    if (keep_values) report.probes.back().values.assign(values.begin(), values.end());
-  };
-  const CpuProbeSink sink = add;
-  const CpuSpan span{tokens, &state, LogitRows::kAll};
-  LFM2_ASSIGN_OR_RETURN(const std::span<const float> logits, decoder.Forward({&span, 1}, &sink));
-  report.logits_shape = {static_cast<int64_t>(tokens.size()),
-                         decoder.weights().config().vocab_size};
-  report.probes.push_back(MakeProbe("logits", logits, report.logits_shape));
-  report.logits.assign(logits.begin(), logits.end());
-  return report;
+absl::Status CheckTokens(std::span<const int32_t> tokens, int64_t vocab_size) {
+  if (tokens.empty()) return Error(Reason::kPromptEmpty, "parity needs at least one token");
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= vocab_size) {
+      return Error(Reason::kInvalidArgument, "token " + std::to_string(token) + " is not in [0, " +
+                                                 std::to_string(vocab_size) + ")");
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<ParityReport> RunCpuParity(CpuDecoder& decoder, std::span<const int32_t> tokens,
-                                          bool keep_values) {
-  if (tokens.empty()) return Error(Reason::kPromptEmpty, "parity needs at least one token");
-  for (const int32_t token : tokens) {
-    if (token < 0 || token >= decoder.weights().config().vocab_size) {
-      return Error(Reason::kInvalidArgument,
-                   "token " + std::to_string(token) + " is not in [0, " +
-                       std::to_string(decoder.weights().config().vocab_size) + ")");
-    }
+absl::Status RunCpuParity(CpuDecoder& decoder, CpuState& state, std::span<const int32_t> tokens,
+                          ReportBuilder& report) {
+  const int64_t vocab_size = decoder.weights().config().vocab_size;
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens, vocab_size));
+  LFM2_RETURN_IF_ERROR(state.Reserve(static_cast<int64_t>(tokens.size())));
+  const CpuProbeSink sink = [&](const std::string& name, std::span<const float> values,
+                                const std::vector<int64_t>& shape) {
+    report.Add(name, values, shape);
+  };
+  while (!tokens.empty()) {
+    const size_t rows = std::min(kRows, tokens.size());
+    const CpuSpan span{tokens.first(rows), &state, LogitRows::kAll};
+    LFM2_ASSIGN_OR_RETURN(const std::span<const float> logits, decoder.Forward({&span, 1}, &sink));
+    report.AddLogits(logits, vocab_size);
+    tokens = tokens.subspan(rows);
   }
-  try {
-    return Run(decoder, tokens, keep_values);
-  } catch (const std::bad_alloc&) {
-    return Error(Reason::kOutOfMemory, "the parity report does not fit in memory");
-  }
+  return absl::OkStatus();
 }
 
 }  // namespace lfm2

@@ -1,17 +1,19 @@
-// Probes of one pass of the served kernels: the twin of model/parity.h. What it reports is what is
+// Probes of a pass of the served kernels: the twin of model/parity.h. What it reports is what is
 // served: with bf16, int8 or int4 weights, their arithmetic.
 #pragma once
 
 #include <span>
 
-#include "absl/status/statusor.h"
-#include "model/core/probe.h"
+#include "absl/status/status.h"
+#include "model/core/report_builder.h"
 #include "model/cpu/decoder.h"
 
 namespace lfm2 {
 
-// One pass over `tokens` from an empty state. kPromptEmpty, kInvalidArgument, kOutOfMemory.
-absl::StatusOr<ParityReport> RunCpuParity(CpuDecoder& decoder, std::span<const int32_t> tokens,
-                                          bool keep_values);
+// The next chunk of a pass, which `state` stands before: advances it, and adds what the chunk gives
+// to `report`. kPromptEmpty, kInvalidArgument, kOutOfMemory: then both are spent. std::bad_alloc
+// likewise.
+absl::Status RunCpuParity(CpuDecoder& decoder, CpuState& state, std::span<const int32_t> tokens,
+                          ReportBuilder& report);
 
 }  // namespace lfm2

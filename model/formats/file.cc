@@ -173,7 +173,7 @@ absl::Status FileWriter::Close() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path) {
+absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path, const StopCheck& stop) {
   const std::string name = NameOf(path);
   const Descriptor fd(OpenForReading(path));
   if (fd.get() < 0) return ErrnoStatus(errno, "opening", name);
@@ -181,6 +181,7 @@ absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path) {
   Sha256 hash;
   std::string buffer(1 << 20, '\0');
   while (true) {
+    LFM2_RETURN_IF_ERROR(CheckStop(stop));
     const ssize_t got = read(fd.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoStatus(errno, "reading", name);

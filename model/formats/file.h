@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/core/sha256.h"
+#include "model/core/stop_check.h"
 
 namespace lfm2 {
 
@@ -55,7 +56,9 @@ class FileWriter {
   std::string name_;
 };
 
-absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path);
+// Asks `stop` for every MiB.
+absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,
+                                         const StopCheck& stop = {});
 
 // A plain name: 1 to limit bytes of [A-Za-z0-9._-], not starting with '.' or '-'. kPathOutsideRoot
 // otherwise.

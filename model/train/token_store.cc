@@ -105,28 +105,32 @@ class StoreWriter {
   int32_t max_id_ = 0;
 };
 
-struct SpecialIds {
+// How the text of every file is read.
+struct Reading {
+  const Tokenizer& tokenizer;
   std::optional<int32_t> bos, eos;
+  const StopCheck& stop;
 };
 
 // Returns the number of empty documents.
-absl::StatusOr<int64_t> TokenizeFile(const DatasetFile& file, const Tokenizer& tokenizer,
-                                     const SpecialIds& special, StoreWriter& writer) {
+absl::StatusOr<int64_t> TokenizeFile(const DatasetFile& file, const Reading& reading,
+                                     StoreWriter& writer) {
   LFM2_ASSIGN_OR_RETURN(auto reader, DatasetReader::Open(file.path, DatasetFormatOf(file.name)));
   int64_t empty_documents = 0;
   bool document_open = false;
   while (true) {
+    LFM2_RETURN_IF_ERROR(CheckStop(reading.stop));
     LFM2_ASSIGN_OR_RETURN(const std::optional<DocumentPiece> piece, reader->Next());
     if (!piece) return empty_documents;
     LFM2_ASSIGN_OR_RETURN(
         std::vector<int32_t> ids,
-        tokenizer.Encode(piece->text, {.add_special = false, .parse_special = false}));
+        reading.tokenizer.Encode(piece->text, {.add_special = false, .parse_special = false}));
     if (!document_open && ids.empty() && !piece->continues) {
       ++empty_documents;
       continue;
     }
-    if (!document_open && special.bos) ids.insert(ids.begin(), *special.bos);
-    if (!piece->continues && special.eos) ids.push_back(*special.eos);
+    if (!document_open && reading.bos) ids.insert(ids.begin(), *reading.bos);
+    if (!piece->continues && reading.eos) ids.push_back(*reading.eos);
     LFM2_RETURN_IF_ERROR(writer.Append(ids));
     if (!piece->continues) LFM2_RETURN_IF_ERROR(writer.EndDocument());
     document_open = piece->continues;
@@ -144,14 +148,15 @@ struct Aside {
 };
 
 absl::StatusOr<int64_t> Build(const std::vector<DatasetFile>& files, const Tokenizer& tokenizer,
-                              const std::string& key, const std::filesystem::path& path) {
+                              const std::string& key, const std::filesystem::path& path,
+                              const StopCheck& stop) {
   const Aside aside{path.string() + ".tmp", path.string() + ".ends.tmp"};
   LFM2_ASSIGN_OR_RETURN(StoreWriter writer, StoreWriter::Create(aside.tokens, aside.ends));
   LFM2_ASSIGN_OR_RETURN(const std::optional<int32_t> bos, LeadingBos(tokenizer));
+  const Reading reading{tokenizer, bos, tokenizer.eos(), stop};
   int64_t empty_documents = 0;
   for (const DatasetFile& file : files) {
-    const absl::StatusOr<int64_t> empty =
-        TokenizeFile(file, tokenizer, {bos, tokenizer.eos()}, writer);
+    const absl::StatusOr<int64_t> empty = TokenizeFile(file, reading, writer);
     if (!empty.ok()) return Annotate(empty.status(), file.name);
     empty_documents += *empty;
   }
@@ -195,11 +200,11 @@ absl::StatusOr<TokenStore> TokenStore::Open(const std::filesystem::path& path) {
 }
 
 absl::StatusOr<std::string> TokenStoreKey(const std::vector<DatasetFile>& files,
-                                          const Tokenizer& tokenizer) {
+                                          const Tokenizer& tokenizer, const StopCheck& stop) {
   Sha256 hash;
   hash.Update(absl::StrCat("lfm2 token store 1\n", tokenizer.kind(), " ", tokenizer.sha256()));
   for (const DatasetFile& file : files) {
-    LFM2_ASSIGN_OR_RETURN(const std::string content, Sha256OfFile(file.path));
+    LFM2_ASSIGN_OR_RETURN(const std::string content, Sha256OfFile(file.path, stop));
     const bool jsonl = DatasetFormatOf(file.name) == DatasetFormat::kJsonl;
     hash.Update(absl::StrCat("\n", jsonl ? "jsonl " : "text ", content));
   }
@@ -208,8 +213,9 @@ absl::StatusOr<std::string> TokenStoreKey(const std::vector<DatasetFile>& files,
 
 absl::StatusOr<TokenStoreResult> OpenOrBuildTokenStore(const std::vector<DatasetFile>& files,
                                                        const Tokenizer& tokenizer,
-                                                       const std::filesystem::path& path) {
-  LFM2_ASSIGN_OR_RETURN(const std::string key, TokenStoreKey(files, tokenizer));
+                                                       const std::filesystem::path& path,
+                                                       const StopCheck& stop) {
+  LFM2_ASSIGN_OR_RETURN(const std::string key, TokenStoreKey(files, tokenizer, stop));
   TokenStoreResult result;
   if (absl::StatusOr<TokenStore> there = TokenStore::Open(path);
       there.ok() && there->key() == key) {
@@ -217,7 +223,7 @@ absl::StatusOr<TokenStoreResult> OpenOrBuildTokenStore(const std::vector<Dataset
     result.reused = true;
     return result;
   }
-  LFM2_ASSIGN_OR_RETURN(result.empty_documents, Build(files, tokenizer, key, path));
+  LFM2_ASSIGN_OR_RETURN(result.empty_documents, Build(files, tokenizer, key, path, stop));
   LFM2_ASSIGN_OR_RETURN(result.store, TokenStore::Open(path));
   return result;
 }

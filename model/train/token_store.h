@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/core/stop_check.h"
 #include "model/formats/file.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -50,7 +51,7 @@ class TokenStore {
 
 // Lower-case hexadecimal SHA-256 over the files' contents and formats, and the tokenizer's hash.
 absl::StatusOr<std::string> TokenStoreKey(const std::vector<DatasetFile>& files,
-                                          const Tokenizer& tokenizer);
+                                          const Tokenizer& tokenizer, const StopCheck& stop = {});
 
 struct TokenStoreResult {
   TokenStore store;
@@ -59,9 +60,10 @@ struct TokenStoreResult {
 };
 
 // Opens `path` when it holds this dataset by this tokenizer already, else makes it.
-// kDatasetInvalid, kDiskFull.
+// kDatasetInvalid, kDiskFull. `stop` is asked for every piece of the files.
 absl::StatusOr<TokenStoreResult> OpenOrBuildTokenStore(const std::vector<DatasetFile>& files,
                                                        const Tokenizer& tokenizer,
-                                                       const std::filesystem::path& path);
+                                                       const std::filesystem::path& path,
+                                                       const StopCheck& stop = {});
 
 }  // namespace lfm2

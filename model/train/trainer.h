@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/core/stop_check.h"
 #include "model/core/train_spec.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -26,6 +27,7 @@ struct TrainRun {
   std::filesystem::path tokenizer_dir;  // its files, copied into the result
   std::filesystem::path job_dir;        // checkpoints, metrics.jsonl, tokens.bin
   int64_t fencing_token = 1;            // in every checkpoint's name
+  StopCheck stop;                       // asked while the dataset is read
 };
 
 struct TrainResult {

@@ -44,8 +44,9 @@ absl::StatusOr<TrainingData> OpenTrainingData(const TrainRun& run, int64_t vocab
   std::error_code error;
   std::filesystem::create_directories(run.job_dir, error);
   if (error) return Error(Reason::kStorageIoError, absl::StrCat("job folder: ", error.message()));
-  LFM2_ASSIGN_OR_RETURN(TokenStoreResult tokens,
-                        OpenOrBuildTokenStore(files, *run.tokenizer, run.job_dir / "tokens.bin"));
+  LFM2_ASSIGN_OR_RETURN(
+      TokenStoreResult tokens,
+      OpenOrBuildTokenStore(files, *run.tokenizer, run.job_dir / "tokens.bin", run.stop));
   if (tokens.store.max_id() >= vocab_size) {
     return Error(Reason::kTokenizerMismatch,
                  absl::StrCat("the dataset has token id ", tokens.store.max_id(),

@@ -2,11 +2,19 @@
 
 #include <unistd.h>
 
+#include <string>
+
 #include "model/core/errors.h"
 
 namespace lfm2 {
+namespace {
 
-Executor::Executor(int threads, size_t queue_capacity, int niceness) : queue_(queue_capacity) {
+constexpr int64_t kRetryMs = 500;
+
+}  // namespace
+
+Executor::Executor(int threads, size_t queue_capacity, int niceness)
+    : queue_capacity_(queue_capacity), queue_(queue_capacity) {
   for (int i = 0; i < threads; ++i) {
     threads_.emplace_back([this, niceness] {
       // Linux counts niceness by thread, and to have more of it is allowed to everybody.
@@ -29,7 +37,10 @@ Executor::~Executor() {
 
 absl::Status Executor::Run(std::function<void()> work) {
   if (queue_.TryPush(work)) return absl::OkStatus();
-  return RetryLater(Reason::kQueueFull, "the work queue is full", 500);
+  return RetryLater(Reason::kQueueFull,
+                    std::to_string(queue_capacity_) +
+                        " pieces of work wait for a thread, which is the limit; try again later",
+                    kRetryMs);
 }
 
 }  // namespace lfm2

@@ -17,8 +17,10 @@ class Executor {
   Executor(int threads, size_t queue_capacity, int niceness = 0);
   ~Executor();  // runs what is queued, then joins
   absl::Status Run(std::function<void()> work);
+  size_t waiting() const { return queue_.size(); }  // for a thread
 
  private:
+  const size_t queue_capacity_;
   BoundedQueue<std::function<void()>> queue_;
   std::vector<std::thread> threads_;
 };

@@ -66,6 +66,24 @@ class CpuRunnerState : public RunnerState {
 
 CpuState& StateOf(RunnerState* state) { return static_cast<CpuRunnerState*>(state)->sequence; }
 
+class CpuProbePass : public ProbePass {
+ public:
+  CpuProbePass(CpuDecoder& decoder, BlockPool& pool)
+      : decoder_(decoder), state_(decoder.state_shape(), pool, /*checkpoint_tokens=*/0) {}
+
+  absl::Status Advance(std::span<const int32_t> tokens, ReportBuilder& report) override {
+    try {
+      return RunCpuParity(decoder_, state_, tokens, report);
+    } catch (const std::bad_alloc&) {
+      return NoMemory();
+    }
+  }
+
+ private:
+  CpuDecoder& decoder_;
+  CpuState state_;
+};
+
 class CpuRunner : public ModelRunner {
  public:
   CpuRunner(std::shared_ptr<const CpuWeights> weights, std::shared_ptr<ThreadPool> pool,
@@ -83,10 +101,10 @@ class CpuRunner : public ModelRunner {
   std::vector<StepOutput> Step(std::span<const StepItem> items) override;
   absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
                                                 std::span<const int32_t> tokens) override;
-  absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
   int64_t StateMemory(int64_t tokens) const override;
   int64_t state_memory_limit() const override;
   int64_t progress() const override { return decoder_.stages_run(); }
+  absl::StatusOr<std::unique_ptr<ProbePass>> StartProbe() override;
   BlockUsage blocks() const override {
     const int64_t cached = blocks_.kept();
     return {std::max<int64_t>(0, blocks_.in_use() - cached), cached, blocks_.capacity()};
@@ -345,8 +363,12 @@ absl::Status CpuRunner::ScoreRows(CpuState& state, std::span<const int32_t> toke
   return absl::OkStatus();
 }
 
-absl::StatusOr<ParityReport> CpuRunner::Probe(std::span<const int32_t> tokens, bool keep_values) {
-  return RunCpuParity(decoder_, tokens, keep_values);
+absl::StatusOr<std::unique_ptr<ProbePass>> CpuRunner::StartProbe() {
+  try {
+    return std::make_unique<CpuProbePass>(decoder_, blocks_);
+  } catch (const std::bad_alloc&) {
+    return NoMemory();
+  }
 }
 
 }  // namespace

@@ -32,4 +32,12 @@ absl::StatusOr<std::vector<float>> ModelRunner::Score(std::span<const int32_t> t
   return scores;
 }
 
+absl::StatusOr<ParityReport> ModelRunner::Probe(std::span<const int32_t> tokens,
+                                                const ReportKeep& keep) {
+  LFM2_ASSIGN_OR_RETURN(const std::unique_ptr<ProbePass> pass, StartProbe());
+  ReportBuilder report(static_cast<int64_t>(tokens.size()), keep);
+  LFM2_RETURN_IF_ERROR(pass->Advance(tokens, report));
+  return report.Finish();
+}
+
 }  // namespace lfm2

@@ -21,7 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/core/prefix_reuse.h"
-#include "model/core/probe.h"
+#include "model/core/report_builder.h"
 #include "model/sampler.h"
 
 namespace lfm2 {
@@ -76,6 +76,14 @@ struct BlockUsage {
   int64_t limit = 0;   // 0: none
 };
 
+// A pass with probes from an empty state, chunk by chunk. Destroyed before its runner.
+class ProbePass {
+ public:
+  virtual ~ProbePass() = default;
+  // Adds what the chunk gives to `report`; after an error both are spent.
+  virtual absl::Status Advance(std::span<const int32_t> tokens, ReportBuilder& report) = 0;
+};
+
 class ModelRunner {
  public:
   virtual ~ModelRunner() = default;
@@ -94,8 +102,7 @@ class ModelRunner {
   // tokens[0..i]), one fewer than tokens. A text is scored in chunks that overlap by one token.
   virtual absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
                                                         std::span<const int32_t> tokens) = 0;
-  // Probes and all logits of one pass from an empty state.
-  virtual absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) = 0;
+  virtual absl::StatusOr<std::unique_ptr<ProbePass>> StartProbe() = 0;
 
   // Moves now and then during a call that is long. Any thread.
   virtual int64_t progress() const { return 0; }
@@ -109,6 +116,8 @@ class ModelRunner {
 
   // All of a text at once, from an empty state: one fewer than tokens.
   absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens);
+  // The whole pass at once.
+  absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, const ReportKeep& keep);
 };
 
 }  // namespace lfm2

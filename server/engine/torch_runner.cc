@@ -106,6 +106,17 @@ class TorchState : public RunnerState {
   std::unique_ptr<SequenceState> sequence;
 };
 
+class TorchProbePass : public ProbePass {
+ public:
+  explicit TorchProbePass(std::unique_ptr<ParityPass> pass) : pass_(std::move(pass)) {}
+  absl::Status Advance(std::span<const int32_t> tokens, ReportBuilder& report) override {
+    return pass_->Advance(tokens, report);
+  }
+
+ private:
+  const std::unique_ptr<ParityPass> pass_;
+};
+
 class TorchRunner : public ModelRunner {
  public:
   explicit TorchRunner(Decoder decoder) : decoder_(std::move(decoder)) {}
@@ -116,7 +127,7 @@ class TorchRunner : public ModelRunner {
   std::vector<StepOutput> Step(std::span<const StepItem> items) override;
   absl::StatusOr<std::vector<float>> ScoreChunk(RunnerState& state,
                                                 std::span<const int32_t> tokens) override;
-  absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override;
+  absl::StatusOr<std::unique_ptr<ProbePass>> StartProbe() override;
   BlockUsage blocks() const override {
     if (cuda_ == nullptr) return {};
     return {cuda_->blocks_in_use(), 0, cuda_->blocks()};
@@ -298,15 +309,9 @@ absl::Status TorchRunner::ScoreInto(std::span<const int32_t> tokens, SequenceSta
   return absl::OkStatus();
 }
 
-absl::StatusOr<ParityReport> TorchRunner::Probe(std::span<const int32_t> tokens, bool keep_values) {
-  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
-  absl::StatusOr<ParityReport> report = ParityReport();
-  LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
-    const c10::InferenceMode inference;
-    report = RunParity(decoder_, tokens, keep_values);
-    return absl::OkStatus();
-  }));
-  return report;
+absl::StatusOr<std::unique_ptr<ProbePass>> TorchRunner::StartProbe() {
+  LFM2_ASSIGN_OR_RETURN(std::unique_ptr<ParityPass> pass, ParityPass::Start(decoder_));
+  return std::make_unique<TorchProbePass>(std::move(pass));
 }
 
 DType StoredDType(const TensorArchive& archive) {

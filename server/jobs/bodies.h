@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/core/probe.h"
+#include "model/core/stop_check.h"
 #include "server/jobs/job.h"
 #include "server/jobs/training_plan.h"
 #include "server/jobs/worker_link.h"
@@ -28,17 +29,22 @@ WorkerResult TrainBody(const Order& order, WorkerLink& link);
 WorkerResult InitBody(const Order& order, WorkerLink& link);    // leaves job_dir/result
 WorkerResult ExportBody(const Order& order, WorkerLink& link);  // leaves job_dir/export
 
-// Everything that would make a training job fail and can be known before, and what the run would
-// need. `dataset_root` is that of the DatasetStore; work files go to a folder of their own under
-// `scratch` and are removed. Errors: those of the job itself, and kInsufficientDisk.
-absl::StatusOr<TrainPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
-                                       const std::string& dataset_root, const std::string& scratch);
+// Where the daemon's own work finds datasets (the DatasetStore's root), and the folder in which it
+// makes one for its files, which it removes.
+struct WorkFolders {
+  std::string datasets, scratch;
+};
 
-// One float32 pass on the CPU of a model that is not served. kWeightsMismatch, kInvalidArgument for
-// a token out of range.
+// Everything that would make a training job fail and can be known before, and what the run would
+// need. Asks `stop` for every piece of the dataset. Errors: those of the job itself, and
+// kInsufficientDisk.
+absl::StatusOr<TrainPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
+                                       const WorkFolders& folders, const StopCheck& stop);
+
+// One float32 pass on the CPU of a model that is not served, with all values and logits.
+// kWeightsMismatch, kInvalidArgument for a token out of range.
 absl::StatusOr<ParityReport> ProbeSource(const SourceSpec& source,
-                                         const std::vector<int32_t>& tokens, bool keep_values,
-                                         const std::string& dataset_root,
-                                         const std::string& scratch);
+                                         const std::vector<int32_t>& tokens,
+                                         const WorkFolders& folders, const StopCheck& stop);
 
 }  // namespace lfm2

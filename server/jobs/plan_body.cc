@@ -58,6 +58,7 @@ absl::StatusOr<bool> HoldsTokens(const TrainRun& run, int64_t tokens) {
         const auto reader,
         DatasetReader::Open(run.dataset_files[i], DatasetFormatOf(run.dataset_names[i])));
     while (found < tokens) {
+      LFM2_RETURN_IF_ERROR(CheckStop(run.stop));
       LFM2_ASSIGN_OR_RETURN(const std::optional<DocumentPiece> piece, reader->Next());
       if (!piece) break;
       LFM2_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
@@ -126,11 +127,18 @@ TrainPlan PlanWithoutData(const TrainRun& run, const ModelConfig& config) {
   return plan;
 }
 
-absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth, const DatasetPaths& paths,
-                               const fs::path& folder) {
+struct Place {
+  DatasetPaths paths;
+  fs::path folder;  // for work files
+};
+
+absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth, const Place& place,
+                               const StopCheck& stop) {
+  const auto& [paths, folder] = place;
   LFM2_RETURN_IF_ERROR(CheckTrainSpec(spec.train));
   LFM2_ASSIGN_OR_RETURN(const StartModel start, ResolveStartModel(spec, paths, folder));
-  LFM2_ASSIGN_OR_RETURN(const TrainRun run, RunOf(spec, start, paths, folder));
+  LFM2_ASSIGN_OR_RETURN(TrainRun run, RunOf(spec, start, paths, folder));
+  run.stop = stop;
   LFM2_RETURN_IF_ERROR(CheckDisk(spec.train, PlanWithoutData(run, start.config), folder));
   if (depth == PlanDepth::kRefusalsOnly) {
     LFM2_RETURN_IF_ERROR(CheckData(run, start.config));
@@ -151,44 +159,44 @@ absl::Status CheckTokens(const std::vector<int32_t>& tokens, const ModelConfig& 
 }
 
 absl::StatusOr<ParityReport> ProbeFolder(const ModelFolder& folder,
-                                         const std::vector<int32_t>& tokens, bool keep_values) {
+                                         const std::vector<int32_t>& tokens,
+                                         const StopCheck& stop) {
   LFM2_ASSIGN_OR_RETURN(const ModelConfig config, folder.config
                                                       ? absl::StatusOr<ModelConfig>(*folder.config)
                                                       : PlanConfig(&folder, ConversionSpec{}));
   LFM2_RETURN_IF_ERROR(CheckWeights(config, folder.weights));
   LFM2_RETURN_IF_ERROR(CheckTokens(tokens, config));
+  LFM2_RETURN_IF_ERROR(CheckStop(stop));
   LFM2_ASSIGN_OR_RETURN(const auto weights,
                         Weights::FromArchive(config, folder.weights, at::kCPU, at::kFloat));
   const c10::InferenceMode inference;
-  return RunParity(Decoder(config, weights), tokens, keep_values);
+  return RunParity(Decoder(config, weights), tokens, /*keep_values=*/true, stop);
 }
 
 }  // namespace
 
 absl::StatusOr<TrainPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
-                                       const std::string& dataset_root,
-                                       const std::string& scratch) {
+                                       const WorkFolders& folders, const StopCheck& stop) {
   return GuardTorch([&]() -> absl::StatusOr<TrainPlan> {
     LFM2_ASSIGN_OR_RETURN(const std::unique_ptr<ScratchFolder> folder,
-                          ScratchFolder::Make(scratch));
-    return Plan(spec, depth, DatasetPathsUnder(dataset_root, spec), folder->path());
+                          ScratchFolder::Make(folders.scratch));
+    return Plan(spec, depth, {DatasetPathsUnder(folders.datasets, spec), folder->path()}, stop);
   });
 }
 
 absl::StatusOr<ParityReport> ProbeSource(const SourceSpec& source,
-                                         const std::vector<int32_t>& tokens, bool keep_values,
-                                         const std::string& dataset_root,
-                                         const std::string& scratch) {
+                                         const std::vector<int32_t>& tokens,
+                                         const WorkFolders& folders, const StopCheck& stop) {
   return GuardTorch([&]() -> absl::StatusOr<ParityReport> {
     JobSpec spec;
     spec.source = source;
-    const DatasetPaths paths = DatasetPathsUnder(dataset_root, spec);
+    const DatasetPaths paths = DatasetPathsUnder(folders.datasets, spec);
     LFM2_ASSIGN_OR_RETURN(const std::unique_ptr<ScratchFolder> folder,
-                          ScratchFolder::Make(scratch));
+                          ScratchFolder::Make(folders.scratch));
     LFM2_ASSIGN_OR_RETURN(const std::optional<ModelFolder> model,
                           OpenSource(source, paths, folder->path() / "source"));
     if (!model) return Error(Reason::kInvalidArgument, "a model to compare with is needed");
-    return ProbeFolder(*model, tokens, keep_values);
+    return ProbeFolder(*model, tokens, stop);
   });
 }
 

@@ -198,7 +198,8 @@ v1::ParityResponse LogitsMessage(const ParityReport& report, int64_t position, s
   message.set_offset(static_cast<int64_t>(offset));
   const auto vocab = static_cast<size_t>(report.logits_shape[1]);
   const auto row =
-      report.logits.begin() + static_cast<ptrdiff_t>(position * report.logits_shape[1]);
+      report.logits.begin() +
+      static_cast<ptrdiff_t>((position - report.first_logits()) * report.logits_shape[1]);
   const size_t end = std::min(vocab, offset + kValuesPerMessage);
   message.mutable_values()->Assign(row + static_cast<ptrdiff_t>(offset),
                                    row + static_cast<ptrdiff_t>(end));

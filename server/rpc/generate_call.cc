@@ -1,27 +1,15 @@
 #include "server/rpc/generate_call.h"
 
-#include <algorithm>
-
 #include "server/rpc/acquire_model.h"
 #include "server/rpc/convert.h"
 
 namespace lfm2 {
 
-SteadyTime GenerateCall::Deadline() {
-  const Limits& limits = call().services().limits;
-  const SteadyTime now = call().services().clock.Now();
-  const SteadyTime client = call().ClientDeadline();
-  if (client == SteadyTime::max()) {
-    return now + std::chrono::milliseconds(limits.generate_timeout_ms);
-  }
-  return std::min(client, now + std::chrono::milliseconds(limits.generate_timeout_max_ms));
-}
-
 // What can be refused cheaply is refused first: a full queue before any text is tokenized.
 void GenerateCall::Start(const v1::GenerateRequest& request) {
   if (stopped()) return;
   const ServiceContext& services = call().services();
-  deadline_ = Deadline();
+  deadline_ = call().Deadline();
   if (absl::Status room = services.engine.CheckRoom(call().tenant()); !room.ok()) return End(room);
   absl::StatusOr<GenerateAsk> ask = CheckGenerate(request, services.limits);
   if (!ask.ok()) return End(ask.status());

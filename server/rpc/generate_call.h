@@ -28,7 +28,6 @@ class GenerateCall final : public EventStream, public TokenSink {
   Reason LateReason() const override {
     return started_ ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue;
   }
-  SteadyTime Deadline();
   void OnModel(const ModelPool::Acquired& model);  // on the executor
 
   GenerateAsk ask_;  // from Start to OnModel

@@ -7,6 +7,7 @@
 #include "server/rpc/generate_call.h"
 #include "server/rpc/services.h"
 #include "server/rpc/unary_call.h"
+#include "server/rpc/with_tokenizer.h"
 
 namespace lfm2 {
 namespace {
@@ -126,12 +127,12 @@ class GenerationService final : public RawGeneration {
   }
   grpc::ServerUnaryReactor* Tokenize(Context* context, const ByteBuffer* request,
                                      ByteBuffer* response) override {
-    return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
+    return AnswerWithTokenizer<v1::TokenizeRequest, v1::TokenizeResponse>(
         core_, {context, "/lfm2.v1.Generation/Tokenize", request, response}, DoTokenize);
   }
   grpc::ServerUnaryReactor* Detokenize(Context* context, const ByteBuffer* request,
                                        ByteBuffer* response) override {
-    return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
+    return AnswerWithTokenizer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
         core_, {context, "/lfm2.v1.Generation/Detokenize", request, response}, DoDetokenize);
   }
 

@@ -9,6 +9,7 @@
 #include "server/rpc/parity_call.h"
 #include "server/rpc/services.h"
 #include "server/rpc/unary_call.h"
+#include "server/rpc/with_tokenizer.h"
 
 namespace lfm2 {
 namespace {
@@ -62,7 +63,7 @@ class ModelsService final : public RawModels {
   }
   grpc::ServerUnaryReactor* GetModel(Context* context, const ByteBuffer* request,
                                      ByteBuffer* response) override {
-    return Answer<v1::GetModelRequest, v1::Model>(
+    return AnswerWithTokenizer<v1::GetModelRequest, v1::Model>(
         core_, {context, "/lfm2.v1.Models/GetModel", request, response}, DoGetModel);
   }
   grpc::ServerWriteReactor<ByteBuffer>* InitModel(Context* context,

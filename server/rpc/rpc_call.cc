@@ -185,6 +185,20 @@ bool RpcCall::GivenUpAtDeadline() const {
   return deadline - core_->context.clock.Now() <= (deadline - arrived_) / 100 + kDeadlineSlack;
 }
 
+SteadyTime RpcCall::Deadline() const {
+  const Limits& limits = core_->context.limits;
+  const SteadyTime now = core_->context.clock.Now();
+  const SteadyTime client = ClientDeadline();
+  if (client == SteadyTime::max()) {
+    return now + std::chrono::milliseconds(limits.generate_timeout_ms);
+  }
+  return std::min(client, now + std::chrono::milliseconds(limits.generate_timeout_max_ms));
+}
+
+bool RpcCall::ClientDeadlinePassed() const {
+  return ClientDeadline() <= core_->context.clock.Now();
+}
+
 void RpcCall::Sever(const absl::Status& status) {
   const std::string text =
       absl::StrCat(SpecOf(DetailsOf(status).reason).name, ": ", status.message());
@@ -194,10 +208,24 @@ void RpcCall::Sever(const absl::Status& status) {
 
 void RpcCall::OnWorker(std::function<void()> work,
                        const std::function<void(absl::Status)>& failed) {
-  const absl::Status queued =
-      core_->context.executor.Run([id = request_id_, work = std::move(work), failed] {
-        if (absl::Status status = Caught(id, work); !status.ok()) failed(std::move(status));
-      });
+  RunOn(core_->context.executor, std::move(work), failed);
+}
+
+void RpcCall::OnLoader(std::function<void()> work,
+                       const std::function<void(absl::Status)>& failed) {
+  RunOn(core_->context.loads, std::move(work), failed);
+}
+
+void RpcCall::OnLongWorker(std::function<void()> work,
+                           const std::function<void(absl::Status)>& failed) {
+  RunOn(core_->context.long_work, std::move(work), failed);
+}
+
+void RpcCall::RunOn(Executor& executor, std::function<void()> work,
+                    const std::function<void(absl::Status)>& failed) {
+  const absl::Status queued = executor.Run([id = request_id_, work = std::move(work), failed] {
+    if (absl::Status status = Caught(id, work); !status.ok()) failed(std::move(status));
+  });
   if (!queued.ok()) failed(queued);
 }
 

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "model/core/errors.h"
 #include "server/rpc/request_parse.h"
 #include "server/rpc/service_core.h"
 
@@ -51,11 +52,17 @@ class RpcCall {
   // Whether a client that gives up now does so because of its deadline: it cannot be told apart
   // from a cancel just before.
   bool GivenUpAtDeadline() const;
+  bool ClientDeadlinePassed() const;
+  // The client's within the longest that we allow, ours where it named none.
+  SteadyTime Deadline() const;
   // Ends the call over the head of an unfinished write. Between Receive and Finish only.
   void Sever(const absl::Status& status);
 
   // Runs `work` on the executor; what it throws, and a full queue, comes to `failed`.
   void OnWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
+  // The same on the executors of model loads and of long work: ServiceContext says what goes where.
+  void OnLoader(std::function<void()> work, const std::function<void(absl::Status)>& failed);
+  void OnLongWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
 
   ServiceCore& core() const { return *core_; }
   const std::shared_ptr<ServiceCore>& shared_core() const { return core_; }
@@ -73,6 +80,8 @@ class RpcCall {
 
   std::string_view HeaderOf(std::string_view key, int& count) const;
   void CountEnd(const absl::Status& status);
+  void RunOn(Executor& executor, std::function<void()> work,
+             const std::function<void(absl::Status)>& failed);
 
   const std::shared_ptr<ServiceCore> core_;
   grpc::CallbackServerContext* const context_;

@@ -10,6 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "model/core/limits.h"
+#include "model/core/probe.h"
+#include "model/core/stop_check.h"
 #include "server/base/clock.h"
 #include "server/base/executor.h"
 #include "server/engine/engine.h"
@@ -21,10 +23,13 @@
 
 namespace lfm2 {
 
-using TrainingPlanner = std::function<absl::StatusOr<TrainPlan>(const JobSpec&, PlanDepth)>;
-// Probes of a source that is not a served model (an uploaded export).
+// Both end with what the check says once it is not OK.
+using TrainingPlanner =
+    std::function<absl::StatusOr<TrainPlan>(const JobSpec&, PlanDepth, const StopCheck&)>;
+// Probes with their values and all logits of a source that is not a served model (an uploaded
+// export).
 using SourceProber = std::function<absl::StatusOr<ParityReport>(
-    const SourceSpec&, const std::vector<int32_t>& tokens, bool keep_values)>;
+    const SourceSpec&, const std::vector<int32_t>& tokens, const StopCheck&)>;
 
 struct ServiceContext {
   Engine& engine;
@@ -33,8 +38,14 @@ struct ServiceContext {
   DatasetStore& datasets;
   JobQueue* jobs;  // null: the job store could not be opened; Training answers kJobStoreCorrupt,
                    // serving goes on
+  // Three, so that no call waits for another one's long work. On `executor`, what every call goes
+  // through: work whose time the limits of a request bound, one chunk of a file, one batch of
+  // events. On `loads`: models, and what is read of them. On `long_work`: what takes as long as a
+  // dataset, a checkpoint or a report is large (plans, probes of a source, comparisons); it asks a
+  // StopCheck as it goes, and its queue is short.
   Executor& executor;
-  Executor& loads;  // of models, so that a slow load holds up nothing else
+  Executor& loads;
+  Executor& long_work;
   TrainingPlanner plan;
   SourceProber probe;
   Clock& clock;

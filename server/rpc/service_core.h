@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/base/byte_budget.h"
 #include "server/base/mutex.h"
 #include "server/rpc/auth.h"
 #include "server/rpc/rpc_server.h"
@@ -60,12 +61,14 @@ struct ServiceCore {
       : context(service_context),
         auth(std::move(authenticator)),
         tokenizers(context.models),
-        calls(context.limits) {}
+        calls(context.limits),
+        parity_bytes(context.limits.parity_bytes) {}
 
   const ServiceContext context;
   const Authenticator auth;
   TokenizerCache tokenizers;
   OpenCalls calls;
+  ByteBudget parity_bytes;  // of the reports that open calls keep
   std::atomic<bool> draining{false};
 };
 

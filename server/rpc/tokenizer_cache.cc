@@ -22,18 +22,19 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Read(const ModelVersion& versio
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerCache::Get(const ModelVersion& version) {
+std::shared_ptr<const Tokenizer> TokenizerCache::Find(const ModelVersion& version) {
   if (const auto loaded = pool_.Find(version.name, version.version)) return loaded->tokenizer;
-  {
-    MutexLock lock(mutex_);
-    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-      return entry.name == version.name && entry.version == version.version;
-    });
-    if (found != entries_.end()) {
-      entries_.splice(entries_.begin(), entries_, found);
-      return entries_.front().tokenizer;
-    }
-  }
+  MutexLock lock(mutex_);
+  const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+    return entry.name == version.name && entry.version == version.version;
+  });
+  if (found == entries_.end()) return nullptr;
+  entries_.splice(entries_.begin(), entries_, found);
+  return entries_.front().tokenizer;
+}
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerCache::Get(const ModelVersion& version) {
+  if (auto known = Find(version)) return known;
   LFM2_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, Read(version));
   MutexLock lock(mutex_);
   entries_.push_front({version.name, version.version, tokenizer});

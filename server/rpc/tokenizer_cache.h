@@ -17,6 +17,8 @@ namespace lfm2 {
 class TokenizerCache {
  public:
   explicit TokenizerCache(ModelPool& pool) : pool_(pool) {}
+  // Null when it would have to be read.
+  std::shared_ptr<const Tokenizer> Find(const ModelVersion& version) LFM2_EXCLUDES(mutex_);
   // The one the model is (or would be) served with.
   absl::StatusOr<std::shared_ptr<const Tokenizer>> Get(const ModelVersion& version)
       LFM2_EXCLUDES(mutex_);

@@ -20,20 +20,34 @@ using RawTraining = T::WithRawCallbackMethod_StartTraining<T::WithRawCallbackMet
         T::WithRawCallbackMethod_CancelJob<T::WithRawCallbackMethod_UploadDataset<
             T::WithRawCallbackMethod_ListDatasets<T::Service>>>>>>>;
 
-absl::StatusOr<v1::StartTrainingResponse> DoStart(RpcCall& call,
-                                                  const v1::StartTrainingRequest& request) {
-  LFM2_ASSIGN_OR_RETURN(JobQueue* const jobs, JobsOf(call.services()));
-  LFM2_ASSIGN_OR_RETURN(const JobSpec spec, TrainJob(request, call.services()));
+absl::StatusOr<v1::StartTrainingResponse> Plan(UnaryCall& unary, JobQueue& jobs,
+                                               const JobSpec& spec,
+                                               const v1::StartTrainingRequest& request) {
+  const bool only_plan = request.validate_only();
+  LFM2_ASSIGN_OR_RETURN(
+      const TrainPlan plan,
+      unary.call().services().plan(spec, only_plan ? PlanDepth::kFull : PlanDepth::kRefusalsOnly,
+                                   [&unary] { return unary.WhyStopped(); }));
   v1::StartTrainingResponse response;
-  const PlanDepth depth = request.validate_only() ? PlanDepth::kFull : PlanDepth::kRefusalsOnly;
-  LFM2_ASSIGN_OR_RETURN(const TrainPlan plan, call.services().plan(spec, depth));
-  if (request.validate_only()) {
+  if (only_plan) {
     *response.mutable_plan() = ToProto(plan);
     return response;
   }
-  LFM2_ASSIGN_OR_RETURN(const Job job, jobs->Submit(call.principal(), request.request_id(), spec));
+  LFM2_ASSIGN_OR_RETURN(const Job job,
+                        jobs.Submit(unary.call().principal(), request.request_id(), spec));
   *response.mutable_job() = ToProto(job);
   return response;
+}
+
+// What is wrong with the request itself is told at once, whatever long work goes on.
+void DoStart(const std::shared_ptr<UnaryCall>& unary, const v1::StartTrainingRequest& request) {
+  const absl::StatusOr<JobQueue*> jobs = JobsOf(unary->call().services());
+  if (!jobs.ok()) return unary->Fail(jobs.status());
+  absl::StatusOr<JobSpec> spec = TrainJob(request, unary->call().services());
+  if (!spec.ok()) return unary->Fail(spec.status());
+  unary->OnLongWorker([call = unary.get(), jobs = *jobs, spec = *std::move(spec), request] {
+    call->Reply(Plan(*call, *jobs, spec, request));
+  });
 }
 
 absl::Status CheckJobId(const std::string& id) {
@@ -101,7 +115,7 @@ class TrainingService final : public RawTraining {
 
   grpc::ServerUnaryReactor* StartTraining(Context* context, const ByteBuffer* request,
                                           ByteBuffer* response) override {
-    return Answer<v1::StartTrainingRequest, v1::StartTrainingResponse>(
+    return AnswerLater<v1::StartTrainingRequest>(
         core_, {context, "/lfm2.v1.Training/StartTraining", request, response}, DoStart);
   }
   grpc::ServerUnaryReactor* GetJob(Context* context, const ByteBuffer* request,

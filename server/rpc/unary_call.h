@@ -42,17 +42,30 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
   }
 
   RpcCall& call() { return call_; }
-  // OK, or why the client takes no answer any more.
-  absl::Status WhyStopped() const {
-    if (!cancelled_) return absl::OkStatus();
-    return late_ ? Error(Reason::kDeadlineInDecode, "the client's deadline has passed")
-                 : Error(Reason::kCancelled, "the client cancelled");
+  // OK, or why the client takes no answer any more: kCancelled, or `late` at its deadline.
+  absl::Status WhyStopped(Reason late = Reason::kDeadlineInDecode) const {
+    if (cancelled_ && !late_) return Error(Reason::kCancelled, "the client cancelled");
+    if (!cancelled_ && !call_.ClientDeadlinePassed()) return absl::OkStatus();
+    return Error(late, "the client's deadline has passed");
   }
   void OnWorker(std::function<void()> work) {
     call_.OnWorker([self = shared_from_this(), work = std::move(work)] { work(); },
                    [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
   }
-
+  // Where models are loaded.
+  void OnLoader(std::function<void()> work) {
+    call_.OnLoader([self = shared_from_this(), work = std::move(work)] { work(); },
+                   [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
+  }
+  // On the executor of long work, unless the client has gone meanwhile.
+  void OnLongWorker(std::function<void()> work) {
+    call_.OnLongWorker(
+        [self = shared_from_this(), work = std::move(work)] {
+          absl::Status stopped = self->WhyStopped(Reason::kDeadlineInQueue);
+          stopped.ok() ? work() : self->Fail(stopped);
+        },
+        [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
+  }
   void OnCancel() override {
     late_ = call_.GivenUpAtDeadline();
     cancelled_ = true;

@@ -34,6 +34,16 @@ class CpuGoldenOf : public testing::TestWithParam<Case> {
     blocks_ = BlocksFor(decoder_->state_shape());
   }
   CpuState NewState() { return CpuState(decoder_->state_shape(), *blocks_, 0); }
+  ParityReport Probed(std::span<const int32_t> tokens, size_t chunk) {
+    ReportBuilder report(static_cast<int64_t>(tokens.size()), {.values = true, .all_logits = true});
+    CpuState state = NewState();
+    for (; !tokens.empty(); tokens = tokens.subspan(std::min(chunk, tokens.size()))) {
+      const auto part = tokens.first(std::min(chunk, tokens.size()));
+      const absl::Status status = RunCpuParity(*decoder_, state, part, report);
+      EXPECT_TRUE(status.ok()) << status;
+    }
+    return report.Finish();
+  }
   CpuGolden model_;
   std::unique_ptr<CpuDecoder> decoder_;
   std::unique_ptr<BlockPool> blocks_;
@@ -63,11 +73,10 @@ std::map<std::string, std::string> ProbesOf(const CpuGolden& model) {
 }
 
 TEST_P(CpuGoldenOf, EveryProbeAndTheLogitsAgree) {
-  const auto report = RunCpuParity(*decoder_, model_.ids("tokens"), true);
-  ASSERT_TRUE(report.ok()) << report.status();
+  const ParityReport report = Probed(model_.ids("tokens"), 64);
   const std::map<std::string, std::string> expected = ProbesOf(model_);
   size_t seen = 0;
-  for (const Probe& probe : report->probes) {
+  for (const Probe& probe : report.probes) {
     const auto found = expected.find(probe.name);
     if (found == expected.end()) continue;
     ++seen;
@@ -75,7 +84,27 @@ TEST_P(CpuGoldenOf, EveryProbeAndTheLogitsAgree) {
         << probe.name;
   }
   EXPECT_EQ(seen, expected.size());
-  EXPECT_LT(LargestDifference(report->logits, model_.values("logits")), kTolerance);
+  EXPECT_LT(LargestDifference(report.logits, model_.values("logits")), kTolerance);
+}
+
+TEST_P(CpuGoldenOf, ProbesAreTheSameBitForBitInChunksOfAnySize) {
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 150; ++i) {
+    tokens.push_back(static_cast<int32_t>((i * 37 + i * i) % model_.config().vocab_size));
+  }
+  const ParityReport whole = Probed(tokens, tokens.size());
+  for (const size_t chunk : {1, 7, 64, 100}) {
+    const ParityReport report = Probed(tokens, chunk);
+    EXPECT_EQ(report.logits, whole.logits) << chunk;
+    ASSERT_EQ(report.probes.size(), whole.probes.size());
+    for (size_t i = 0; i < report.probes.size(); ++i) {
+      const Probe &ours = report.probes[i], &theirs = whole.probes[i];
+      EXPECT_EQ(ours.shape, theirs.shape) << ours.name;
+      EXPECT_EQ(ours.sum, theirs.sum) << ours.name;
+      EXPECT_EQ(ours.norm, theirs.norm) << ours.name;
+      EXPECT_EQ(ours.values, theirs.values) << ours.name << " " << chunk;
+    }
+  }
 }
 
 TEST_P(CpuGoldenOf, TokenByTokenDecodeGivesTheSameLogits) {

@@ -116,7 +116,7 @@ TEST(CpuRunner, ScoresWhatItsProbeSaysInOneChunkOrSeveral) {
   for (int i = 0; i < 300; ++i) tokens.push_back((i * 37 + i * i) % 512);
   const std::vector<float> scores = model->runner->Score(tokens).value();
   ASSERT_EQ(scores.size(), 299U);
-  const ParityReport report = model->runner->Probe(tokens, false).value();
+  const ParityReport report = model->runner->Probe(tokens, {.all_logits = true}).value();
   const std::span<const float> logits = report.logits;
   for (size_t i = 0; i < scores.size(); ++i) {
     EXPECT_EQ(scores[i], LogProbability(logits.subspan(i * 512, 512), tokens[i + 1])) << i;
@@ -145,8 +145,8 @@ TEST(CpuRunner, FailsOnlyTheItemWhoseTokenIsOutOfRange) {
     EXPECT_TRUE(outputs[1].sample.has_value());
   }
   EXPECT_FALSE(model->runner->Score(high).ok());
-  EXPECT_FALSE(model->runner->Probe(high, false).ok());
-  EXPECT_FALSE(model->runner->Probe(none, false).ok());
+  EXPECT_FALSE(model->runner->Probe(high, {}).ok());
+  EXPECT_FALSE(model->runner->Probe(none, {}).ok());
 }
 
 TEST(CpuRunner, SamplesNothingForAChunkThatIsNotTheLast) {

@@ -37,7 +37,8 @@ struct FakeModelScript {
   std::function<absl::Status()> fail_new_state;
   std::function<PrefixReuse(const StateRequest& request)> reuse;  // empty: nothing is kept
   std::function<void(std::span<const int32_t> tokens, std::string_view tenant)> on_retire;
-  std::function<void(std::span<const StepItem> items)> before_step;  // to wait, or to look
+  std::function<void(std::span<const StepItem> items)> before_step;   // to wait, or to look
+  std::function<void(std::span<const int32_t> tokens)> before_probe;  // of each chunk
   bool verifies_drafts = false;
 };
 
@@ -126,18 +127,26 @@ class FakeModelRunner : public ModelRunner {
     return scores;
   }
 
-  // One probe, and logits [T, 4] that count up.
-  absl::StatusOr<ParityReport> Probe(std::span<const int32_t> tokens, bool keep_values) override {
-    ParityReport report;
-    report.logits_shape = {static_cast<int64_t>(tokens.size()), 4};
-    for (size_t i = 0; i < tokens.size() * 4; ++i) report.logits.push_back(static_cast<float>(i));
-    lfm2::Probe probe;
-    probe.name = "logits";
-    probe.shape = report.logits_shape;
-    for (const float value : report.logits) probe.sum += value;
-    if (keep_values) probe.values = report.logits;
-    report.probes.push_back(std::move(probe));
-    return report;
+  // A probe "hidden" and logits, both [T, 4], that count up.
+  class FakeProbePass : public ProbePass {
+   public:
+    explicit FakeProbePass(FakeModelRunner& runner) : runner_(runner) {}
+    absl::Status Advance(std::span<const int32_t> tokens, ReportBuilder& report) override {
+      if (runner_.script_.before_probe) runner_.script_.before_probe(tokens);
+      std::vector<float> values;
+      for (size_t i = 0; i < tokens.size() * 4; ++i) values.push_back(next_++);
+      report.Add("hidden", values, {static_cast<int64_t>(tokens.size()), 4});
+      report.AddLogits(values, 4);
+      return absl::OkStatus();
+    }
+
+   private:
+    FakeModelRunner& runner_;
+    FakeRunnerState state_{runner_.counters_};
+    float next_ = 0;
+  };
+  absl::StatusOr<std::unique_ptr<ProbePass>> StartProbe() override {
+    return std::make_unique<FakeProbePass>(*this);
   }
 
  private:

@@ -21,6 +21,10 @@ class Gate {
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [&] { return arrived_ >= count; });
   }
+  int arrived() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return arrived_;
+  }
   void LetOnePass() {
     const std::lock_guard<std::mutex> lock(mutex_);
     ++passes_;

@@ -107,18 +107,18 @@ TEST_F(ModelsServiceTest, StreamsProbesThenTheLastLogits) {
   std::vector<v1::ParityResponse> events;
   const grpc::Status status = Parity(Tokens({1, 2, 3}), events);
   ASSERT_TRUE(status.ok()) << status.error_message();
-  ASSERT_EQ(events.size(), 2U);
-  EXPECT_EQ(events[0].probe().name(), "logits");
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_EQ(events[0].probe().name(), "hidden");
   EXPECT_EQ(events[0].probe().values_size(), 0);
-  EXPECT_EQ(events[1].logits().position(), 2);
+  EXPECT_EQ(events[1].probe().name(), "logits");
+  EXPECT_EQ(events[2].logits().position(), 2);
   EXPECT_EQ(
-      std::vector<float>(events[1].logits().values().begin(), events[1].logits().values().end()),
+      std::vector<float>(events[2].logits().values().begin(), events[2].logits().values().end()),
       (std::vector<float>{8, 9, 10, 11}));
 }
 
 TEST_F(ModelsServiceTest, StreamsAllLogitsAndValuesWhenAsked) {
   limits_.stream_buffer_events = 4;  // far fewer than there are events
-  limits_.parity_tokens = 4096;
   Start();
   v1::ParityRequest request = Tokens(std::vector<int32_t>(4096, 1));
   request.set_all_logits(true);
@@ -126,10 +126,10 @@ TEST_F(ModelsServiceTest, StreamsAllLogitsAndValuesWhenAsked) {
   std::vector<v1::ParityResponse> events;
   const grpc::Status status = Parity(request, events);
   ASSERT_TRUE(status.ok()) << status.error_message();
-  ASSERT_EQ(events.size(), 4097U);
+  ASSERT_EQ(events.size(), 4098U);
   EXPECT_EQ(events[0].probe().values_size(), 4 * 4096);
   for (int i = 0; i < 4096; ++i)
-    EXPECT_EQ(events[static_cast<size_t>(i) + 1].logits().position(), i);
+    EXPECT_EQ(events[static_cast<size_t>(i) + 2].logits().position(), i);
 }
 
 TEST_F(ModelsServiceTest, ComparesWithAnotherModelAndWithUploadedFiles) {
@@ -140,10 +140,11 @@ TEST_F(ModelsServiceTest, ComparesWithAnotherModelAndWithUploadedFiles) {
   std::vector<v1::ParityResponse> events;
   grpc::Status status = Parity(request, events);
   ASSERT_TRUE(status.ok()) << status.error_message();
-  ASSERT_EQ(events.size(), 3U);
+  ASSERT_EQ(events.size(), 4U);
   EXPECT_EQ(events[0].probe().values_size(), 0);
-  EXPECT_EQ(events[2].comparison().first_difference(), "");
-  EXPECT_EQ(events[2].comparison().probes_size(), 1);
+  EXPECT_EQ(events[2].logits().position(), 1);
+  EXPECT_EQ(events[3].comparison().first_difference(), "");
+  EXPECT_EQ(events[3].comparison().probes_size(), 2);
   auto upload = datasets_->Begin("model.npz").value();
   const std::string id = upload->Commit("")->id;
   auto* file = request.mutable_against()->mutable_files()->add_files();

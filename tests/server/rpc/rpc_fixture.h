@@ -84,6 +84,7 @@ class RpcTest : public testing::Test {
   ~RpcTest() override {
     if (server_) server_->Shutdown(std::chrono::milliseconds(0));
     server_.reset();
+    long_work_.reset();
     loads_.reset();
     executor_.reset();
     engine_.reset();
@@ -118,6 +119,7 @@ class RpcTest : public testing::Test {
         limits_.loaded_models);
     executor_ = std::make_unique<Executor>(4, 4096);
     loads_ = std::make_unique<Executor>(1, 64);
+    long_work_ = std::make_unique<Executor>(2, 2);
     if (options_.listen == RpcOptions().listen) options_.listen = "127.0.0.1:0";
     const ServiceContext context{
         .engine = *engine_,
@@ -127,9 +129,11 @@ class RpcTest : public testing::Test {
         .jobs = with_jobs_ ? &jobs_ : nullptr,
         .executor = *executor_,
         .loads = *loads_,
-        .plan = [this](const JobSpec& spec, PlanDepth depth) { return Plan(spec, depth); },
-        .probe = [](const SourceSpec&, const std::vector<int32_t>& tokens,
-                    bool keep_values) { return FakeModelRunner().Probe(tokens, keep_values); },
+        .long_work = *long_work_,
+        .plan = [this](const JobSpec& spec, PlanDepth depth,
+                       const StopCheck& stop) { return Plan(spec, depth, stop); },
+        .probe = [this](const SourceSpec&, const std::vector<int32_t>& tokens,
+                        const StopCheck& stop) { return ProbeSource(tokens, stop); },
         .clock = *clock_,
         .limits = limits_,
         .default_model = default_model_,
@@ -165,7 +169,12 @@ class RpcTest : public testing::Test {
     };
   }
 
-  virtual absl::StatusOr<TrainPlan> Plan(const JobSpec&, PlanDepth depth) {
+  virtual absl::StatusOr<ParityReport> ProbeSource(const std::vector<int32_t>& tokens,
+                                                   const StopCheck&) {
+    return FakeModelRunner().Probe(tokens, {.values = true, .all_logits = true});
+  }
+
+  virtual absl::StatusOr<TrainPlan> Plan(const JobSpec&, PlanDepth depth, const StopCheck&) {
     TrainPlan plan;
     plan.parameters = 7;
     if (depth == PlanDepth::kFull) plan.dataset_tokens = 100;
@@ -220,7 +229,7 @@ class RpcTest : public testing::Test {
   std::unique_ptr<DatasetStore> datasets_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ModelPool> pool_;
-  std::unique_ptr<Executor> executor_, loads_;
+  std::unique_ptr<Executor> executor_, loads_, long_work_;
   std::unique_ptr<RpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;

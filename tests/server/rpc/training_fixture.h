@@ -11,10 +11,11 @@ namespace lfm2 {
 
 class TrainingTest : public RpcTest {
  protected:
-  absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth) override {
+  absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth,
+                                 const StopCheck& stop) override {
     ++plans_;
     if (spec.train.seq_len > 100'000) return Error(Reason::kNoSupervisedTokens, "too short");
-    return RpcTest::Plan(spec, depth);
+    return RpcTest::Plan(spec, depth, stop);
   }
 
   struct Part {

@@ -68,9 +68,12 @@ class JobBodiesTest : public QueueFixture {
     return AwaitEnd(job->id);
   }
 
+  WorkFolders Folders() const {
+    return {(options.data_dir / "datasets").string(), (options.data_dir / "scratch").string()};
+  }
+
   absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth) {
-    return PlanTrainJob(spec, depth, (options.data_dir / "datasets").string(),
-                        (options.data_dir / "scratch").string());
+    return PlanTrainJob(spec, depth, Folders(), {});
   }
 
   static SourceSpec Folder(const std::filesystem::path& directory, const std::string& name) {
@@ -173,13 +176,11 @@ TEST_F(JobBodiesTest, MakesAModelOfAStoredOneAndExportsItBack) {
                    "",
                    {{"model.npz", Upload("model.npz", ReadText(files_dir / "model.npz"))},
                     {"model.json", Upload("model.json", ReadText(files_dir / "model.json"))}}};
-  const std::string root = (options.data_dir / "datasets").string();
-  const std::string scratch = (options.data_dir / "scratch").string();
-  const ParityReport a = ProbeSource(files, tokens, false, root, scratch).value();
+  const ParityReport a = ProbeSource(files, tokens, Folders(), {}).value();
   const ParityReport b =
-      ProbeSource(Folder(goldens / "lfm2-tiny", "golden"), tokens, false, root, scratch).value();
+      ProbeSource(Folder(goldens / "lfm2-tiny", "golden"), tokens, Folders(), {}).value();
   EXPECT_FALSE(CompareReports(a, b, 0).first_difference.has_value());
-  EXPECT_TRUE(std::filesystem::is_empty(scratch));
+  EXPECT_TRUE(std::filesystem::is_empty(Folders().scratch));
 }
 
 TEST_F(JobBodiesTest, TrainsAStoredModelWithItsOwnTokenizer) {
@@ -253,6 +254,46 @@ TEST_F(JobBodiesTest, PlansARunWithoutRunningIt) {
   EXPECT_EQ(quick.parameters, plan.parameters);
   EXPECT_EQ(quick.checkpoint_bytes, plan.checkpoint_bytes);
   EXPECT_TRUE(queue->List(std::nullopt, 10, "")->jobs.empty());
+}
+
+// A dataset of 5 MiB is hashed and tokenized in pieces of 1 MiB.
+TEST_F(JobBodiesTest, APlanEndsAtTheNextPieceOfTheDatasetWhenItIsStopped) {
+  Open();
+  JobSpec spec = TrainSpecOf(10);
+  std::string text;
+  while (text.size() < size_t{5} << 20) text += Text();
+  spec.datasets = {{"t.txt", Upload("t.txt", text)}};
+  int asked = 0, most = 1'000'000;
+  const StopCheck stop = [&] {
+    return ++asked <= most ? absl::OkStatus() : Error(Reason::kCancelled, "stopped");
+  };
+  ASSERT_TRUE(PlanTrainJob(spec, PlanDepth::kFull, Folders(), stop).ok());
+  EXPECT_GE(asked, 10);
+  const int all = asked;
+  for (most = 0; most < all; ++most) {
+    asked = 0;
+    const absl::Status status = PlanTrainJob(spec, PlanDepth::kFull, Folders(), stop).status();
+    EXPECT_EQ(DetailsOf(status).reason, Reason::kCancelled) << status;
+    EXPECT_EQ(asked, most + 1);
+    EXPECT_TRUE(std::filesystem::is_empty(Folders().scratch));
+  }
+}
+
+TEST_F(JobBodiesTest, ASourceIsNotProbedFurtherWhenTheProbeIsStopped) {
+  int asked = 0, most = 1'000'000;
+  const StopCheck stop = [&] {
+    return ++asked <= most ? absl::OkStatus() : Error(Reason::kCancelled, "stopped");
+  };
+  Open();
+  const std::vector<int32_t> tokens(600, 1);
+  const SourceSpec source = Folder(goldens / "lfm2-tiny", "golden");
+  ASSERT_TRUE(ProbeSource(source, tokens, Folders(), stop).ok());
+  EXPECT_GE(asked, 4);  // before the weights are read, and before each chunk
+  for (most = asked - 1; most >= 0; --most) {
+    asked = 0;
+    EXPECT_EQ(DetailsOf(ProbeSource(source, tokens, Folders(), stop).status()).reason,
+              Reason::kCancelled);
+  }
 }
 
 TEST_F(JobBodiesTest, ABareWeightsFileGetsAConfigAndBytes) {

@@ -133,7 +133,7 @@ TEST_P(GoldenModel, ProbesAndScoresWhatTheReferenceComputes) {
   const TensorArchive golden = GoldenValues(GetParam());
   const auto tokens = Integers(golden, "tokens");
   const std::vector<float> expected = Floats(*golden.Find("logits"));
-  const auto report = model->runner->Probe(tokens, true);
+  const auto report = model->runner->Probe(tokens, {.values = true, .all_logits = true});
   ASSERT_TRUE(report.ok()) << report.status();
   ASSERT_EQ(report->logits.size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(report->logits[i], expected[i], 1e-4);
@@ -165,7 +165,7 @@ TEST(TorchRunner, ScoresTheSameInSeveralChunksAsInOne) {
   for (int i = 0; i < 500; ++i) tokens.push_back((i * 37 + i * i) % 512);
   const auto all = model->runner->Score(tokens).value();
   ASSERT_EQ(all.size(), 499U);
-  const auto report = model->runner->Probe(tokens, false).value();
+  const auto report = model->runner->Probe(tokens, {.all_logits = true}).value();
   const std::span<const float> logits = report.logits;
   for (size_t i = 0; i < all.size(); ++i) {
     EXPECT_NEAR(all[i], LogProbability(logits.subspan(i * 512, 512), tokens[i + 1]), 1e-4) << i;
@@ -217,7 +217,7 @@ TEST(TorchRunner, FailsOnlyTheItemWhoseTokenIsOutOfRange) {
     EXPECT_TRUE(outputs[1].sample.has_value());
   }
   EXPECT_FALSE(model->runner->Score(high).ok());
-  EXPECT_FALSE(model->runner->Probe(high, false).ok());
+  EXPECT_FALSE(model->runner->Probe(high, {}).ok());
 }
 
 TEST(TorchRunner, TurnsWhatLibTorchThrowsIntoAStatus) {

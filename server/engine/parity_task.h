@@ -1,0 +1,38 @@
+// A pass with probes in turns of one chunk, so that a long one does not hold up who decodes. Thread
+// rule: the engine's thread, which must also destroy it. Ownership: owns its pass.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/core/report_builder.h"
+#include "server/engine/model_runner.h"
+
+namespace lfm2 {
+
+class ParityTask {
+ public:
+  // At least one token; a chunk of at least 1.
+  ParityTask(std::vector<int32_t> tokens, const ReportKeep& keep, int64_t chunk_tokens)
+      : tokens_(std::move(tokens)),
+        chunk_tokens_(chunk_tokens),
+        report_(static_cast<int64_t>(tokens_.size()), keep) {}
+
+  // One chunk. True when there is more; after an error there is nothing more to call.
+  absl::StatusOr<bool> Advance(ModelRunner& runner);
+  // What the whole report takes; known after the first turn.
+  int64_t report_bytes() const { return report_.bytes(); }
+  ParityReport Finish() { return report_.Finish(); }  // after the last turn
+
+ private:
+  const std::vector<int32_t> tokens_;
+  const int64_t chunk_tokens_;
+  size_t done_ = 0;  // of the tokens
+  std::unique_ptr<ProbePass> pass_;
+  ReportBuilder report_;
+};
+
+}  // namespace lfm2
