@@ -65,6 +65,7 @@ void ParityCall::RunOn(const std::shared_ptr<LoadedModel>& model, const Then& th
   task.tenant = std::string(call().tenant());
   task.priority = Priority::kLow;
   task.tokens = static_cast<int64_t>(ask_.tokens.size());
+  task.keeps_state = true;
   task.deadline = deadline_;
   task.stopped = [self] { return self->WhyStopped(); };
   task.run = [this, self, then, parity = std::move(parity)](ModelRunner& runner) {
