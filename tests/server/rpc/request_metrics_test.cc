@@ -145,7 +145,14 @@ TEST_F(RequestMetricsTest, CountsWhatAFullExecutorOrAFullDoorRefuses) {
   Start();
   std::promise<void> go;
   const std::shared_future<void> gate = go.get_future().share();
-  while (executor_->Run([gate] { gate.wait(); }).ok()) {
+  std::atomic<int> busy{0};
+  const auto wait = [&busy, gate] {
+    ++busy;
+    gate.wait();
+  };
+  for (int thread = 0; thread < 4; ++thread) ASSERT_TRUE(executor_->Run(wait).ok());
+  ASSERT_TRUE(Eventually([&] { return busy == 4; }));
+  while (executor_->Run([] {}).ok()) {
   }
   ExpectOneReject(Generate(Ask("x", 2)).status, "QUEUE_FULL");
   go.set_value();
