@@ -1,6 +1,8 @@
 #include "model/grammar/grammar_compiler.h"
 
 #include <array>
+#include <chrono>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -61,6 +63,16 @@ absl::Status GrammarError(const GrammarSource& source, std::string_view what) {
                {{"kind", GrammarKindName(source.kind)}});
 }
 
+absl::Status TooSlow(const GrammarSource& source, const std::string& limit, const char* unit) {
+  return Error(Reason::kGrammarTooSlow,
+               std::string(GrammarKindName(source.kind)) + " of " +
+                   std::to_string(source.text.size()) + " bytes took more than " + limit + " " +
+                   unit + " to compile",
+               {{"kind", GrammarKindName(source.kind)},
+                {"bytes", std::to_string(source.text.size())},
+                {"limit", limit}});
+}
+
 }  // namespace
 
 struct GrammarCompiler::Library {
@@ -108,13 +120,15 @@ absl::StatusOr<std::unique_ptr<GrammarCompiler>> GrammarCompiler::Make(
       new GrammarCompiler(std::move(library), std::move(guard), vocab_size, !ends.empty()));
 }
 
-absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCompiler::Compile(
-    const GrammarSource& source) const {
+absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCompiler::Compile(const GrammarSource& source,
+                                                                        const Limits& limits,
+                                                                        int64_t most_bytes) const {
   const XgrammarLibrary& xgrammar = library_->xgrammar;
   const TVMFFIAny& compiler = library_->compiler.view();
   LFM2_ASSIGN_OR_RETURN(const XgrammarValue text, xgrammar.Text(source.text));
   absl::StatusOr<XgrammarValue> object = absl::InternalError("");
   std::shared_ptr<const XgrammarValue> json;
+  const WorkLimit limit(std::chrono::milliseconds(limits.grammar_compile_ms), most_bytes);
   switch (source.kind) {
     case GrammarKind::kJsonSchema:
       object = CompileSchema(xgrammar, compiler, text.view(), XgrammarInt(kMaxWhiteSpace));
@@ -131,6 +145,12 @@ absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCompiler::Compile(
       object = xgrammar.Call(xgrammar.compile_ebnf, args);
       break;
     }
+  }
+  if (limit.broken() == WorkLimit::Broken::kTime) {
+    return TooSlow(source, std::to_string(limits.grammar_compile_ms), "ms");
+  }
+  if (limit.broken() == WorkLimit::Broken::kBytes) {
+    return TooSlow(source, std::to_string(most_bytes), "bytes of memory");
   }
   if (!object.ok()) return GrammarError(source, std::string(object.status().message()));
   auto compiled = std::make_unique<Grammar::Compiled>(

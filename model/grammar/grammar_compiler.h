@@ -3,8 +3,8 @@
 // Engine for Large Language Models").
 //
 // Thread rule: const after Make; Compile may run on many threads at once, and takes from
-// milliseconds to as long as the grammar wants: whoever calls it keeps it off a thread that must
-// not wait. Ownership: grammars live on without their compiler.
+// milliseconds to the limit: whoever calls it keeps it off a thread that must not wait. Ownership:
+// grammars live on without their compiler.
 #pragma once
 
 #include <memory>
@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "model/core/limits.h"
 #include "model/grammar/grammar.h"
+#include "model/grammar/work_limit.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace lfm2 {
@@ -27,8 +28,11 @@ class GrammarCompiler {
                                                                std::span<const int32_t> end_ids);
   ~GrammarCompiler();
 
-  // kGrammarInvalid with what is wrong. CheckGrammar has passed the source.
-  absl::StatusOr<std::shared_ptr<const Grammar>> Compile(const GrammarSource& source) const;
+  // kGrammarInvalid with what is wrong; kGrammarTooSlow past grammar_compile_ms of the processor's
+  // time or `most_bytes` of memory. CheckGrammar has passed the source.
+  absl::StatusOr<std::shared_ptr<const Grammar>> Compile(
+      const GrammarSource& source, const Limits& limits = kDefaultLimits,
+      int64_t most_bytes = kGrammarWorkBytes) const;
 
  private:
   struct Library;

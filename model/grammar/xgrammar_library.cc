@@ -10,6 +10,7 @@
 #include "model/core/program_folder.h"
 #include "model/core/program_library.h"
 #include "model/core/status_macros.h"
+#include "model/grammar/work_limit.h"
 
 namespace lfm2 {
 namespace {
@@ -140,6 +141,7 @@ absl::StatusOr<XgrammarLibrary> Load() {
     if (!FindFunctions(*ffi, library)) {
       return Unusable(absl::StrCat(kXgrammarName, " is of another version"));
     }
+    WorkLimit::Watch(*xgrammar);
     const TVMFFIAny depth = XgrammarInt(kMaxRecursion);
     LFM2_RETURN_IF_ERROR(library.Call(library.set_max_recursion_depth, {&depth, 1}).status());
     return library;
