@@ -12,20 +12,24 @@
 
 #include "absl/status/status.h"
 #include "model/grammar/grammar.h"
+#include "server/engine/grammar_pool.h"
 
 namespace lfm2 {
 
 class Constraint {
  public:
-  // Begins to work out the first mask. `step_limit`: for one token's; then the sequence fails.
-  Constraint(std::shared_ptr<const Grammar> grammar, std::chrono::milliseconds step_limit);
+  // Begins to work out the first mask. `step_limit`: for one token's work, and for its turn to
+  // begin; then the sequence fails.
+  Constraint(std::shared_ptr<const Grammar> grammar, std::chrono::milliseconds step_limit,
+             GrammarPool& pool = GrammarPool::Masks());
 
   // The token that was sampled; begins to work out what follows.
   void Push(int32_t id) { Begin(id); }
   // True when nothing is under way any more: then Check, finished and allowed say how it stands.
   bool WaitUntil(std::chrono::steady_clock::time_point until);
 
-  // Why the sequence must end: kGrammarTooSlow, kGrammarDeadEnd, kInternal.
+  // Why the sequence must end: kGrammarTooSlow, kGrammarDeadEnd, kInternal; kQueueFull with a retry
+  // delay where others' work left it no thread.
   absl::Status Check() const;
   // The text is complete and nothing may follow.
   bool finished() const;
@@ -38,7 +42,7 @@ class Constraint {
 
   const std::shared_ptr<Shared> shared_;
   const std::chrono::milliseconds step_limit_;
-  std::chrono::steady_clock::time_point began_;
+  GrammarPool& pool_;
 };
 
 }  // namespace lfm2

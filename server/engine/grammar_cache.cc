@@ -7,81 +7,126 @@
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
-#include "server/engine/grammar_pool.h"
 
 namespace lfm2 {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
-using GrammarResult = absl::StatusOr<std::shared_ptr<const Grammar>>;
 constexpr int64_t kBusyRetryMs = 1000;
 
 std::string KeyOf(const GrammarSource& source) {
   return std::string(GrammarKindName(source.kind)) + "\n" + source.text;
 }
 
-}  // namespace
+// The library's compiler for one vocabulary, made by the first compile.
+class LibraryCompiler {
+ public:
+  GrammarCache::Result Compile(const GrammarVocabulary& vocabulary, const GrammarSource& source,
+                               const Limits& limits) LFM2_EXCLUDES(mutex_) {
+    LFM2_ASSIGN_OR_RETURN(const GrammarCompiler* const compiler, Made(vocabulary));
+    return compiler->Compile(source, limits);
+  }
 
-struct GrammarCache::Tools {
-  Mutex mutex;
-  std::unique_ptr<GrammarCompiler> compiler LFM2_GUARDED_BY(mutex);
-
-  absl::StatusOr<const GrammarCompiler*> Compiler(const GrammarVocabulary& vocabulary) {
-    MutexLock lock(mutex);
-    if (compiler == nullptr) {
+ private:
+  absl::StatusOr<const GrammarCompiler*> Made(const GrammarVocabulary& vocabulary)
+      LFM2_EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (compiler_ == nullptr) {
       LFM2_ASSIGN_OR_RETURN(
-          compiler,
+          compiler_,
           GrammarCompiler::Make(*vocabulary.tokenizer, vocabulary.vocab_size, vocabulary.end_ids));
     }
-    return compiler.get();
+    return compiler_.get();
   }
+
+  Mutex mutex_;
+  std::unique_ptr<GrammarCompiler> compiler_ LFM2_GUARDED_BY(mutex_);
 };
 
+GrammarCache::Compiler OfLibrary() {
+  return [library = std::make_shared<LibraryCompiler>()](
+             const GrammarVocabulary& vocabulary, const GrammarSource& source,
+             const Limits& limits) { return library->Compile(vocabulary, source, limits); };
+}
+
+// One who waits: for the compile or the end of his patience, whichever comes first.
+class Waiter {
+ public:
+  explicit Waiter(GrammarCache::Then then) : then_(std::move(then)) {}
+  void Call(const GrammarCache::Result& result) LFM2_EXCLUDES(mutex_) {
+    GrammarCache::Then then;
+    {
+      MutexLock lock(mutex_);
+      then.swap(then_);
+    }
+    if (then) then(result);
+  }
+
+ private:
+  Mutex mutex_;
+  GrammarCache::Then then_ LFM2_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
 struct GrammarCache::Compile {
-  explicit Compile(std::string text) : key(std::move(text)) {}
+  Compile(std::string text, std::string_view asked_by) : key(std::move(text)), caller(asked_by) {}
 
   const std::string key;
-  const SteadyClock::time_point began = SteadyClock::now();
+  const std::string caller;
   Mutex mutex;
-  CondVar done;
-  std::optional<GrammarResult> result LFM2_GUARDED_BY(mutex);
+  std::optional<Result> result LFM2_GUARDED_BY(mutex);
+  SteadyClock::time_point finished_at LFM2_GUARDED_BY(mutex);
+  std::vector<std::shared_ptr<Waiter>> waiters LFM2_GUARDED_BY(mutex);
 
-  void Finish(GrammarResult outcome) {
+  void Finish(const Result& outcome) LFM2_EXCLUDES(mutex) {
+    std::vector<std::shared_ptr<Waiter>> waiting;
     {
       MutexLock lock(mutex);
-      result = std::move(outcome);
+      result = outcome;
+      finished_at = SteadyClock::now();
+      waiting.swap(waiters);
     }
-    done.NotifyAll();
+    for (const auto& waiter : waiting) waiter->Call(outcome);
   }
-  bool finished() {
+  // The result, or none: then the waiter hears of it.
+  std::optional<Result> ResultOrWait(const std::shared_ptr<Waiter>& waiter) LFM2_EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    if (!result) waiters.push_back(waiter);
+    return result;
+  }
+  bool finished() LFM2_EXCLUDES(mutex) {
     MutexLock lock(mutex);
     return result.has_value();
   }
-  int64_t bytes() {
+  int64_t bytes() LFM2_EXCLUDES(mutex) {
     MutexLock lock(mutex);
-    return result && result->ok() ? (**result)->bytes() + static_cast<int64_t>(key.size()) : 0;
+    const int64_t grammar = result && result->ok() ? (**result)->bytes() : 0;
+    return grammar + static_cast<int64_t>(key.size());
   }
-  // nullopt when `limit` after the compile began it is not done.
-  std::optional<GrammarResult> WaitFor(std::chrono::milliseconds limit) {
+  // Whoever asks again gets the same answer without the work.
+  bool worth_keeping(std::chrono::milliseconds refusal) LFM2_EXCLUDES(mutex) {
     MutexLock lock(mutex);
-    while (!result) {
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(began + limit - SteadyClock::now());
-      if (left.count() <= 0) break;
-      done.WaitFor(mutex, left);
-    }
-    return result;
+    if (!result || result->ok()) return true;
+    return DetailsOf(result->status()).reason == Reason::kGrammarTooSlow &&
+           SteadyClock::now() - finished_at < refusal;
   }
 };
+
+GrammarCache::GrammarCache() : GrammarCache(Options(), OfLibrary(), GrammarPool::Compiles()) {}
+
+GrammarCache::GrammarCache(const Options& options, Compiler compiler, GrammarPool& pool)
+    : options_(options),
+      compiler_(std::make_shared<const Compiler>(std::move(compiler))),
+      pool_(pool) {}
 
 void GrammarCache::Trim(const Limits& limits) {
   int64_t bytes = 0, kept = 0;
   for (auto it = compiles_.begin(); it != compiles_.end();) {
-    const bool finished = (*it)->finished();
     const int64_t more = (*it)->bytes();
     const bool fits = kept < limits.grammars_cached && bytes + more <= limits.grammar_cache_bytes;
-    const bool failed = finished && more == 0;
-    if (finished && (failed || (!fits && kept > 0))) {
+    const bool failed = !(*it)->worth_keeping(options_.refusal);
+    if ((*it)->finished() && (failed || (!fits && kept > 0))) {
       it = compiles_.erase(it);
       continue;
     }
@@ -91,8 +136,28 @@ void GrammarCache::Trim(const Limits& limits) {
   }
 }
 
+absl::Status GrammarCache::CheckRoom(const Limits& limits, std::string_view caller) {
+  int64_t all = 0, callers = 0;
+  for (const auto& compile : compiles_) {
+    if (compile->finished()) continue;
+    ++all;
+    callers += compile->caller == caller ? 1 : 0;
+  }
+  const bool full = all >= limits.grammar_compiles;
+  if (!full && (caller.empty() || callers < options_.compiles_per_caller)) {
+    return absl::OkStatus();
+  }
+  return RetryLater(
+      Reason::kQueueFull,
+      std::to_string(full ? all : callers) + " grammars" + (full ? "" : " of this caller") +
+          " are being compiled, the limit is " +
+          std::to_string(full ? limits.grammar_compiles : options_.compiles_per_caller),
+      kBusyRetryMs);
+}
+
 absl::StatusOr<std::shared_ptr<GrammarCache::Compile>> GrammarCache::FindOrStart(
-    const GrammarVocabulary& vocabulary, const GrammarSource& source, const Limits& limits) {
+    const GrammarVocabulary& vocabulary, const GrammarSource& source, const Limits& limits,
+    std::string_view caller) {
   std::string key = KeyOf(source);
   MutexLock lock(mutex_);
   Trim(limits);
@@ -102,39 +167,34 @@ absl::StatusOr<std::shared_ptr<GrammarCache::Compile>> GrammarCache::FindOrStart
     compiles_.splice(compiles_.begin(), compiles_, found);
     return compiles_.front();
   }
-  const auto under_way = std::count_if(compiles_.begin(), compiles_.end(),
-                                       [](const auto& compile) { return !compile->finished(); });
-  const std::string busy = std::to_string(under_way) +
-                           " grammars are being compiled, the limit is " +
-                           std::to_string(limits.grammar_compiles);
-  if (under_way >= limits.grammar_compiles) {
-    return RetryLater(Reason::kQueueFull, busy, kBusyRetryMs);
-  }
-  if (tools_ == nullptr) tools_ = std::make_shared<Tools>();
-  auto compile = std::make_shared<Compile>(std::move(key));
-  const bool runs = GrammarPool::Shared().Run([compile, source, vocabulary, tools = tools_] {
-    const absl::StatusOr<const GrammarCompiler*> compiler = tools->Compiler(vocabulary);
-    compile->Finish(compiler.ok() ? (*compiler)->Compile(source)
-                                  : GrammarResult(compiler.status()));
-  });
-  if (!runs)
+  LFM2_RETURN_IF_ERROR(CheckRoom(limits, caller));
+  auto compile = std::make_shared<Compile>(std::move(key), caller);
+  const bool runs = pool_.Run(
+      [compile, source, vocabulary, limits, compiler = compiler_] {
+        compile->Finish((*compiler)(vocabulary, source, limits));
+      },
+      caller);
+  if (!runs) {
     return RetryLater(Reason::kQueueFull, "all threads for grammars are busy", kBusyRetryMs);
+  }
   compiles_.push_front(compile);
   return compile;
 }
 
-GrammarResult GrammarCache::Get(const GrammarVocabulary& vocabulary, const GrammarSource& source,
-                                const Limits& limits) {
-  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<Compile> compile,
-                        FindOrStart(vocabulary, source, limits));
-  const std::optional<GrammarResult> result =
-      compile->WaitFor(std::chrono::milliseconds(limits.grammar_compile_ms));
-  if (result) return *result;
-  const std::string limit = std::to_string(limits.grammar_compile_ms);
-  return Error(
-      Reason::kGrammarTooSlow,
-      std::string(GrammarKindName(source.kind)) + " took more than " + limit + " ms to compile",
-      {{"limit_ms", limit}});
+void GrammarCache::Get(const GrammarVocabulary& vocabulary, const GrammarSource& source,
+                       const Limits& limits, std::string_view caller, Then then) {
+  const auto compile = FindOrStart(vocabulary, source, limits, caller);
+  if (!compile.ok()) return then(compile.status());
+  const auto waiter = std::make_shared<Waiter>(std::move(then));
+  if (const std::optional<Result> known = (*compile)->ResultOrWait(waiter)) {
+    return waiter->Call(*known);
+  }
+  pool_.After(options_.wait, [waiter, waited = std::to_string(options_.wait.count())] {
+    waiter->Call(RetryLater(
+        Reason::kQueueFull,
+        "the grammar was not compiled within " + waited + " ms: there is too much else to do",
+        kBusyRetryMs));
+  });
 }
 
 }  // namespace lfm2

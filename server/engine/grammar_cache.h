@@ -1,18 +1,23 @@
 // The grammars of one model that were asked for, compiled once and kept: the least recently used
-// one goes first. A compile that takes too long fails whoever waits for it and nobody else.
+// one goes first. One that is too slow or too large fails whoever waits for it and nobody else, and
+// is not tried again for a while.
 //
-// Thread rule: any thread but the engine's: Get waits for a compile, at most grammar_compile_ms.
+// Thread rule: any thread; nothing here waits.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/core/limits.h"
 #include "model/grammar/grammar_compiler.h"
 #include "server/base/mutex.h"
+#include "server/engine/grammar_pool.h"
 
 namespace lfm2 {
 
@@ -25,23 +30,43 @@ struct GrammarVocabulary {
 
 class GrammarCache {
  public:
-  // kGrammarInvalid, kGrammarTooSlow; kQueueFull with a retry delay when as many compiles as may
-  // are under way; kUnsupported without the library.
-  absl::StatusOr<std::shared_ptr<const Grammar>> Get(const GrammarVocabulary& vocabulary,
-                                                     const GrammarSource& source,
-                                                     const Limits& limits) LFM2_EXCLUDES(mutex_);
+  using Result = absl::StatusOr<std::shared_ptr<const Grammar>>;
+  using Then = std::function<void(const Result&)>;
+  // Compiles; a test gives another.
+  using Compiler = std::function<Result(const GrammarVocabulary& vocabulary,
+                                        const GrammarSource& source, const Limits& limits)>;
+
+  struct Options {
+    std::chrono::milliseconds wait{10'000};     // of a request for its grammar
+    std::chrono::milliseconds refusal{60'000};  // one that was too slow is not tried again
+    int64_t compiles_per_caller = 4;  // under way or waiting, where tokens tell them apart
+  };
+
+  GrammarCache();
+  GrammarCache(const Options& options, Compiler compiler, GrammarPool& pool);
+
+  // Calls `then` once: now when the grammar is known, else from a thread of the pool, where it must
+  // be short. kGrammarInvalid, kGrammarTooSlow; kUnsupported without the library. kQueueFull with a
+  // retry delay when as many compiles as may are under way, of all or of this caller ("": one whom
+  // no token tells apart), or when after Options::wait others' compiles still go before.
+  void Get(const GrammarVocabulary& vocabulary, const GrammarSource& source, const Limits& limits,
+           std::string_view caller, Then then) LFM2_EXCLUDES(mutex_);
 
  private:
   struct Compile;
-  struct Tools;  // the compiler, made by the first compile
   absl::StatusOr<std::shared_ptr<Compile>> FindOrStart(const GrammarVocabulary& vocabulary,
                                                        const GrammarSource& source,
-                                                       const Limits& limits) LFM2_EXCLUDES(mutex_);
+                                                       const Limits& limits,
+                                                       std::string_view caller)
+      LFM2_EXCLUDES(mutex_);
+  absl::Status CheckRoom(const Limits& limits, std::string_view caller) LFM2_REQUIRES(mutex_);
   void Trim(const Limits& limits) LFM2_REQUIRES(mutex_);
 
+  const Options options_;
+  const std::shared_ptr<const Compiler> compiler_;
+  GrammarPool& pool_;
   Mutex mutex_;
   std::list<std::shared_ptr<Compile>> compiles_ LFM2_GUARDED_BY(mutex_);  // latest used first
-  std::shared_ptr<Tools> tools_ LFM2_GUARDED_BY(mutex_);
 };
 
 }  // namespace lfm2

@@ -1,34 +1,155 @@
 #include "server/engine/grammar_pool.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <deque>
 #include <list>
+#include <map>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "server/base/mutex.h"
 
 namespace lfm2 {
 namespace {
+
 using Time = std::chrono::steady_clock::time_point;
+using Work = std::function<void()>;
+
+struct Waiting {
+  Work work;
+  std::string caller;
+};
+
+struct Busy {
+  Time since;
+  std::string caller;
+  bool written_off = false;
+};
+
 }  // namespace
 
-struct GrammarPool::State {
+struct GrammarPool::State : std::enable_shared_from_this<State> {
   explicit State(const Options& given) : options(given) {}
 
   const Options options;
   Mutex mutex;
-  CondVar changed;
-  std::deque<std::function<void()>> queue LFM2_GUARDED_BY(mutex);
-  std::list<Time> busy_since LFM2_GUARDED_BY(mutex);  // one for each thread that works
-  int threads LFM2_GUARDED_BY(mutex) = 0;
+  CondVar changed;  // for the threads
+  CondVar alarm;    // for the keeper
+  std::deque<Waiting> queue LFM2_GUARDED_BY(mutex);
+  std::list<Busy> busy LFM2_GUARDED_BY(mutex);
+  std::multimap<Time, Work> timers LFM2_GUARDED_BY(mutex);
+  int threads LFM2_GUARDED_BY(mutex) = 0;  // without those written off
+  int written_off LFM2_GUARDED_BY(mutex) = 0;
+  bool has_keeper LFM2_GUARDED_BY(mutex) = false;
   bool closed LFM2_GUARDED_BY(mutex) = false;
 
-  int Stuck() const LFM2_REQUIRES(mutex) {
-    int stuck = 0;
-    const Time now = std::chrono::steady_clock::now();
-    for (const Time since : busy_since) stuck += now - since >= options.stuck_after ? 1 : 0;
-    return stuck;
+  bool HasIdle() const LFM2_REQUIRES(mutex) {
+    return static_cast<int>(busy.size() + queue.size()) - written_off < threads;
+  }
+  bool Start(void (State::*body)()) LFM2_REQUIRES(mutex) {
+    try {
+      std::thread([self = shared_from_this(), body] { (*self.*body)(); }).detach();
+      return true;
+    } catch (const std::system_error&) {
+      return false;
+    }
+  }
+  void StartThread() LFM2_REQUIRES(mutex) { threads += Start(&State::WorkLoop) ? 1 : 0; }
+  void StartKeeper() LFM2_REQUIRES(mutex) { has_keeper = has_keeper || Start(&State::KeepLoop); }
+
+  std::deque<Waiting>::iterator Next() LFM2_REQUIRES(mutex) {
+    const auto may_run = [this](const Waiting& waiting) {
+      if (!options.one_per_caller || waiting.caller.empty()) return true;
+      return std::none_of(busy.begin(), busy.end(),
+                          [&](const Busy& other) { return other.caller == waiting.caller; });
+    };
+    auto next = queue.begin();
+    while (next != queue.end() && !may_run(*next)) ++next;
+    return next;
+  }
+
+  void WorkLoop() {
+    if (options.nice > 0) {
+      const auto self = static_cast<id_t>(gettid());
+      (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + options.nice);
+    }
+    bool goes_on = true;
+    while (goes_on) goes_on = RunNext();
+  }
+
+  bool RunNext() {
+    Work work;
+    std::list<Busy>::iterator mine;
+    {
+      MutexLock lock(mutex);
+      auto next = Next();
+      while (next == queue.end() && !closed) {
+        changed.Wait(mutex);
+        next = Next();
+      }
+      if (closed) return false;
+      work = std::move(next->work);
+      busy.push_front({std::chrono::steady_clock::now(), std::move(next->caller)});
+      mine = busy.begin();
+      queue.erase(next);
+    }
+    work();
+    work = nullptr;
+    bool goes_on = true;
+    {
+      MutexLock lock(mutex);
+      goes_on = !mine->written_off;
+      written_off -= mine->written_off ? 1 : 0;
+      busy.erase(mine);
+    }
+    if (options.one_per_caller) changed.NotifyAll();
+    return goes_on;
+  }
+
+  // One thread: takes the place of those that are stuck, and looks at the clock.
+  void KeepLoop() {
+    MutexLock lock(mutex);
+    while (!closed) {
+      const Time now = std::chrono::steady_clock::now();
+      if (!timers.empty() && timers.begin()->first <= now) {
+        RunTimer();
+        continue;
+      }
+      ReplaceStuck(now);
+      Time until = timers.empty() ? Time::max() : timers.begin()->first;
+      if (!queue.empty() && options.spare > 0) until = std::min(until, now + options.stuck_after);
+      if (until == Time::max()) {
+        alarm.Wait(mutex);
+      } else {
+        alarm.WaitFor(mutex, std::chrono::ceil<std::chrono::milliseconds>(until - now));
+      }
+    }
+  }
+
+  void RunTimer() LFM2_REQUIRES(mutex) {
+    Work work = std::move(timers.begin()->second);
+    timers.erase(timers.begin());
+    mutex.Unlock();
+    work();
+    work = nullptr;
+    mutex.Lock();
+  }
+
+  void ReplaceStuck(Time now) LFM2_REQUIRES(mutex) {
+    for (Busy& one : busy) {
+      if (queue.empty() || written_off >= options.spare) return;
+      if (one.written_off || now - one.since < options.stuck_after) continue;
+      one.written_off = true;
+      ++written_off;
+      --threads;
+      StartThread();
+    }
   }
 };
 
@@ -38,57 +159,44 @@ GrammarPool::~GrammarPool() {
   MutexLock lock(state_->mutex);
   state_->closed = true;
   state_->queue.clear();
+  state_->timers.clear();
   state_->changed.NotifyAll();
+  state_->alarm.NotifyAll();
 }
 
-GrammarPool& GrammarPool::Shared() {
-  static GrammarPool* const pool = new GrammarPool(Options());
+GrammarPool& GrammarPool::Masks() {
+  static GrammarPool* const pool = new GrammarPool({.threads = 2, .spare = 6});
   return *pool;
 }
 
-bool GrammarPool::Run(std::function<void()> work) {
+GrammarPool& GrammarPool::Compiles() {
+  constexpr int kNice = 5;
+  static GrammarPool* const pool =
+      new GrammarPool({.threads = 2, .nice = kNice, .one_per_caller = true});
+  return *pool;
+}
+
+bool GrammarPool::Run(std::function<void()> work, std::string_view caller) {
   State& state = *state_;
-  {
-    MutexLock lock(state.mutex);
-    const Options& options = state.options;
-    const int stuck = state.Stuck();
-    const bool idle = static_cast<int>(state.busy_since.size()) < state.threads;
-    const bool may_grow =
-        state.threads - stuck < options.threads && state.threads < options.threads + options.spare;
-    if (!idle && !may_grow && stuck == state.threads) return false;
-    if (state.queue.size() >= options.queue) return false;
-    if (!idle && may_grow) {
-      try {
-        std::thread([shared = state_] { Work(shared); }).detach();
-        ++state.threads;
-      } catch (const std::system_error&) {
-        if (state.threads == 0) return false;
-      }
-    }
-    state.queue.push_back(std::move(work));
-  }
+  MutexLock lock(state.mutex);
+  if (state.queue.size() >= state.options.queue) return false;
+  const bool has_idle = state.HasIdle();
+  if (!has_idle && state.threads < state.options.threads) state.StartThread();
+  if (state.threads == 0 && state.written_off == 0) return false;
+  state.queue.push_back({std::move(work), std::string(caller)});
   state.changed.NotifyOne();
+  if (has_idle || state.options.spare == 0) return true;
+  state.StartKeeper();
+  state.alarm.NotifyOne();
   return true;
 }
 
-void GrammarPool::Work(const std::shared_ptr<State>& state) {
-  while (true) {
-    std::function<void()> work;
-    std::list<Time>::iterator mine;
-    {
-      MutexLock lock(state->mutex);
-      while (state->queue.empty() && !state->closed) state->changed.Wait(state->mutex);
-      if (state->closed) return;
-      work = std::move(state->queue.front());
-      state->queue.pop_front();
-      state->busy_since.push_front(std::chrono::steady_clock::now());
-      mine = state->busy_since.begin();
-    }
-    work();
-    work = nullptr;
-    MutexLock lock(state->mutex);
-    state->busy_since.erase(mine);
-  }
+void GrammarPool::After(std::chrono::milliseconds delay, std::function<void()> work) {
+  State& state = *state_;
+  MutexLock lock(state.mutex);
+  state.timers.emplace(std::chrono::steady_clock::now() + delay, std::move(work));
+  state.StartKeeper();
+  state.alarm.NotifyOne();
 }
 
 }  // namespace lfm2

@@ -276,15 +276,6 @@ std::optional<GrammarSource> StructureOf(const v1::GenerateRequest& request, con
   return source;
 }
 
-absl::Status BindStructure(const GrammarSource& source, const Limits& limits,
-                           GenerateRequest& out) {
-  const GrammarVocabulary vocabulary = {out.model->tokenizer, out.model->config.vocab_size,
-                                        out.model->EndIds()};
-  LFM2_ASSIGN_OR_RETURN(out.grammar, out.model->grammars->Get(vocabulary, source, limits));
-  out.grammar_step = std::chrono::milliseconds(limits.grammar_step_ms);
-  return absl::OkStatus();
-}
-
 Priority PriorityOf(v1::Priority priority, RequestCheck& check) {
   switch (priority) {
     case v1::PRIORITY_LOW:
@@ -328,7 +319,7 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request,
 }
 
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
-                                             int64_t default_context, const Limits& limits) {
+                                             int64_t default_context) {
   RequestCheck check;
   const int64_t context = ContextOf(*model, default_context);
   GenerateRequest out;
@@ -345,7 +336,6 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   out.stop_ids = std::move(ask.stop_ids);
   out.ignore_eos = ask.ignore_eos;
   out.takes_tool_calls = ask.takes_tool_calls;
-  if (ask.structure) LFM2_RETURN_IF_ERROR(BindStructure(*ask.structure, limits, out));
   out.priority = ask.priority;
   out.use_prefix_cache = ask.use_prefix_cache;
   return out;

@@ -45,11 +45,9 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request, co
 
 // Tokenizes and checks against the model. kPromptEmpty, kPromptTooLong {tokens, limit},
 // kContextExceeded, kTokenizerMismatch, kUnknownTemplate, kInvalidArgument for ids outside the
-// vocabulary; errors of GrammarCache, whose compile it waits for. request_id, tenant and deadline
-// are the caller's to fill in.
+// vocabulary. request_id, tenant, deadline and the grammar are the caller's to fill in.
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
-                                             int64_t default_context,
-                                             const Limits& limits = kDefaultLimits);
+                                             int64_t default_context);
 
 absl::StatusOr<Prompt> CheckScore(const v1::ScoreRequest& request, const Limits& limits);
 // At least 2 tokens, within the context.

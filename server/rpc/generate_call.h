@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 
 #include "lfm2/v1/generation.pb.h"
 #include "server/engine/request.h"
@@ -28,9 +29,18 @@ class GenerateCall final : public EventStream, public TokenSink {
   Reason LateReason() const override {
     return started_ ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue;
   }
-  void OnModel(const ModelPool::Acquired& model);  // on the executor
+  // On the executor, one after the other.
+  void OnModel(const ModelPool::Acquired& model);
+  void AskForGrammar(const GrammarSource& source);
+  void OnGrammar(const GrammarCache::Result& grammar);  // on whatever thread compiled it
+  void Submit();
+  void OnStopped() override;
 
-  GenerateAsk ask_;  // from Start to OnModel
+  GenerateAsk ask_;          // from Start to OnModel
+  GenerateRequest request_;  // from OnModel to Submit
+  // Held while a grammar goes on to the executor, which a call that was stopped may outlive.
+  // Recursive: a full executor stops the call.
+  std::recursive_mutex posting_;
   SteadyTime deadline_;
   std::atomic<bool> started_{false};
   std::shared_ptr<const Tokenizer> tokenizer_;  // set before Submit

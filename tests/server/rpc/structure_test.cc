@@ -2,6 +2,9 @@
 // asked for, and a grammar that is wrong or slow is its own request's trouble.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <future>
+
 #include "model/formats/json.h"
 #include "tests/server/rpc/rpc_fixture.h"
 
@@ -16,6 +19,12 @@ std::string SlowToCompile() {
   std::string regex;
   for (int i = 0; i < 1200; ++i) regex += "(a|b|cd)*x?";
   return regex;
+}
+// Seconds of it.
+std::string VerySlowToCompile(const std::string& last) {
+  std::string ebnf = "root ::= ";
+  for (int i = 0; i < 6000; ++i) ebnf += "[a-z]* ";
+  return ebnf + '"' + last + '"';
 }
 // Compiles at once; saying what may follow can take seconds.
 constexpr char kSlowToMatch[] = "(?:(?:(?:a|ab|abc){1,1000}|(?:b|bc)*){1,1000}c)*d";
@@ -120,8 +129,78 @@ TEST_F(StructureTest, AGrammarThatIsSlowToCompileFailsItsOwnRequest) {
   EXPECT_EQ(ReasonOf(Generate(slow).status), "GRAMMAR_TOO_SLOW");
   v1::GenerateRequest plain = AskSeeded(2, 16);
   EXPECT_TRUE(Generate(plain).status.ok());
-  // It goes on in the background, and is there in the end.
-  EXPECT_TRUE(Eventually([&] { return Generate(slow).status.ok(); }));
+  EXPECT_EQ(ReasonOf(Generate(slow).status), "GRAMMAR_TOO_SLOW");
+}
+
+TEST_F(StructureTest, RequestsWhoseGrammarsAreInnocentGoOnBesideSlowOnes) {
+  limits_.grammar_compile_ms = 300;
+  limits_.grammar_step_ms = 300;
+  Start();
+  v1::GenerateRequest text = AskSeeded(1);
+  text.set_regex("[a-z ]{399,400}");
+  EXPECT_TRUE(Generate(text).status.ok());  // its grammar is compiled
+  std::vector<std::future<void>> slow;
+  for (const char* last : {"y", "z"}) {
+    slow.push_back(std::async(std::launch::async, [this, last] {
+      v1::GenerateRequest request = AskSeeded(2);
+      request.set_ebnf(VerySlowToCompile(last));
+      EXPECT_EQ(ReasonOf(Generate(request).status), "GRAMMAR_TOO_SLOW");
+    }));
+  }
+  std::vector<std::future<Answer>> innocent;
+  for (const char* regex : {"[a-z ]{399,400}", "[a-z]{3}"}) {
+    innocent.push_back(std::async(std::launch::async, [this, regex] {
+      v1::GenerateRequest request = AskSeeded(3);
+      request.set_regex(regex);
+      return Generate(request);
+    }));
+  }
+  EXPECT_GE(innocent[0].get().text.size(), 399U);
+  EXPECT_EQ(innocent[1].get().text.size(), 3U);
+  for (auto& caller : slow) caller.get();
+}
+
+// The executor has four threads.
+TEST_F(StructureTest, NoThreadOfTheExecutorWaitsForACompile) {
+  limits_.grammar_compile_ms = 1000;
+  Start();
+  std::atomic<int> ended = 0;
+  std::vector<std::future<void>> slow;
+  for (const char* last : {"u", "v", "x", "y"}) {
+    slow.push_back(std::async(std::launch::async, [this, &ended, last] {
+      v1::GenerateRequest request = AskSeeded(1);
+      request.set_ebnf(VerySlowToCompile(last));
+      EXPECT_FALSE(Generate(request).status.ok());  // too slow, or there was no time to find out
+      ++ended;
+    }));
+  }
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+  while (std::chrono::steady_clock::now() < until) {
+    v1::TokenizeRequest request;
+    request.mutable_model()->set_name("fake");
+    request.set_text("x");
+    v1::TokenizeResponse response;
+    grpc::ClientContext context;
+    EXPECT_TRUE(generation_->Tokenize(&context, request, &response).ok());
+    EXPECT_EQ(ended, 0);
+  }
+  for (auto& caller : slow) caller.get();
+}
+
+TEST_F(StructureTest, ACancelledCallsGrammarMayComeAfterTheServerIsGone) {
+  limits_.grammar_compile_ms = 200;
+  std::atomic<bool> loaded = false;
+  before_load_ = [&loaded](const std::string&) { loaded = true; };
+  Start();
+  grpc::ClientContext context;
+  auto slow = std::async(std::launch::async, [this, &context] {
+    v1::GenerateRequest request = AskSeeded(1);
+    request.set_ebnf(VerySlowToCompile("z"));
+    return Generate(request, context);
+  });
+  EXPECT_TRUE(Eventually([&] { return loaded.load(); }));
+  context.TryCancel();
+  EXPECT_EQ(slow.get().status.error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(StructureTest, AGrammarThatIsSlowToMatchHoldsNobodyElseUp) {
