@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "model/formats/file.h"
@@ -17,7 +18,7 @@ constexpr char kPrefix[] = ".tmp-";
 
 absl::Status DirectoryError(const char* action, const std::filesystem::path& path,
                             const std::error_code& error) {
-  const Reason reason = error == std::errc::no_space_on_device ? Reason::kDiskFull
+  const Reason reason = MeansDiskFull(error) ? Reason::kDiskFull
                         : error == std::errc::file_exists || error == std::errc::directory_not_empty
                             ? Reason::kModelExists
                             : Reason::kStorageIoError;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "model/core/descriptor.h"
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/limits.h"
 #include "model/core/status_macros.h"
@@ -26,13 +27,11 @@ absl::Status ErrnoStatus(int code, std::string_view action, std::string_view nam
   const std::string file(name);
   const std::string message = std::string(action) + " \"" + file + "\": " + std::strerror(code);
   const Metadata metadata = {{"file", file}};
+  if (MeansDiskFull(code)) return Error(Reason::kDiskFull, message, metadata);
   switch (code) {
     case ENOENT:
     case ENOTDIR:
       return Error(Reason::kFileNotFound, message, metadata);
-    case ENOSPC:
-    case EDQUOT:
-      return Error(Reason::kDiskFull, message, metadata);
     default:
       return Error(Reason::kStorageIoError, message, metadata);
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "model/formats/json.h"
@@ -16,7 +17,7 @@ namespace {
 
 absl::Status FileError(const char* action) {
   const int code = errno;
-  return Error(code == ENOSPC || code == EDQUOT ? Reason::kDiskFull : Reason::kStorageIoError,
+  return Error(MeansDiskFull(code) ? Reason::kDiskFull : Reason::kStorageIoError,
                absl::StrCat(action, " metrics.jsonl: ", std::strerror(code)));
 }
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "server/jobs/codec.h"
@@ -24,8 +25,7 @@ constexpr int64_t kStride = 128;  // events between two entries of the index
 constexpr size_t kReadBytes = 64 << 10;
 
 absl::Status ErrnoStatus(int code, std::string_view action, const std::string& name) {
-  const Reason reason =
-      code == ENOSPC || code == EDQUOT ? Reason::kDiskFull : Reason::kStorageIoError;
+  const Reason reason = MeansDiskFull(code) ? Reason::kDiskFull : Reason::kStorageIoError;
   return Error(reason,
                std::string(action) + " the events of job " + name + ": " + std::strerror(code),
                {{"job", name}});

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "model/formats/file.h"
@@ -111,8 +112,7 @@ absl::Status JobLedger::Create(const JobRecord& record) {
   std::error_code error;
   std::filesystem::create_directory(directory, error);
   if (error) {
-    const bool full = error == std::errc::no_space_on_device;
-    return Error(full ? Reason::kDiskFull : Reason::kStorageIoError,
+    return Error(MeansDiskFull(error) ? Reason::kDiskFull : Reason::kStorageIoError,
                  "making the job's folder: " + error.message());
   }
   LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<EventLog> log, logs_.Get(record.job.id, 0));

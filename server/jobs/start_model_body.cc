@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/limits.h"
 #include "model/core/status_macros.h"
@@ -25,8 +26,7 @@ bool IsFile(const fs::path& path) {
 }
 
 absl::Status FolderError(const std::error_code& error, std::string_view what) {
-  const bool full = error == std::errc::no_space_on_device;
-  return Error(full ? Reason::kDiskFull : Reason::kStorageIoError,
+  return Error(MeansDiskFull(error) ? Reason::kDiskFull : Reason::kStorageIoError,
                std::string(what) + ": " + error.message());
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "model/formats/file.h"
@@ -22,9 +23,7 @@ absl::Status DiskStatus(std::error_code error, std::string_view action,
   const std::string name = path.filename().string();
   const std::string message = std::string(action) + " \"" + name + "\": " + error.message();
   const Metadata metadata = {{"file", name}};
-  if (error == std::errc::no_space_on_device || error.value() == EDQUOT) {
-    return Error(Reason::kDiskFull, message, metadata);
-  }
+  if (MeansDiskFull(error)) return Error(Reason::kDiskFull, message, metadata);
   if (error == std::errc::no_such_file_or_directory) {
     return Error(Reason::kFileNotFound, message, metadata);
   }

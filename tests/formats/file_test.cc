@@ -1,5 +1,7 @@
 #include "model/formats/file.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "tests/formats/test_files.h"
@@ -56,6 +58,21 @@ TEST(File, ReportsAFullDisk) {
   auto writer = FileWriter::Create("/dev/full");
   ASSERT_TRUE(writer.ok());
   EXPECT_REASON("DISK_FULL", (*writer)->Append("x"));
+}
+
+TEST(File, AFileOverTheLimitOfItsSizeIsAFullDisk) {
+  const ScratchFolder folder;
+  const auto before = signal(SIGXFSZ, SIG_IGN);
+  rlimit limit{};
+  getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit small{16, limit.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  auto writer = FileWriter::Create(folder / "a");
+  const absl::Status status =
+      writer.ok() ? (*writer)->Append(std::string(32, 'x')) : writer.status();
+  setrlimit(RLIMIT_FSIZE, &limit);
+  signal(SIGXFSZ, before);
+  EXPECT_REASON("DISK_FULL", status);
 }
 
 TEST(File, AClosedWriterRefusesMore) {

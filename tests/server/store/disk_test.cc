@@ -17,6 +17,8 @@ TEST(DiskStatus, NamesTheReasonAndTheLastComponentOnly) {
     return DetailsOf(status).reason;
   };
   EXPECT_EQ(reason(std::errc::no_space_on_device), Reason::kDiskFull);
+  EXPECT_EQ(reason(std::errc::file_too_large), Reason::kDiskFull);
+  EXPECT_EQ(reason(static_cast<std::errc>(EDQUOT)), Reason::kDiskFull);
   EXPECT_EQ(reason(std::errc::no_such_file_or_directory), Reason::kFileNotFound);
   EXPECT_EQ(reason(std::errc::io_error), Reason::kStorageIoError);
   EXPECT_EQ(reason(std::errc::cross_device_link), Reason::kStorageIoError);
