@@ -26,6 +26,13 @@ std::string ResourceText(const std::string& type, const std::string& name) {
   return type.empty() ? std::string() : type + " \"" + name + "\"";
 }
 
+// The server's description of a precondition is the message, or the start of it and "…".
+bool Repeats(std::string_view message, std::string_view description) {
+  constexpr std::string_view kCut = "…";
+  if (description.ends_with(kCut)) description.remove_suffix(kCut.size());
+  return message.starts_with(description);
+}
+
 void AddDetail(const google::protobuf::Any& any, Failure& failure) {
   google::rpc::ErrorInfo info;
   google::rpc::BadRequest bad_request;
@@ -49,6 +56,7 @@ void AddDetail(const google::protobuf::Any& any, Failure& failure) {
     failure.request_id = request.request_id();
   } else if (any.UnpackTo(&precondition)) {
     for (const auto& violation : precondition.violations()) {
+      if (Repeats(failure.message, violation.description())) continue;
       failure.violations.push_back({violation.subject(), violation.description()});
     }
   }
@@ -69,7 +77,10 @@ void AddOwnDetails(const absl::Status& status, Failure& failure) {
   failure.resource = ResourceText(details.resource_type, details.resource_name);
 }
 
-std::string FixOf(const Failure& failure) {
+std::string FixOf(const Failure& failure, bool from_server) {
+  // The table's fix is for the daemon's disk.
+  if (failure.reason == SpecOf(Reason::kDiskFull).name && !from_server)
+    return "Free disk where the output goes, then retry.";
   if (const std::optional<Reason> reason = ReasonByName(failure.reason)) return SpecOf(*reason).fix;
   switch (failure.code) {
     case absl::StatusCode::kUnavailable:
@@ -81,7 +92,7 @@ std::string FixOf(const Failure& failure) {
     case absl::StatusCode::kResourceExhausted:
       return "Send less, or retry later. A message may have 4 MiB.";
     default:
-      return failure.exit_code == kExitUsage ? "`lfm2ctl VERB --help` lists the flags." : "";
+      return "";
   }
 }
 
@@ -179,7 +190,8 @@ Failure FailureOf(const absl::Status& status) {
   failure.message = std::string(status.message());
   failure.reason = CodeName(status.code());
   failure.request_id = PayloadOf(status, kRequestIdUrl);
-  if (status.GetPayload(kGrpcUrl)) {
+  const bool from_server = status.GetPayload(kGrpcUrl).has_value();
+  if (from_server) {
     AddGrpcDetails(PayloadOf(status, kGrpcUrl), failure);
   } else if (!status.GetPayload(kExitUrl)) {
     AddOwnDetails(status, failure);
@@ -194,7 +206,7 @@ Failure FailureOf(const absl::Status& status) {
     if (failure.request_id.empty()) failure.request_id = it->second;
     failure.metadata.erase(it);
   }
-  failure.fix = FixOf(failure);
+  failure.fix = FixOf(failure, from_server);
   return failure;
 }
 
@@ -203,10 +215,12 @@ std::string RenderFailure(const Failure& failure, const Console& console) {
   std::string text = color ? "\x1b[1;31mlfm2ctl:\x1b[0m " : "lfm2ctl: ";
   text += failure.reason + ": " + failure.message + "\n";
   for (const FieldViolation& violation : failure.violations) {
-    text += "  field: " + violation.field + ": " + violation.description + "\n";
+    const std::string field = violation.field.empty() ? "" : "field: " + violation.field + ": ";
+    text += "  " + field + violation.description + "\n";
   }
   if (!failure.resource.empty()) text += "  resource: " + failure.resource + "\n";
   for (const auto& [key, value] : failure.metadata) {
+    if (value.empty()) continue;
     text.append("  ").append(key).append(": ").append(value).append("\n");
   }
   if (failure.retry_after_ms) {

@@ -8,17 +8,6 @@
 
 namespace lfm2 {
 
-std::string FormatBytes(double bytes) {
-  static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  while (bytes >= 1024 && unit + 1 < kUnits.size()) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return unit == 0 ? absl::StrFormat("%.0f B", bytes)
-                   : absl::StrFormat("%.1f %s", bytes, kUnits[unit]);
-}
-
 std::string FormatCount(double count) {
   static constexpr std::array<const char*, 4> kUnits = {"", "k", "M", "G"};
   size_t unit = 0;

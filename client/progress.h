@@ -5,9 +5,10 @@
 #include <optional>
 #include <string>
 
+#include "model/core/format_bytes.h"
+
 namespace lfm2 {
 
-std::string FormatBytes(double bytes);                   // "1.5 GiB"
 std::string FormatCount(double count);                   // "12.3k"
 std::string FormatDuration(double seconds);              // "0:42", "1:02:03", "2d 03:04"
 std::string FormatAge(int64_t then_ms, int64_t now_ms);  // "3m ago"

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "model/core/errors.h"
 #include "model/formats/json.h"
 #include "model/tokenizer/utf8.h"
@@ -55,7 +56,8 @@ absl::Status CheckSchema(const GrammarSource& source, const Limits& limits) {
   const absl::StatusOr<Json> json =
       ParseJson(source.text, {.bytes = limits.grammar_bytes, .depth = limits.grammar_depth});
   if (!json.ok()) {
-    return Invalid(source, absl::StrCat("is not JSON: ", json.status().message()));
+    return Invalid(source, absl::StrCat("is not JSON: ",
+                                        absl::StripPrefix(json.status().message(), "JSON: ")));
   }
   if (json->is_object() || json->is_boolean()) return absl::OkStatus();
   return Invalid(source, "must be an object, true or false");

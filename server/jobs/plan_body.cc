@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "model/core/errors.h"
+#include "model/core/format_bytes.h"
 #include "model/core/status_macros.h"
 #include "model/decoder.h"
 #include "model/formats/dataset.h"
@@ -88,9 +89,9 @@ absl::Status CheckDisk(const TrainSpec& spec, const TrainPlan& plan, const fs::p
       static_cast<double>(models);
   if (needed <= static_cast<double>(space.available)) return absl::OkStatus();
   return Error(Reason::kInsufficientDisk,
-               "the run needs about " + std::to_string(static_cast<int64_t>(needed)) +
-                   " bytes of disk for " + std::to_string(spec.keep_checkpoints + 1) +
-                   " checkpoints and the model; " + std::to_string(space.available) + " are free");
+               "the run needs about " + FormatBytes(needed) + " of disk for " +
+                   std::to_string(spec.keep_checkpoints + 1) + " checkpoints and the model; " +
+                   FormatBytes(static_cast<double>(space.available)) + " are free");
 }
 
 absl::StatusOr<TrainRun> RunOf(const JobSpec& spec, const StartModel& start,

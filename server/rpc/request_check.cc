@@ -22,7 +22,10 @@ void RequestCheck::Add(std::string_view field, const absl::Status& status) {
   if (status.ok()) return;
   const ErrorDetails details = DetailsOf(status);
   if (details.violations.empty()) {
-    Add(field, std::string(status.message()), details.reason, details.metadata);
+    std::string_view message(status.message().data(), status.message().size());
+    // The field stands in front of its description, and some messages have it already.
+    if (message.starts_with(std::string(field) + " ")) message.remove_prefix(field.size() + 1);
+    Add(field, message, details.reason, details.metadata);
   }
   for (const FieldViolation& violation : details.violations) {
     Add(std::string(field) + "." + violation.field, violation.description, details.reason,

@@ -118,6 +118,46 @@ TEST(Failure, DetailsThatAreNoProtobufAreIgnored) {
   EXPECT_EQ(failure.request_id, "id");
 }
 
+TEST(Failure, APreconditionThatRepeatsTheMessageIsNotPrintedAgain) {
+  const std::string message(300, 'm');
+  for (const char* subject : {"", "ckpt"}) {
+    google::rpc::PreconditionFailure precondition;
+    auto* violation = precondition.add_violations();
+    violation->set_subject(subject);
+    violation->set_description(message.substr(0, 256) + "…");  // as the server cuts it
+    google::rpc::Status details;
+    details.add_details()->PackFrom(precondition);
+    const Failure failure = FailureOf(FromGrpc(
+        {grpc::StatusCode::FAILED_PRECONDITION, message, details.SerializeAsString()}, ""));
+    EXPECT_TRUE(failure.violations.empty());
+    Streams streams;
+    EXPECT_THAT(RenderFailure(failure, streams.console), testing::Not(HasSubstr("field:")));
+  }
+}
+
+TEST(Failure, WhatHasNoSubjectOrNoValueIsPrintedWithoutOne) {
+  google::rpc::PreconditionFailure precondition;
+  precondition.add_violations()->set_description("another one");
+  google::rpc::ErrorInfo info;
+  info.set_reason("UNKNOWN_TEMPLATE");
+  (*info.mutable_metadata())["sha256"] = "";
+  google::rpc::Status details;
+  details.add_details()->PackFrom(precondition);
+  details.add_details()->PackFrom(info);
+  Streams streams;
+  const std::string text = RenderFailure(
+      FailureOf(
+          FromGrpc({grpc::StatusCode::FAILED_PRECONDITION, "m", details.SerializeAsString()}, "")),
+      streams.console);
+  EXPECT_THAT(text, HasSubstr("  another one\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("field")));
+  EXPECT_THAT(text, testing::Not(HasSubstr("sha256")));
+}
+
+TEST(Failure, AFullDiskOfThisMachineIsNotTheDaemons) {
+  EXPECT_THAT(FailureOf(Error(Reason::kDiskFull, "x")).fix, testing::Not(HasSubstr("data_dir")));
+}
+
 TEST(Failure, OwnErrorsKeepTheirDetails) {
   Violations violations;
   violations.Add("n_kv_heads", "is 2, the model has 4");

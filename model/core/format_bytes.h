@@ -1,0 +1,10 @@
+// How sizes of memory and disk look to people. Thread rule: pure.
+#pragma once
+
+#include <string>
+
+namespace lfm2 {
+
+std::string FormatBytes(double bytes);  // "1.5 GiB"
+
+}  // namespace lfm2
