@@ -75,7 +75,7 @@ absl::Status OnEvent(const v1::ExportResponse& event, ExportWriter& writer, Stat
 absl::Status Run(Session& session, Flags& flags) {
   LFM2_ASSIGN_OR_RETURN(const ExportTarget target, SetFormat(flags));
   ExportWriter writer(target);
-  LFM2_RETURN_IF_ERROR(writer.Check());
+  LFM2_RETURN_IF_ERROR(writer.Prepare());
   LFM2_RETURN_IF_ERROR(CheckClaims(session, flags.model, flags.claims));
   if (!flags.model.name().empty()) *flags.request.mutable_model() = flags.model;
   if (flags.request.request_id().empty()) flags.request.set_request_id("ctl-" + RandomId());
@@ -101,7 +101,8 @@ void AddExport(CLI::App& app, Session& session) {
   TextFlag(*verb, "--format", "npz or safetensors [npz when --out ends in .npz, else safetensors]",
            [flags](const std::string& v) { flags->format = v; })
       ->check(CLI::IsMember({"npz", "safetensors"}));
-  TextFlag(*verb, "--out", "The .npz file, or the folder for safetensors",
+  TextFlag(*verb, "--out",
+           "The .npz file, or the folder for safetensors; folders on the way are made",
            [flags](const std::string& v) { flags->out = v; })
       ->required();
   TextFlag(*verb, "--meta", "The meta JSON of an NPZ [beside it, ending in .json]",

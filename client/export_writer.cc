@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "client/client.h"
+#include "model/core/disk_full.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 
@@ -18,16 +20,15 @@ namespace fs = std::filesystem;
 
 absl::Status DiskError(const std::string& what, int error) {
   const std::string message = what + ": " + strerror(error);
+  if (MeansDiskFull(error)) return Error(Reason::kDiskFull, message);
   switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-      return Error(Reason::kDiskFull, message);
     case ENOENT:
       return Error(Reason::kFileNotFound, message);
     case EACCES:
     case EPERM:
     case EROFS:
     case ENOTDIR:
+    case EEXIST:
     case EISDIR:
       return Error(Reason::kInvalidArgument, message);
     default:
@@ -73,23 +74,28 @@ ExportWriter::~ExportWriter() {
   if (fd_ >= 0) close(fd_);
   if (committed_) return;
   std::error_code ignored;
-  if (!target_.folder.empty()) {
-    fs::remove_all(TemporaryOf(target_.folder), ignored);
-    return;
-  }
+  if (!target_.folder.empty()) fs::remove_all(TemporaryOf(target_.folder), ignored);
   for (const WrittenFile& file : files_) {
     if (!file.path.empty()) fs::remove(TemporaryOf(file.path), ignored);
   }
+  for (auto it = made_.rbegin(); it != made_.rend(); ++it) fs::remove(*it, ignored);
 }
 
-absl::Status ExportWriter::Check() const {
+absl::Status ExportWriter::MakeFolder(const fs::path& folder) {
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return absl::OkStatus();
+  if (folder.has_relative_path()) LFM2_RETURN_IF_ERROR(MakeFolder(folder.parent_path()));
+  if (mkdir(folder.c_str(), 0777) != 0) return DiskError("cannot make " + folder.string(), errno);
+  made_.push_back(folder);
+  return SyncFolder(folder.parent_path());
+}
+
+absl::Status ExportWriter::Prepare() {
   std::error_code error;
   for (const fs::path& path : {target_.folder, target_.npz, target_.meta}) {
     if (path.empty()) continue;
     const fs::path parent = Clean(path).parent_path();
-    if (!fs::is_directory(parent, error)) {
-      return Error(Reason::kFileNotFound, "there is no folder " + parent.string());
-    }
+    LFM2_RETURN_IF_ERROR(MakeFolder(parent));
     if (access(parent.c_str(), W_OK) != 0)
       return DiskError("cannot write in " + parent.string(), errno);
   }

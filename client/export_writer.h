@@ -1,7 +1,7 @@
 // The files of an Export, written so that a destination is absent, as it was, or complete and
 // right: each goes to a temporary name beside, is compared with the SHA-256 that the server names,
 // is fsynced, and is renamed at the end. Thread rule: one thread. What was not committed is removed
-// when the writer goes.
+// when the writer goes, also the folders that it made.
 #pragma once
 
 #include <filesystem>
@@ -36,8 +36,9 @@ class ExportWriter {
   ExportWriter(const ExportWriter&) = delete;
   ExportWriter& operator=(const ExportWriter&) = delete;
 
-  // Refuses a folder that holds something already, and a place where nothing can be written.
-  absl::Status Check() const;
+  // Refuses a folder that holds something already, and a place where nothing can be written. Makes
+  // the folders on the way there.
+  absl::Status Prepare();
   absl::Status OnFile(const v1::ExportedFile& file);
   absl::Status OnChunk(const std::string& bytes);
   // Compares every file with what the server says, and puts all in place.
@@ -48,13 +49,15 @@ class ExportWriter {
  private:
   absl::Status CloseCurrent();
   absl::Status Commit();
+  absl::Status MakeFolder(const std::filesystem::path& folder);
   std::filesystem::path TemporaryOf(const std::filesystem::path& path) const;
 
   const ExportTarget target_;
   const std::string suffix_ = NewSuffix();
   std::vector<WrittenFile> files_;
   std::vector<v1::ExportedFile> announced_;
-  std::optional<Sha256> hash_;  // of the file that is being written
+  std::vector<std::filesystem::path> made_;  // folders on the way, outermost first
+  std::optional<Sha256> hash_;               // of the file that is being written
   int fd_ = -1;
   bool committed_ = false;
 

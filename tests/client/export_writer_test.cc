@@ -62,9 +62,25 @@ TEST(ExportWriter, AFolderThatHoldsSomethingIsRefusedBeforeTheCall) {
   const TempFolder folder;
   folder.Write("hf/mine.txt", "x");
   EXPECT_EQ(RunCtl(server, {"export", "--out", folder / "hf"}).code, 9);
-  EXPECT_EQ(RunCtl(server, {"export", "--out", folder / "none/m.npz"}).code, 3);
+  EXPECT_EQ(RunCtl(server, {"export", "--out", folder / "hf/mine.txt/m.npz"}).code, 5);
   EXPECT_TRUE(server.captured.exports.empty());
   EXPECT_EQ(folder.Read("hf/mine.txt"), "x");
+}
+
+TEST(ExportWriter, TheFoldersOnTheWayAreMadeAndGoWithAFailure) {
+  FakeServer server;
+  const TempFolder folder;
+  server.export_cut = true;
+  EXPECT_EQ(
+      RunCtl(server, {"export", "--out", folder / "a/b/m.npz", "--meta", folder / "c/m.json"}).code,
+      70);
+  EXPECT_EQ(folder.Names(), Names{});
+  server.export_cut = false;
+  EXPECT_EQ(
+      RunCtl(server, {"export", "--out", folder / "a/b/m.npz", "--meta", folder / "c/m.json"}).code,
+      0);
+  EXPECT_EQ(folder.Read("a/b/m.npz"), "npz bytes");
+  EXPECT_EQ(folder.Read("c/m.json"), "{}");
 }
 
 TEST(ExportWriter, ANameThatLeadsElsewhereIsRefused) {
