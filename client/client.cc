@@ -5,28 +5,26 @@
 #include <grpcpp/security/credentials.h>
 
 #include <chrono>
-#include <fstream>
 #include <random>
-#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "client/flags.h"
 #include "model/core/limits.h"
 #include "model/core/status_macros.h"
 
 namespace lfm2 {
 namespace {
 
+constexpr int64_t kConfigFileBytes = 1 << 20;
 constexpr double kQuickTimeoutS = 60;
 constexpr double kLongestTimeoutS = 31'536'000;  // a year: well inside what a deadline can hold
 
 absl::StatusOr<std::string> ReadConfigFile(const std::string& path, const char* flag) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file) return ConfigError(std::string(flag) + ": " + path + " cannot be read");
-  if (text.str().empty()) return ConfigError(std::string(flag) + ": " + path + " is empty");
-  return text.str();
+  absl::StatusOr<std::string> text = ReadFlagFile(flag, path, kConfigFileBytes);
+  if (!text.ok()) return ConfigError(std::string(text.status().message()));
+  if (text->empty()) return ConfigError(std::string(flag) + ": " + path + " is empty");
+  return text;
 }
 
 absl::StatusOr<std::string> ReadPem(const std::string& path, const char* flag) {

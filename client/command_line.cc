@@ -1,10 +1,12 @@
 #include "client/command_line.h"
 
 #include <ostream>
+#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "client/failure.h"
 #include "client/flags.h"
+#include "client/usage.h"
 #include "client/verbs.h"
 
 namespace lfm2 {
@@ -61,8 +63,9 @@ bool WantsJson(const std::vector<std::string>& arguments) {
   return false;
 }
 
-int Report(const absl::Status& status, bool json, Console& console) {
-  const Failure failure = FailureOf(status);
+int Report(const absl::Status& status, bool json, Console& console, const std::string& hint = "") {
+  Failure failure = FailureOf(status);
+  if (failure.exit_code == kExitUsage) failure.fix = hint;
   if (json) {
     console.err << DumpJson(FailureToJson(failure)) << "\n" << std::flush;
   } else {
@@ -71,14 +74,25 @@ int Report(const absl::Status& status, bool json, Console& console) {
   return failure.exit_code;
 }
 
-int RunAction(Session& session) {
+int Finish(const absl::Status& status, const CLI::App& app, Session& session) {
+  if (status.ok() || IsOutputClosed(status)) return kExitOk;
+  return Report(status, !session.table(), session.console, HelpHint(app));
+}
+
+int RunAction(const CLI::App& app, Session& session) {
   const absl::Status status = session.action();
   if (session.interrupts.raised()) {
     Remark(session.console, "interrupted");
     return kExitInterrupted;
   }
-  if (status.ok() || IsOutputClosed(status)) return kExitOk;
-  return Report(status, !session.table(), session.console);
+  return Finish(status, app, session);
+}
+
+std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error,
+                         const std::set<std::string>& flags_with_value) {
+  if (const auto unknown = UnknownArgument(app, flags_with_value)) return *unknown;
+  const bool verb_is_due = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  return (verb_is_due ? MissingVerb(app) : std::nullopt).value_or(error.what());
 }
 
 }  // namespace
@@ -113,16 +127,23 @@ int RunCommandLine(const std::vector<std::string>& arguments, const CommandLine&
   try {
     const std::unique_ptr<CLI::App> app = MakeApp(session);
     app->set_version_flag("--version", "lfm2ctl " + command_line.version);
-    std::vector<std::string> normal = NormalizeArguments(arguments, FlagsWithValue(*app));
+    const std::set<std::string> flags_with_value = FlagsWithValue(*app);
+    std::vector<std::string> normal = NormalizeArguments(arguments, flags_with_value);
+    const auto refuse = [&](const std::string& problem) {
+      return Report(UsageError(problem), WantsJson(normal), console, HelpHint(*app));
+    };
     try {
       std::vector<std::string> reversed(normal.rbegin(), normal.rend());
       app->parse(std::move(reversed));
     } catch (const CLI::Success& done) {  // --help, --version
-      return app->exit(done, console.out, console.err);
+      if (const auto unknown = UnknownArgument(*app, flags_with_value)) return refuse(*unknown);
+      std::ostringstream text;
+      app->exit(done, text, console.err);
+      return Finish(Write(console, text.str()), *app, session);
     } catch (const CLI::ParseError& error) {
-      return Report(UsageError(error.what()), WantsJson(normal), console);
+      return refuse(UsageProblem(*app, error, flags_with_value));
     }
-    return RunAction(session);
+    return RunAction(*app, session);
   } catch (const std::exception& error) {
     return Report(Error(Reason::kInternal, std::string("exception: ") + error.what()),
                   !session.table(), console);

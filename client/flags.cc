@@ -1,9 +1,12 @@
 #include "client/flags.h"
 
+#include <string.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 
 #include "absl/strings/ascii.h"
@@ -15,17 +18,63 @@
 namespace lfm2 {
 namespace {
 
+// "--prompt" of "-p,--prompt".
+std::string LongNameOf(const std::string& names) {
+  const size_t start = names.find("--");
+  const std::string name = start == std::string::npos ? names : names.substr(start);
+  return name.substr(0, name.find(','));
+}
+
 // CLI11's typed options read "[a,b]" and "{}" as lists, so every value comes through a callback as
-// it was written.
+// it was written. `take` returns what is wrong with a value, to stand behind the flag's name.
 CLI::Option* RawFlag(CLI::App& app, const std::string& names, const std::string& help,
-                     const char* value_name, std::function<bool(const std::string&)> take) {
+                     const char* value_name, std::function<std::string(const std::string&)> take) {
   CLI::Option* option = app.add_option(
       names,
-      [take = std::move(take)](const CLI::results_t& values) {
-        return std::all_of(values.begin(), values.end(), take);
+      [take = std::move(take), names](const CLI::results_t& values) {
+        for (const std::string& value : values) {
+          const std::string problem = take(value);
+          if (!problem.empty())
+            throw CLI::ConversionError(LongNameOf(names) + problem,
+                                       CLI::ExitCodes::ConversionError);
+        }
+        return true;
       },
       help);
   return option->type_name(value_name)->type_size(1)->expected(1)->allow_extra_args(false);
+}
+
+std::string Needed(const std::string& value, const std::string& what) {
+  return absl::StrCat(" is \"", value, "\": ", what, " is needed");
+}
+
+template <typename T>
+std::string WholeNumber() {
+  return absl::StrCat("a whole number from ", std::numeric_limits<T>::min(), " to ",
+                      std::numeric_limits<T>::max());
+}
+
+template <typename T>
+CLI::Option* WholeNumberFlag(CLI::App& app, const std::string& names, const std::string& help,
+                             const char* value_name, std::function<void(T)> set) {
+  return RawFlag(app, names, help, value_name,
+                 [set = std::move(set)](const std::string& value) -> std::string {
+                   T number = 0;
+                   if (!absl::SimpleAtoi(value, &number)) return Needed(value, WholeNumber<T>());
+                   set(number);
+                   return "";
+                 });
+}
+
+// Reads at most `limit` bytes and one, so that a source without an end comes to one.
+std::string ReadUpTo(std::istream& in, int64_t limit) {
+  std::string text;
+  std::array<char, 64 << 10> buffer;
+  while (in.good() && static_cast<int64_t>(text.size()) <= limit) {
+    in.read(buffer.data(), buffer.size());
+    text.append(buffer.data(), static_cast<size_t>(in.gcount()));
+  }
+  return text;
 }
 
 }  // namespace
@@ -34,7 +83,7 @@ CLI::Option* TextFlag(CLI::App& app, const std::string& names, const std::string
                       std::function<void(const std::string&)> set) {
   return RawFlag(app, names, help, "TEXT", [set = std::move(set)](const std::string& value) {
     set(value);
-    return true;
+    return std::string();
   });
 }
 
@@ -46,32 +95,23 @@ CLI::Option* TextsFlag(CLI::App& app, const std::string& names, const std::strin
 
 CLI::Option* IntFlag(CLI::App& app, const std::string& names, const std::string& help,
                      std::function<void(int64_t)> set) {
-  return RawFlag(app, names, help, "INT", [set = std::move(set)](const std::string& value) {
-    int64_t number = 0;
-    if (!absl::SimpleAtoi(value, &number)) return false;
-    set(number);
-    return true;
-  });
+  return WholeNumberFlag(app, names, help, "INT", std::move(set));
 }
 
 CLI::Option* UintFlag(CLI::App& app, const std::string& names, const std::string& help,
                       std::function<void(uint64_t)> set) {
-  return RawFlag(app, names, help, "UINT", [set = std::move(set)](const std::string& value) {
-    uint64_t number = 0;
-    if (!absl::SimpleAtoi(value, &number)) return false;
-    set(number);
-    return true;
-  });
+  return WholeNumberFlag(app, names, help, "UINT", std::move(set));
 }
 
 CLI::Option* NumberFlag(CLI::App& app, const std::string& names, const std::string& help,
                         std::function<void(double)> set) {
-  return RawFlag(app, names, help, "NUMBER", [set = std::move(set)](const std::string& value) {
-    double number = 0;
-    if (!absl::SimpleAtod(value, &number)) return false;
-    set(number);
-    return true;
-  });
+  return RawFlag(app, names, help, "NUMBER",
+                 [set = std::move(set)](const std::string& value) -> std::string {
+                   double number = 0;
+                   if (!absl::SimpleAtod(value, &number)) return Needed(value, "a number");
+                   set(number);
+                   return "";
+                 });
 }
 
 CLI::Option* SwitchFlag(CLI::App& app, const std::string& name, const std::string& help,
@@ -81,37 +121,56 @@ CLI::Option* SwitchFlag(CLI::App& app, const std::string& name, const std::strin
       help);
 }
 
-absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path, int64_t limit) {
-  std::ifstream in(path, std::ios::binary);
-  std::error_code error;
-  if (!in || std::filesystem::is_directory(path, error)) {
-    return Error(Reason::kFileNotFound, absl::StrCat(flag, ": there is no file ", path));
-  }
-  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+absl::StatusOr<std::string> ReadStream(std::istream& in, const std::string& what, int64_t limit) {
+  std::string text = ReadUpTo(in, limit);
+  if (in.bad()) return Error(Reason::kStorageIoError, what + " cannot be read");
   if (static_cast<int64_t>(text.size()) <= limit) return text;
   return Error(Reason::kMessageTooLarge,
-               absl::StrCat(flag, ": ", path, " has ", text.size(), " bytes, limit ", limit));
+               absl::StrCat(what, " has over ", limit, " bytes, the limit"));
 }
 
-std::optional<std::vector<int32_t>> ParseIds(const std::string& text) {
+absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path, int64_t limit) {
+  const std::string what = absl::StrCat(flag, ": ", path);
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return Error(Reason::kFileNotFound, what + " is a folder, a file is needed");
+  }
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return Error(Reason::kFileNotFound, absl::StrCat(what, ": ", strerror(errno)));
+  return ReadStream(in, what, limit);
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
   std::vector<int32_t> ids;
-  for (const absl::string_view part :
-       absl::StrSplit(text, absl::ByAnyChar(", "), absl::SkipEmpty())) {
-    int32_t id = 0;
-    if (!absl::SimpleAtoi(part, &id)) return std::nullopt;
-    ids.push_back(id);
+  if (absl::StripAsciiWhitespace(text).empty()) return ids;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    if (absl::StripAsciiWhitespace(part).empty()) {
+      return Error(Reason::kInvalidArgument, absl::StrCat("id ", ids.size() + 1, " is empty"));
+    }
+    for (const absl::string_view word :
+         absl::StrSplit(part, absl::ByAnyChar(" \t\r\n"), absl::SkipEmpty())) {
+      int32_t id = 0;
+      if (!absl::SimpleAtoi(word, &id)) {
+        return Error(Reason::kInvalidArgument,
+                     absl::StrCat("id ", ids.size() + 1, " is \"", word, "\", ",
+                                  WholeNumber<int32_t>(), " is needed"));
+      }
+      ids.push_back(id);
+    }
   }
   return ids;
 }
 
 CLI::Option* IdsFlag(CLI::App& app, const std::string& names, const std::string& help,
                      std::function<void(std::vector<int32_t>)> set) {
-  return RawFlag(app, names, help, "ID,ID,...", [set = std::move(set)](const std::string& value) {
-    std::optional<std::vector<int32_t>> ids = ParseIds(value);
-    if (!ids) return false;
-    set(*std::move(ids));
-    return true;
-  });
+  return RawFlag(app, names, help, "ID,ID,...",
+                 [set = std::move(set)](const std::string& value) -> std::string {
+                   absl::StatusOr<std::vector<int32_t>> ids = ParseIds(value);
+                   if (!ids.ok()) return absl::StrCat(": ", ids.status().message());
+                   set(*std::move(ids));
+                   return "";
+                 });
 }
 
 std::set<std::string> FlagsWithValue(const CLI::App& app) {

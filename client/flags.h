@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <iosfwd>
 #include <optional>
 #include <set>
 #include <string>
@@ -15,8 +16,8 @@
 
 namespace lfm2 {
 
-// `names` as CLI11 takes them: "-f,--file". A value that is no number is a usage error; ranges are
-// the server's to judge.
+// `names` as CLI11 takes them: "-f,--file". A value that is no number of the type is a usage error
+// that says what is needed; narrower ranges are the server's to judge.
 CLI::Option* TextFlag(CLI::App& app, const std::string& names, const std::string& help,
                       std::function<void(const std::string&)> set);
 CLI::Option* TextsFlag(CLI::App& app, const std::string& names, const std::string& help,
@@ -30,14 +31,19 @@ CLI::Option* NumberFlag(CLI::App& app, const std::string& names, const std::stri
 // "--name", "--name=false" and "--no_name".
 CLI::Option* SwitchFlag(CLI::App& app, const std::string& name, const std::string& help,
                         std::function<void(bool)> set);
-// "1,2,3"; spaces are allowed.
+// "1,2,3"; see ParseIds.
 CLI::Option* IdsFlag(CLI::App& app, const std::string& names, const std::string& help,
                      std::function<void(std::vector<int32_t>)> set);
 
-// What a flag names as a file. kFileNotFound, kMessageTooLarge over `limit` bytes.
+// What a flag names as a file. kFileNotFound, also for a folder; else as ReadStream.
 absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path, int64_t limit);
+// All of `in`, which errors call `what`. kMessageTooLarge over `limit` bytes, of which no more are
+// read; kStorageIoError.
+absl::StatusOr<std::string> ReadStream(std::istream& in, const std::string& what, int64_t limit);
 
-std::optional<std::vector<int32_t>> ParseIds(const std::string& text);
+// Numbers between commas or white space; none in an empty text. kInvalidArgument names the place of
+// what is no id, or is missing.
+absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text);
 
 // Every name, without dashes in front, of the flags of `app` and below that take a value; with
 // single letters.

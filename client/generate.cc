@@ -122,6 +122,7 @@ void AddGenerate(CLI::App& app, Session& session) {
            [flags](const std::string& v) { flags->prompt.text = v; });
   TextFlag(*verb, "-f,--prompt_file", "File with the prompt; - is stdin",
            [flags](const std::string& v) { flags->prompt.file = v; });
+  flags->prompt.file_flag = "--prompt_file";
   IdsFlag(*verb, "--prompt_ids,--tokens", "The prompt as token ids; nothing is added to them",
           [flags](std::vector<int32_t> ids) { flags->prompt_ids = std::move(ids); });
   TextsFlag(*verb, "--chat",

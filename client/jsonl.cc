@@ -1,9 +1,8 @@
 #include "client/jsonl.h"
 
-#include <fstream>
 #include <istream>
-#include <iterator>
 
+#include "client/flags.h"
 #include "model/core/limits.h"
 #include "model/core/status_macros.h"
 
@@ -58,27 +57,16 @@ absl::StatusOr<std::vector<int32_t>> IdsField(const Json& object, const char* na
   return ids;
 }
 
-absl::StatusOr<std::string> ReadAll(Console& console) {
-  std::string text{std::istreambuf_iterator<char>(console.in), std::istreambuf_iterator<char>()};
-  if (console.in.bad()) return Error(Reason::kStorageIoError, "stdin cannot be read");
-  return text;
-}
-
 absl::StatusOr<std::string> ReadText(Session& session, const TextInput& input) {
   if (input.text && input.file) return UsageError("give the text or its file, not both");
   if (input.text && *input.text != "-") return *input.text;
   if (input.file && *input.file != "-") {
-    std::ifstream file(*input.file, std::ios::binary);
-    std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    if (!file.is_open() || file.bad()) {
-      return Error(Reason::kFileNotFound, *input.file + " cannot be read");
-    }
-    return text;
+    return ReadFlagFile(input.file_flag, *input.file, kDefaultLimits.prompt_bytes);
   }
   if (!input.text && !input.file && session.console.in_is_terminal) {
     return UsageError("no text was given: use --prompt, -f FILE, or a pipe");
   }
-  return ReadAll(session.console);
+  return ReadStream(session.console.in, "stdin", kDefaultLimits.prompt_bytes);
 }
 
 }  // namespace lfm2

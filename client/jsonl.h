@@ -19,12 +19,12 @@ absl::StatusOr<std::string> TextField(const Json& object, const char* name);
 absl::StatusOr<std::vector<int32_t>> IdsField(const Json& object, const char* name);
 
 // The text of a verb: what --text gave, else the file, else stdin. "-" is stdin. UsageError when
-// stdin is a terminal.
+// stdin is a terminal; kFileNotFound, kMessageTooLarge over the limit of a prompt.
 struct TextInput {
   std::optional<std::string> text;
   std::optional<std::string> file;
+  const char* file_flag = "--file";  // what errors call it
 };
 absl::StatusOr<std::string> ReadText(Session& session, const TextInput& input);
-absl::StatusOr<std::string> ReadAll(Console& console);
 
 }  // namespace lfm2

@@ -134,6 +134,15 @@ void AddSamplingFlags(CLI::App& app, v1::GenerateRequest& request) {
       [&request](int64_t v) {
         request.set_logprobs(static_cast<int32_t>(std::clamp<int64_t>(v, INT32_MIN, INT32_MAX)));
       });
+  TextFlag(app, "--priority", "low, normal or high: which of the waiting starts first [normal]",
+           [&request](const std::string& v) {
+             request.set_priority(v == "low"    ? v1::PRIORITY_LOW
+                                  : v == "high" ? v1::PRIORITY_HIGH
+                                                : v1::PRIORITY_NORMAL);
+           })
+      ->check(CLI::IsMember({"low", "normal", "high"}));
+  SwitchFlag(app, "prefix_cache", "Read and keep what prompts have in common [on]",
+             [&request](bool v) { request.set_use_prefix_cache(v); });
   SwitchFlag(app, "ignore_eos", "Go on after the end-of-text token",
              [&request](bool v) { request.set_ignore_eos(v); });
 }

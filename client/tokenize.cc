@@ -74,13 +74,10 @@ absl::Status RunDetokenize(Session& session, DetokenizeFlags& flags) {
     });
   }
   if (!flags.ids) {
-    LFM2_ASSIGN_OR_RETURN(std::string input, ReadText(session, {}));
-    for (char& c : input) {
-      if (c == '\n' || c == '\t' || c == '\r') c = ' ';
-    }
-    flags.ids = ParseIds(input);
-    if (!flags.ids)
-      return Error(Reason::kInvalidArgument, "stdin holds something that is no token id");
+    LFM2_ASSIGN_OR_RETURN(const std::string input, ReadText(session, {}));
+    const absl::StatusOr<std::vector<int32_t>> ids = ParseIds(input);
+    if (!ids.ok()) return Annotate(ids.status(), "stdin");
+    flags.ids = *ids;
   }
   LFM2_ASSIGN_OR_RETURN(const std::string text, Detokenize(session, flags.request, *flags.ids));
   if (!session.table()) return WriteJson(session.console, {{"text", text}});

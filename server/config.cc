@@ -7,6 +7,7 @@
 #include <optional>
 #include <variant>
 
+#include "model/core/edit_distance.h"
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
 #include "model/formats/file.h"
@@ -137,30 +138,14 @@ std::vector<Row> AllRows(ServerConfig& config) {
   return rows;
 }
 
-int64_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<int64_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int64_t>(j);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    int64_t diagonal = row[0];
-    row[0] = static_cast<int64_t>(i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const int64_t above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 absl::Status UnknownKey(const std::vector<Row>& rows, const std::string& key,
                         const std::string& origin) {
-  const auto nearest = std::min_element(rows.begin(), rows.end(), [&](const Row& a, const Row& b) {
-    return EditDistance(a.key, key) < EditDistance(b.key, key);
-  });
-  return Error(
-      Reason::kConfigInvalid,
-      origin + ": no key is named \"" + key + "\"; the nearest is \"" + nearest->key + "\"",
-      {{"key", key}, {"nearest", nearest->key}});
+  std::vector<std::string> keys;
+  for (const Row& row : rows) keys.push_back(row.key);
+  const std::string nearest = NearestWord(key, keys);
+  return Error(Reason::kConfigInvalid,
+               origin + ": no key is named \"" + key + "\"; the nearest is \"" + nearest + "\"",
+               {{"key", key}, {"nearest", nearest}});
 }
 
 absl::Status BadValue(const Row& row, const std::string& text, const std::string& origin,

@@ -31,10 +31,11 @@ TEST(Flags, AnEmptyInlineValueIsAValue) {
 }
 
 TEST(Flags, IdsMayHaveSpacesAndNothingElse) {
-  EXPECT_EQ(ParseIds("1, 2,3"), (std::vector<int32_t>{1, 2, 3}));
-  EXPECT_EQ(ParseIds("1,x"), std::nullopt);
-  EXPECT_EQ(ParseIds("99999999999"), std::nullopt);
-  EXPECT_EQ(ParseIds(""), std::vector<int32_t>{});
+  EXPECT_EQ(ParseIds("1, 2,3").value(), (std::vector<int32_t>{1, 2, 3}));
+  EXPECT_EQ(ParseIds("1 2\n3").value(), (std::vector<int32_t>{1, 2, 3}));
+  EXPECT_FALSE(ParseIds("1,x").ok());
+  EXPECT_FALSE(ParseIds("99999999999").ok());
+  EXPECT_EQ(ParseIds("").value(), std::vector<int32_t>{});
 }
 
 struct Parsed {
