@@ -1,13 +1,23 @@
 #include "client/console.h"
 
+#include <string.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <istream>
 #include <ostream>
 
 #include "client/failure.h"
+#include "model/core/disk_full.h"
 
 namespace lfm2 {
 namespace {
+
+// Where a stream keeps the errno of its first write that failed: it stays bad from then on.
+long& ErrorOf(std::ostream& out) {
+  static const int kPlace = std::ios_base::xalloc();
+  return out.iword(kPlace);
+}
 
 // Bytes of the UTF-8 sequence that starts `text`, or 0 when it is not one (RFC 3629, table of
 // well-formed sequences).
@@ -32,9 +42,17 @@ size_t SequenceLength(std::string_view text) {
 }  // namespace
 
 absl::Status Write(Console& console, std::string_view text) {
-  console.out.write(text.data(), static_cast<std::streamsize>(text.size()));
-  console.out.flush();
-  return console.out.good() ? absl::OkStatus() : OutputClosed();
+  if (console.out.good()) {
+    errno = 0;
+    console.out.write(text.data(), static_cast<std::streamsize>(text.size()));
+    console.out.flush();
+    if (console.out.good()) return absl::OkStatus();
+    ErrorOf(console.out) = errno;
+  }
+  const int error = static_cast<int>(ErrorOf(console.out));
+  if (error == EPIPE) return OutputClosed();
+  return Error(MeansDiskFull(error) ? Reason::kDiskFull : Reason::kStorageIoError,
+               std::string("writing standard output: ") + strerror(error));
 }
 
 absl::Status WriteLine(Console& console, std::string_view text) {

@@ -32,7 +32,7 @@ struct Console {
 };
 
 // Writes and flushes. OutputClosed() when the reader has gone (EPIPE), so that a verb ends its work
-// quietly.
+// quietly; kDiskFull, kStorageIoError for any other reason, which stays that of every later write.
 absl::Status Write(Console& console, std::string_view text);
 absl::Status WriteLine(Console& console, std::string_view text);
 // One line of JSON; text that is not UTF-8 is shown with U+FFFD.

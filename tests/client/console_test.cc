@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <sstream>
+#include <streambuf>
 
 #include "client/failure.h"
 
@@ -35,13 +37,34 @@ TEST(Console, AStatusLineIsDrawnOnATerminalOnlyAndCutToIt) {
   EXPECT_EQ(err.str(), "\r\x1b[Kéééééééééé\r\x1b[K");
 }
 
-TEST(Console, ABrokenPipeIsNoticed) {
-  std::istringstream in;
-  std::ostringstream out, err;
-  Console console{in, out, err};
-  EXPECT_TRUE(Write(console, "x").ok());
-  out.setstate(std::ios::badbit);
-  EXPECT_TRUE(IsOutputClosed(Write(console, "x")));
+// Writes nothing, and fails as write(2) does.
+struct FailingBuffer : std::streambuf {
+  explicit FailingBuffer(int code) : error(code) {}
+  int error;
+
+ protected:
+  std::streamsize xsputn(const char*, std::streamsize) override {
+    errno = error;
+    return 0;
+  }
+};
+
+TEST(Console, OnlyAReaderThatHasGoneIsQuiet) {
+  const auto write_twice = [](int error) {
+    std::istringstream in;
+    std::ostringstream err;
+    FailingBuffer buffer(error);
+    std::ostream out(&buffer);
+    Console console{in, out, err};
+    const absl::Status first = Write(console, "x");
+    errno = 0;
+    EXPECT_EQ(Write(console, "x"), first) << "the stream remembers";
+    return first;
+  };
+  EXPECT_TRUE(IsOutputClosed(write_twice(EPIPE)));
+  EXPECT_EQ(DetailsOf(write_twice(ENOSPC)).reason, Reason::kDiskFull);
+  EXPECT_EQ(DetailsOf(write_twice(EIO)).reason, Reason::kStorageIoError);
+  EXPECT_EQ(write_twice(ENOSPC).message(), "writing standard output: No space left on device");
 }
 
 TEST(Console, JsonShowsWhatIsNotUtf8) {

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <streambuf>
+
 #include "tests/client/fake_server.h"
 
 namespace lfm2 {
@@ -186,10 +189,16 @@ TEST(Generate, AnErrorIsOneJsonObjectOnStderr) {
 }
 
 TEST(Generate, AReaderThatHasGoneEndsTheRunQuietly) {
+  struct : std::streambuf {
+    std::streamsize xsputn(const char*, std::streamsize) override {
+      errno = EPIPE;
+      return 0;
+    }
+  } gone;
   const FakeServer server;
   std::istringstream in;
-  std::ostringstream out, err;
-  out.setstate(std::ios::badbit);
+  std::ostringstream err;
+  std::ostream out(&gone);
   Console console{in, out, err};
   Interrupts interrupts;
   EXPECT_EQ(RunCommandLine({"generate", "-p", "x", "--server", server.address()},
