@@ -1,6 +1,7 @@
 // lfm2ctl errors: the table of reasons. docs/errors.md is `lfm2ctl errors --markdown`.
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "client/failure.h"
 #include "client/verbs.h"
 #include "model/core/status_macros.h"
@@ -8,12 +9,18 @@
 namespace lfm2 {
 namespace {
 
+constexpr char kHead[] =
+    "# Errors\n\nMade by `lfm2ctl errors --markdown` from the table in `model/core/errors.cc`. "
+    "Every "
+    "failed call carries its reason in\n`google.rpc.ErrorInfo` (domain `lfm2.v1`); `exit` is the "
+    "exit code of `lfm2ctl`.\n\n"
+    "| reason | gRPC code | exit | meaning | fix |\n|---|---|---|---|---|\n";
+
 std::string Markdown() {
-  std::string text = "| reason | code | exit | meaning | what to do |\n|---|---|---|---|---|\n";
+  std::string text = kHead;
   for (const ReasonSpec& spec : AllReasons()) {
-    text += std::string("| `") + spec.name + "` | " + CodeName(spec.code) + " | " +
-            std::to_string(ExitCodeOf(spec.code)) + " | " + spec.meaning + " | " + spec.fix +
-            " |\n";
+    absl::StrAppend(&text, "| `", spec.name, "` | ", CodeName(spec.code), " | ",
+                    ExitCodeOf(spec.code), " | ", spec.meaning, " | ", spec.fix, " |\n");
   }
   return text;
 }
