@@ -2,12 +2,16 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "model/core/edit_distance.h"
 #include "model/core/errors.h"
 #include "server/app.h"
 #include "server/base/log.h"
@@ -18,6 +22,7 @@ extern char** environ;
 
 namespace {
 
+constexpr int kExitUsage = 2;
 constexpr int kExitInternal = 70;
 constexpr int kExitGpuLost = 71;    // its supervisor starts it again
 constexpr int kExitTemporary = 75;  // another daemon has the data_dir
@@ -40,6 +45,39 @@ std::vector<std::string> Normalized(int argc, char** argv) {
   }
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // what CLI11 takes
   return reversed;
+}
+
+// The code, when all that was printed is written; else the reason on stderr.
+int Printed(int code) {
+  errno = 0;
+  std::cout.flush();
+  if (std::cout.good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::cerr << "lfm2d: writing standard output: " << std::strerror(errno) << "\n";
+  return kExitInternal;
+}
+
+// What nobody took, with the nearest that there is; nothing when all was taken.
+std::optional<std::string> UnknownArgument(const CLI::App& app) {
+  const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
+  if (rest.empty()) return std::nullopt;
+  const CLI::App* verb = &app;
+  while (!verb->get_subcommands().empty()) verb = verb->get_subcommands().front();
+  const bool is_flag = rest.front().rfind('-', 0) == 0;
+  std::vector<std::string> known;
+  if (is_flag) {
+    for (const lfm2::ConfigKey& key : lfm2::ConfigKeys()) known.push_back("--" + key.key);
+    known.insert(known.end(), {"--config", "--version", "--help"});
+  } else {
+    for (const CLI::App* child : verb->get_subcommands([](const CLI::App*) { return true; })) {
+      known.push_back(child->get_name());
+    }
+  }
+  const std::string word =
+      rest.front().substr(0, is_flag ? rest.front().find('=') : std::string::npos);
+  const std::string problem =
+      std::string("there is no ") + (is_flag ? "flag " : "verb ") + "\"" + word + "\"";
+  const std::string nearest = lfm2::NearestWord(word, known);
+  return nearest.empty() ? problem : problem + ": the nearest is " + nearest;
 }
 
 // Returns an exit code when the program is to end at once.
@@ -66,9 +104,13 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
       ->callback([&] { line.check_config = true; });
   try {
     app.parse(Normalized(argc, argv));
+  } catch (const CLI::Success& done) {  // --help, --version
+    return Printed(app.exit(done));
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : 2;
+    const std::optional<std::string> unknown = UnknownArgument(app);
+    std::cerr << "lfm2d: " << (unknown ? *unknown : error.what())
+              << "\n  `lfm2d --help` lists flags and verbs.\n";
+    return kExitUsage;
   }
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string text = *variable;
@@ -140,6 +182,7 @@ int Run(const lfm2::ServerConfig& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  signal(SIGXFSZ, SIG_IGN);  // a file over its limit is an error of write: DISK_FULL
   CommandLine line;
   if (auto code = Parse(argc, argv, line)) return *code;
   const auto loaded = lfm2::LoadConfig(line.sources);
@@ -149,7 +192,7 @@ int main(int argc, char** argv) {
       std::printf("%-34s %-28s %s\n", value.key.c_str(),
                   value.value.empty() ? "\"\"" : value.value.c_str(), value.origin.c_str());
     }
-    return 0;
+    return Printed(0);
   }
   if (line.check_config) return 0;
   return Run(loaded->config);

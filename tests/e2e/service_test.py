@@ -100,6 +100,27 @@ def a_second_daemon_and_an_open_bind_are_refused(bin_dir, work):
     assert unknown.returncode == 78 and "nearest" in unknown.stderr, unknown
 
 
+def output_and_arguments_of_the_daemon(bin_dir, work):
+    def lfm2d(*args, **options):
+        return subprocess.run([bin_dir / "lfm2d", *args], stderr=subprocess.PIPE, text=True, timeout=60, **options)
+    for args in (["config", "show"], ["--version"], ["--help"]):
+        with open("/dev/full", "w") as full:
+            done = lfm2d(*args, stdout=full)
+        assert done.returncode == 70 and "No space left on device" in done.stderr, (args, done)
+    for args, problem in ((["config", "chek"], 'there is no verb "chek": the nearest is check'),
+                          (["confg", "check"], 'there is no verb "confg": the nearest is config'),
+                          (["--lisen", "x"], 'there is no flag "--lisen": the nearest is --listen')):
+        done = lfm2d(*args)
+        assert done.returncode == 2 and problem in done.stderr, (args, done)
+
+
+def a_file_over_its_limit_ends_no_process(bin_dir, work):
+    with Daemon(bin_dir, work / "data") as d:
+        status = pathlib.Path(f"/proc/{d.process.pid}/status").read_text()
+        ignored = int(next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16)
+        assert ignored >> (signal.SIGXFSZ - 1) & 1, status
+
+
 def tls_and_tokens(bin_dir, work):
     key, cert, tokens, token_file = work / "k.pem", work / "c.pem", work / "tokens", work / "token"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
@@ -219,4 +240,5 @@ def the_instruction_set_can_be_chosen(bin_dir, work):
 if __name__ == "__main__":
     main([two_streams_and_a_third_cancelled_midway, twenty_bad_inputs, a_second_daemon_and_an_open_bind_are_refused, tls_and_tokens,
           sigterm_with_open_streams_ends_cleanly, a_llama_is_trained_by_a_job, serves_on_a_unix_socket, nothing_of_a_prompt_is_in_the_log,
-          libtorch_is_opened_by_what_needs_it, the_instruction_set_can_be_chosen])
+          libtorch_is_opened_by_what_needs_it, the_instruction_set_can_be_chosen, output_and_arguments_of_the_daemon,
+          a_file_over_its_limit_ends_no_process])
