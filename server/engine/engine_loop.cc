@@ -13,6 +13,7 @@ namespace {
 
 // What all grammars of a step together may hold it up; one that takes longer sits the step out.
 constexpr std::chrono::milliseconds kGrammarPatience{2};
+constexpr std::chrono::milliseconds kRest{1};
 
 absl::Status DrainingError() {
   return Error(Reason::kDraining, "the engine takes no new work: it is stopping");
@@ -113,9 +114,10 @@ void EngineLoop::Run() {
     DropEnded();
     DropEndedTasks();
     const bool after_task = RunTask();
-    Step(after_task);
+    const bool stepped = Step(after_task);
     sequences_.erase(std::remove(sequences_.begin(), sequences_.end(), nullptr), sequences_.end());
     Beat();
+    if (!after_task && !stepped && !sequences_.empty()) Rest();
   }
   EndEverything();
 }
@@ -257,15 +259,20 @@ StateMemory EngineLoop::HeldMemory() const {
   return memory;
 }
 
-void EngineLoop::Step(bool after_task) {
-  if (sequences_.empty()) return;
+void EngineLoop::Rest() {
+  MutexLock lock(mutex_);
+  if (inbox_.empty() && !stopping_) arrived_.WaitFor(mutex_, kRest);
+}
+
+bool EngineLoop::Step(bool after_task) {
+  if (sequences_.empty()) return false;
   const SteadyTime now = clock_.Now();
   std::vector<ScheduledSequence> scheduled;
   scheduled.reserve(sequences_.size());
   const auto grammars_until = std::chrono::steady_clock::now() + kGrammarPatience;
   for (const auto& sequence : sequences_) {
     ScheduledSequence entry;
-    entry.resting = !sequence->ReadyBy(grammars_until);
+    entry.resting = !sequence->sink()->Ready() || !sequence->ReadyBy(grammars_until);
     entry.lane = &sequence->model();
     entry.pending = sequence->pending();
     entry.drafted = sequence->Draft();
@@ -289,7 +296,9 @@ void EngineLoop::Step(bool after_task) {
   const auto waits = std::find_if(tasks_.begin(), tasks_.end(),
                                   [](const OpenTask& open) { return !open.started; });
   if (waits != tasks_.end()) limits.memory.Hold(waits->task.model.get(), waits->memory);
-  for (const LaneStep& step : PlanStep(scheduled, limits, share_)) StepLane(step);
+  const std::vector<LaneStep> steps = PlanStep(scheduled, limits, share_);
+  for (const LaneStep& step : steps) StepLane(step);
+  return !steps.empty();
 }
 
 void EngineLoop::StepLane(const LaneStep& step) {

@@ -61,7 +61,10 @@ class EngineLoop {
   void FinishTask(OpenTask task, absl::Status status);
   // What is promised to those that have begun.
   StateMemory HeldMemory() const;
-  void Step(bool after_task);
+  // Whether anything went through a model.
+  bool Step(bool after_task);
+  // A moment in which readers and grammars may catch up: everybody sat the step out.
+  void Rest() LFM2_EXCLUDES(mutex_);
   void StepLane(const LaneStep& step);
   bool StartIfNew(size_t index);
   void Deliver(size_t index, const Chunk& chunk, StepOutput output);

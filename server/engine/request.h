@@ -74,6 +74,8 @@ class TokenSink {
   virtual ~TokenSink() = default;
   // It leaves the queue: what comes too late from here on is late in decode.
   virtual void OnStart() {}
+  // False: it has no room for what a step brings; the sequence sits that step out.
+  virtual bool Ready() { return true; }
   // False: the reader is gone or too slow; the sequence is dropped before the next step and OnEnd
   // is still called.
   virtual bool OnToken(TokenEvent event) = 0;

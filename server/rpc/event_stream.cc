@@ -36,14 +36,17 @@ void EventStream::CutLocked(const absl::Status& status) {
 
 bool EventStream::Push(const google::protobuf::MessageLite& event) {
   grpc::ByteBuffer bytes = SerializeReply(event);
-  const auto limit = static_cast<size_t>(call_.services().limits.stream_buffer_events);
+  const size_t limit = buffer_limit();
+  // A step that begins while there is room may bring as many more as were guessed right.
+  const auto step = static_cast<size_t>(call_.services().limits.speculative_tokens);
   bool taken = false;
   {
     MutexLock lock(mutex_);
     if (ended_) return false;
-    if (buffer_.size() < limit) {
+    if (buffer_.size() < limit + step) {
       buffer_.push_back(std::move(bytes));
       taken = true;
+      if (buffer_.size() >= limit && !full_since_) full_since_ = call_.services().clock.Now();
     } else {
       CutLocked(SlowReader(absl::StrCat(limit, " events wait for the reader, limit ", limit)));
     }
@@ -102,14 +105,29 @@ bool EventStream::HasBacklog() {
   return !buffer_.empty();
 }
 
+bool EventStream::HasRoom() {
+  MutexLock lock(mutex_);
+  return buffer_.size() < buffer_limit();
+}
+
 void EventStream::EndIfStuck(SteadyTime now) {
-  const int64_t timeout_ms = call_.services().limits.slow_reader_timeout_ms;
+  const Limits& limits = call_.services().limits;
+  const auto reached = [now](SteadyTime since, int64_t timeout_ms) {
+    return now - since >= std::chrono::milliseconds(timeout_ms);
+  };
   {
     MutexLock lock(mutex_);
-    if (!write_in_flight_ || finished_) return;
-    if (now - write_started_ < std::chrono::milliseconds(timeout_ms)) return;
-    CutLocked(SlowReader(absl::StrCat("the reader took nothing for ", timeout_ms, " ms")));
-    sever_ = true;
+    if (finished_) return;
+    if (write_in_flight_ && reached(write_started_, limits.slow_reader_timeout_ms)) {
+      CutLocked(SlowReader(
+          absl::StrCat("the reader took nothing for ", limits.slow_reader_timeout_ms, " ms")));
+      sever_ = true;
+    } else if (!cut_ && full_since_ && reached(*full_since_, limits.full_buffer_timeout_ms)) {
+      CutLocked(SlowReader(absl::StrCat("the reader was ", buffer_limit(), " events behind for ",
+                                        limits.full_buffer_timeout_ms, " ms")));
+    } else {
+      return;
+    }
   }
   Pump();
   TellStopped();
@@ -169,6 +187,7 @@ EventStream::Action EventStream::Decide() {
   if (!cut_ && !buffer_.empty()) {
     writing_.Swap(&buffer_.front());
     buffer_.pop_front();
+    if (buffer_.size() <= buffer_limit() / 2) full_since_.reset();
     write_in_flight_ = true;
     write_started_ = call_.services().clock.Now();
     return Action::kWrite;

@@ -1,6 +1,8 @@
 // A server stream of events with a bounded buffer: one write in flight, the next ones wait in
-// order. A reader that lets the buffer fill (limits.stream_buffer_events), or one write stand
-// longer than limits.slow_reader_timeout_ms, is ended with kSlowReader.
+// order. A producer that can wait makes no more while the buffer is full
+// (limits.stream_buffer_events). A reader that leaves it full for limits.full_buffer_timeout_ms, or
+// one write standing for limits.slow_reader_timeout_ms, is ended with kSlowReader, and so is one
+// whose producer cannot wait.
 //
 // Every reaction and every producer notes what happened under the lock and calls Pump(), which
 // decides under the lock and makes one gRPC call after it. Finish is never called while a write is
@@ -17,6 +19,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -54,7 +57,10 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // OK, or the status that it was cut with.
   absl::Status WhyStopped() const LFM2_EXCLUDES(mutex_);
   bool HasBacklog() LFM2_EXCLUDES(mutex_);
-  // Ends the stream when its write has stood for too long. Called now and then by the server.
+  // Whether the buffer takes all that one step of a sequence brings.
+  bool HasRoom() LFM2_EXCLUDES(mutex_);
+  // Ends the stream when its write has stood, or its buffer been full, for too long. Called now and
+  // then by the server.
   void EndIfStuck(SteadyTime now) LFM2_EXCLUDES(mutex_);
   // Whether a client can go on from where it was: such streams do not hold up a shutdown.
   virtual bool resumable() const { return false; }
@@ -85,6 +91,9 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Pump() LFM2_EXCLUDES(mutex_);
   void TellStopped();
   absl::Status SlowReader(std::string_view what) const;
+  size_t buffer_limit() const {
+    return static_cast<size_t>(call_.services().limits.stream_buffer_events);
+  }
   absl::Status GivenUp(std::string_view how) const;
 
   RpcCall call_;
@@ -97,6 +106,8 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::ByteBuffer writing_;  // between StartWrite and OnWriteDone the library's
   bool write_in_flight_ LFM2_GUARDED_BY(mutex_) = false;
   SteadyTime write_started_ LFM2_GUARDED_BY(mutex_);
+  // When it became full; empty once half of it was read.
+  std::optional<SteadyTime> full_since_ LFM2_GUARDED_BY(mutex_);
   bool held_ LFM2_GUARDED_BY(mutex_) = false;
   bool ended_ LFM2_GUARDED_BY(mutex_) = false;     // no event comes any more
   bool cut_ LFM2_GUARDED_BY(mutex_) = false;       // and none is written any more

@@ -21,6 +21,7 @@ class GenerateCall final : public EventStream, public TokenSink {
   void Start(const v1::GenerateRequest& request);  // on the executor
 
   void OnStart() override { started_ = true; }
+  bool Ready() override { return HasRoom(); }
   bool OnToken(TokenEvent event) override;
   void OnEnd(GenerateEnd end) override;
   absl::Status Stopped() const override { return WhyStopped(); }

@@ -197,9 +197,10 @@ class RealRpcServer final : public RpcServer {
   // Looks for readers that take nothing, and at the engine.
   void SweepUntilStopped() {
     const int64_t timeout_ms = core_->context.limits.slow_reader_timeout_ms;
+    const int64_t full_ms = core_->context.limits.full_buffer_timeout_ms;
     const int64_t stall_ms = core_->context.limits.engine_stall_ms;
     const milliseconds period(
-        std::clamp<int64_t>(std::min(timeout_ms / 4, stall_ms / 16), 10, 500));
+        std::clamp<int64_t>(std::min({timeout_ms / 4, full_ms / 4, stall_ms / 16}), 10, 500));
     MutexLock lock(mutex_);
     while (!stop_sweeping_) {
       stopped_.WaitFor(mutex_, period);

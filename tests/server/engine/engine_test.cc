@@ -263,6 +263,29 @@ TEST(Engine, DropsASequenceWhoseReaderTakesNoMore) {
   EXPECT_EQ(slow->events().size(), 3U);
 }
 
+TEST(Engine, HoldsASequenceWhoseReaderHasNoRoomWhileOthersGoOn) {
+  const auto model = MakeFakeModel();
+  Engine engine(Limits(), Clock::Real());
+  auto held = std::make_shared<RecordingSink>();
+  held->on_token = [&](const TokenEvent& event) {
+    if (event.index == 4) held->ready = false;
+  };
+  auto other = std::make_shared<RecordingSink>();
+  ASSERT_TRUE(engine.Submit(Request(model, "a", 40), held).ok());
+  ASSERT_TRUE(engine.Submit(Request(model, "b", 200), other).ok());
+  EXPECT_TRUE(other->Wait().status.ok());
+  EXPECT_FALSE(held->ended());
+  EXPECT_LE(held->events().size(), 5U);
+  held->ready = true;
+  EXPECT_TRUE(held->Wait().status.ok());
+  EXPECT_EQ(held->events().size(), 40U);
+  auto cancelled = std::make_shared<RecordingSink>();
+  cancelled->ready = false;
+  ASSERT_TRUE(engine.Submit(Request(model, "c", 40), cancelled).ok());
+  cancelled->cancel = true;
+  EXPECT_EQ(ReasonOf(cancelled->Wait().status), Reason::kCancelled);
+}
+
 TEST(Engine, EndsWellWhenTheReaderRefusesTheLastToken) {
   Engine engine(Limits(), Clock::Real());
   auto sink = std::make_shared<RecordingSink>();

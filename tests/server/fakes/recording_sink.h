@@ -16,6 +16,7 @@ namespace lfm2 {
 
 class RecordingSink : public TokenSink {
  public:
+  bool Ready() override { return ready; }
   bool OnToken(TokenEvent event) override {
     if (on_token) on_token(event);
     MutexLock lock(mutex_);
@@ -67,8 +68,8 @@ class RecordingSink : public TokenSink {
     return calls_after_end_;
   }
 
-  // Set before Submit, but for `cancel`.
-  std::atomic<bool> cancel{false};
+  // Set before Submit, but for these two.
+  std::atomic<bool> cancel{false}, ready{true};
   int64_t refuse_from = INT64_MAX;  // OnToken says no from this event on, counted from 1
   std::function<void(const TokenEvent&)> on_token;
   std::function<void()> on_end;

@@ -33,8 +33,23 @@ class SlowReaderTest : public RpcTest {
   }
 };
 
-TEST_F(SlowReaderTest, IsEndedWhenItsBufferIsFull) {
+// A model that is faster than its reader waits for it.
+TEST_F(SlowReaderTest, LosesNothingAsLongAsItReads) {
+  limits_.stream_buffer_events = 4;
+  StartWithSmallWindows();
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, Much());
+  v1::GenerateResponse event;
+  int tokens = 0;
+  while (reader->Read(&event)) tokens += event.has_token() ? 1 : 0;
+  const grpc::Status status = reader->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(tokens, 4000);
+}
+
+TEST_F(SlowReaderTest, IsEndedWhenItsBufferStaysFull) {
   limits_.stream_buffer_events = 16;
+  limits_.full_buffer_timeout_ms = 200;
   StartWithSmallWindows();
   grpc::ClientContext context;
   const auto reader = generation_->Generate(&context, Much());
@@ -72,6 +87,7 @@ TEST_F(SlowReaderTest, IsEndedWhenItTakesNothingForTooLong) {
 
 TEST_F(SlowReaderTest, SixtyFourDoNotHoldUpSixtyFourFastOnes) {
   limits_.stream_buffer_events = 64;
+  limits_.full_buffer_timeout_ms = 500;
   limits_.running_sequences = 128;
   limits_.streams_per_connection = 200;
   StepTakes(1);
