@@ -34,11 +34,7 @@ case ${LFM2_ISA:-} in
     if [ "$LFM2_ISA" != avx2 ]; then options+=(-DGGML_AVX512{,_VNNI}=ON); fi
     if [ "$LFM2_ISA" = avx512_bf16 ]; then options+=(-DGGML_AVX512_BF16=ON); fi
     ;;
-  portable)
-    echo "llama.cpp is not built for LFM2_ISA=portable: choose avx2, avx512, avx512_bf16, or nothing" >&2
-    exit 2
-    ;;
-  *)
+  "" | amx)
     if grep -qw amx_int8 /proc/cpuinfo; then
       if echo 'int main(void) { return 0; }' | clang++ -fopenmp -x c++ -o /dev/null - 2>/dev/null; then
         variant=clang options+=(-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++)
@@ -48,6 +44,10 @@ case ${LFM2_ISA:-} in
       fi
       echo "llama.cpp: this machine has AMX; built by: $variant" >&2
     fi
+    ;;
+  *)
+    echo "LFM2_ISA is \"$LFM2_ISA\": llama.cpp is built for avx2, avx512, avx512_bf16 or amx, or without it for this machine" >&2
+    exit 2
     ;;
 esac
 build=$root/build-$variant

@@ -160,7 +160,7 @@ def ended_readers(daemon, count):
     """Slow readers of more than the daemon holds for one: ended by rule, while they still read."""
     report = daemon.run("--clients", count, "--calls", count, "--tokens", 4000, *SLOW, timeout=60)
     assert report["by_status"] == {"RESOURCE_EXHAUSTED": count}, report
-    assert all("events wait for the reader" in message for message in report["messages"]), report["messages"]
+    assert all("events behind for" in message for message in report["messages"]), report["messages"]
     return report
 
 
