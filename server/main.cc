@@ -3,11 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
+#include <iomanip>
 #include <iostream>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -47,11 +48,11 @@ std::vector<std::string> Normalized(int argc, char** argv) {
   return reversed;
 }
 
-// The code, when all that was printed is written; else the reason on stderr.
-int Printed(int code) {
+// 0 when all of it is written; else says why not.
+int Print(const std::string& text) {
   errno = 0;
-  std::cout.flush();
-  if (std::cout.good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::cout << text << std::flush;
+  if (std::cout.good()) return 0;
   std::cerr << "lfm2d: writing standard output: " << std::strerror(errno) << "\n";
   return kExitInternal;
 }
@@ -105,7 +106,9 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
   try {
     app.parse(Normalized(argc, argv));
   } catch (const CLI::Success& done) {  // --help, --version
-    return Printed(app.exit(done));
+    std::ostringstream text;
+    app.exit(done, text, std::cerr);
+    return Print(text.str());
   } catch (const CLI::ParseError& error) {
     const std::optional<std::string> unknown = UnknownArgument(app);
     std::cerr << "lfm2d: " << (unknown ? *unknown : error.what())
@@ -188,11 +191,12 @@ int main(int argc, char** argv) {
   const auto loaded = lfm2::LoadConfig(line.sources);
   if (!loaded.ok()) return Fail(loaded.status());
   if (line.show_config) {
+    std::ostringstream text;
     for (const lfm2::ConfigValue& value : loaded->values) {
-      std::printf("%-34s %-28s %s\n", value.key.c_str(),
-                  value.value.empty() ? "\"\"" : value.value.c_str(), value.origin.c_str());
+      text << std::left << std::setw(34) << value.key << ' ' << std::setw(28)
+           << (value.value.empty() ? "\"\"" : value.value) << ' ' << value.origin << '\n';
     }
-    return Printed(0);
+    return Print(text.str());
   }
   if (line.check_config) return 0;
   return Run(loaded->config);

@@ -488,7 +488,7 @@ TEST_F(JobQueueTest, ADiskThatRefusesRefusesTheJobAndNothingIsLeftOfIt) {
   {
     const RefusedWrites refused;
     const absl::StatusOr<Job> job = queue->Submit("me", "once", ScriptedJob("x"));
-    EXPECT_EQ(DetailsOf(job.status()).reason, Reason::kStorageIoError) << job.status();
+    EXPECT_EQ(DetailsOf(job.status()).reason, Reason::kDiskFull) << job.status();
   }
   EXPECT_TRUE(std::filesystem::is_empty(options.data_dir / "jobs"));
   EXPECT_TRUE(queue->List(std::nullopt, 10, "")->jobs.empty());
@@ -507,7 +507,7 @@ TEST_F(JobQueueTest, AJobWhoseEventsTheDiskRefusesFailsOnceItsEndCanBeWritten) {
   }
   const Job job = AwaitEnd(id);
   EXPECT_EQ(job.state, JobState::kFailed);
-  EXPECT_EQ(DetailsOf(job.error).reason, Reason::kStorageIoError) << job.error;
+  EXPECT_EQ(DetailsOf(job.error).reason, Reason::kDiskFull) << job.error;
   ExpectNumberedWithoutGap(id);
 }
 
