@@ -315,6 +315,19 @@ absl::Status JobLedger::Requeue(const std::string& id, const absl::Status& why,
   return absl::OkStatus();
 }
 
+absl::Status JobLedger::PutBack(const std::string& id, const absl::Status& why,
+                                std::chrono::milliseconds delay) {
+  {
+    MutexLock lock(mutex_);
+    LFM2_ASSIGN_OR_RETURN(const JobRecord record, Current(id));
+    LFM2_RETURN_IF_ERROR(
+        Change(record, StateChange{JobState::kQueued, record.job.attempt, why, {}, {}}));
+    not_before_[id] = clock_.Now() + delay;
+  }
+  listeners_.Notify(id);
+  return absl::OkStatus();
+}
+
 absl::Status JobLedger::RequeueLocked(const std::string& id, const absl::Status& why,
                                       RequeueCause cause) {
   LFM2_ASSIGN_OR_RETURN(JobRecord record, Current(id));

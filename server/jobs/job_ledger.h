@@ -81,6 +81,9 @@ class JobLedger {
   absl::Status End(const std::string& id, const JobOutcome& outcome) LFM2_EXCLUDES(mutex_);
   absl::Status Requeue(const std::string& id, const absl::Status& why, RequeueCause cause)
       LFM2_EXCLUDES(mutex_);
+  // The same where no process could be started: neither an attempt nor a crash.
+  absl::Status PutBack(const std::string& id, const absl::Status& why,
+                       std::chrono::milliseconds delay) LFM2_EXCLUDES(mutex_);
   // Writes the rows of running jobs, each at most once a second.
   void SaveDue() LFM2_EXCLUDES(mutex_);
   // When a job that waits may run, or a row is to be written; nullopt when there is neither.

@@ -99,6 +99,8 @@ class JobQueueImpl : public JobQueue {
     RemoveExport(ledger_->JobDirectory(id));
   }
 
+  absl::Status worker_status() override { return supervisor_->worker_status(); }
+
   void Shutdown(std::chrono::milliseconds timeout) override {
     if (ledger_ != nullptr) ledger_->Drain();
     if (supervisor_ != nullptr) supervisor_->Stop(timeout);

@@ -86,8 +86,11 @@ class JobQueue {
   virtual absl::StatusOr<std::filesystem::path> ExportDirectory(const std::string& id) = 0;
   virtual void ReleaseExport(const std::string& id) = 0;
 
+  // Why the last worker could not be started, while jobs wait for that; they are tried again.
+  virtual absl::Status worker_status() = 0;
+
   // Refuses new jobs, asks workers to stop at a checkpoint, waits, kills the rest; their jobs are
-  // queued for the next start.
+  // queued for the next start. A second call with less time shortens the wait of the first.
   virtual void Shutdown(std::chrono::milliseconds timeout) = 0;
 };
 

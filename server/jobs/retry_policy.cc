@@ -15,8 +15,12 @@ bool IsCrashLoop(const RetryPolicy& policy, const JobRecord& record) {
 }
 
 std::chrono::milliseconds RetryDelay(const RetryPolicy& policy, const JobRecord& record) {
-  std::chrono::milliseconds delay = std::min(policy.base, kMaxRetryDelay);
-  for (int64_t crash = 1; crash < record.crashes && delay < kMaxRetryDelay; ++crash) delay *= 2;
+  return RetryDelay(policy.base, record.crashes);
+}
+
+std::chrono::milliseconds RetryDelay(std::chrono::milliseconds base, int64_t failures) {
+  std::chrono::milliseconds delay = std::min(base, kMaxRetryDelay);
+  for (int64_t failure = 1; failure < failures && delay < kMaxRetryDelay; ++failure) delay *= 2;
   return std::min(delay, kMaxRetryDelay);
 }
 

@@ -20,5 +20,7 @@ inline constexpr std::chrono::milliseconds kMaxRetryDelay{60'000};
 void CountCrash(JobRecord& record);
 bool IsCrashLoop(const RetryPolicy& policy, const JobRecord& record);
 std::chrono::milliseconds RetryDelay(const RetryPolicy& policy, const JobRecord& record);
+// After so many failures in a row: `base`, doubled with each, at most kMaxRetryDelay.
+std::chrono::milliseconds RetryDelay(std::chrono::milliseconds base, int64_t failures);
 
 }  // namespace lfm2

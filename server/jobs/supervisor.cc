@@ -53,10 +53,23 @@ void Supervisor::Wake() { eventfd_write(wake_, 1); }
 void Supervisor::Stop(milliseconds timeout) {
   {
     MutexLock lock(mutex_);
-    if (!stop_by_) stop_by_ = std::chrono::steady_clock::now() + timeout;
+    const auto by = std::chrono::steady_clock::now() + timeout;
+    stop_by_ = stop_by_ ? std::min(*stop_by_, by) : by;
   }
   Wake();
+  MutexLock lock(join_mutex_);
   if (thread_.joinable()) thread_.join();
+}
+
+absl::Status Supervisor::worker_status() {
+  MutexLock lock(mutex_);
+  return worker_status_;
+}
+
+void Supervisor::SetWorkerStatus(absl::Status status) {
+  failed_starts_ = status.ok() ? 0 : failed_starts_ + 1;
+  MutexLock lock(mutex_);
+  worker_status_ = std::move(status);
 }
 
 bool Supervisor::Stopping() {
@@ -147,7 +160,11 @@ bool Supervisor::ClaimOne(bool training_slot, bool short_slot) {
     claim_after_ = clock_.Now() + kWriteRetry;
     return false;
   }
-  if (!*claim) return false;
+  if (!*claim) {
+    // Nothing runs or waits: nothing is known to be wrong.
+    if (running_.empty() && !ledger_.NextDue()) SetWorkerStatus(absl::OkStatus());
+    return false;
+  }
   Launch(**std::move(claim));
   return true;
 }
@@ -160,7 +177,9 @@ void Supervisor::Launch(JobClaim claim) {
   WorkerCommand command{options_.worker_program, job_dir / kWorkerLogFile, options_.nice,
                         running.claim.spec.train.threads};
   absl::StatusOr<std::unique_ptr<WorkerProcess>> process = WorkerProcess::Start(command);
+  SetWorkerStatus(process.status());
   if (!process.ok()) {
+    running.not_started = true;
     running.fault = process.status();
     return;
   }
@@ -267,6 +286,15 @@ absl::Status Supervisor::RequeueWhy(const Running& running) const {
                {{"exit", running.exit->Describe()}});
 }
 
+absl::Status Supervisor::PutBack(const Running& running) {
+  const milliseconds delay = RetryDelay(options_.retry_base, failed_starts_);
+  Log(LogLevel::kError, "a job waits for a worker that cannot be started",
+      {{"job", running.claim.id},
+       {"error", std::string(running.fault.message())},
+       {"retry_ms", std::to_string(delay.count())}});
+  return ledger_.PutBack(running.claim.id, running.fault, delay);
+}
+
 JobOutcome Supervisor::Succeeded(const Running& running) {
   if (running.claim.spec.kind == JobKind::kExport) {
     return JobOutcome{JobState::kSucceeded, {}, {}, running.result->files};
@@ -293,7 +321,11 @@ absl::Status Supervisor::WriteEnd(Running& running) {
       running.outcome = JobOutcome{JobState::kFailed, running.result->status, {}, {}};
     } else if (stopped) {
       return ledger_.Requeue(id, absl::OkStatus(), RequeueCause::kStopped);
+    } else if (running.not_started) {
+      return PutBack(running);
     } else {
+      Log(LogLevel::kWarning, "a job's process died",
+          {{"job", id}, {"why", std::string(RequeueWhy(running).message())}});
       return ledger_.Requeue(id, RequeueWhy(running), RequeueCause::kCrash);
     }
   }

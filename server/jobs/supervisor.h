@@ -2,9 +2,9 @@
 // their heartbeats, writes down what they tell, stops and kills them, and decides what a job's end
 // or death means.
 //
-// Thread rule: Start, Wake and Stop from any thread; everything else happens on the supervisor's
-// one thread, which also starts the processes (they die with it, see worker_process.h). Ownership:
-// borrows the ledger and the clock.
+// Thread rule: Start, Wake, Stop and worker_status from any thread; everything else happens on the
+// supervisor's one thread, which also starts the processes (they die with it, see
+// worker_process.h). Ownership: borrows the ledger and the clock.
 #pragma once
 
 #include <chrono>
@@ -41,8 +41,10 @@ class Supervisor {
                                                            Clock& clock);
   ~Supervisor();  // Stop(0)
   void Wake();    // there may be something new: a job, a cancellation
-  // Asks all workers to stop, waits, kills the rest; their jobs are queued for the next start.
-  void Stop(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_);
+  // Asks all workers to stop, waits, kills the rest; their jobs are queued for the next start. A
+  // second call, from whatever thread, may shorten the wait.
+  void Stop(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_, join_mutex_);
+  absl::Status worker_status() LFM2_EXCLUDES(mutex_);  // see JobQueue; any thread
 
  private:
   // A claimed job and its process.
@@ -54,6 +56,7 @@ class Supervisor {
     std::optional<SteadyTime> stop_deadline;  // set: it was asked to stop
     std::optional<WorkerResult> result;
     absl::Status fault;  // why we killed it, or why it could not be started
+    bool not_started = false;
     std::optional<WorkerExit> exit;
     std::optional<JobOutcome> outcome;  // decided, perhaps not written yet
     SteadyTime next_try;                // of writing it
@@ -70,6 +73,7 @@ class Supervisor {
   void ClaimWhileSlots();
   bool ClaimOne(bool training_slot, bool short_slot);
   void Launch(JobClaim claim);
+  void SetWorkerStatus(absl::Status status) LFM2_EXCLUDES(mutex_);
   void Attend(Running& running);
   void Hear(Running& running);
   void Handle(Running& running, const FromWorker& message);
@@ -79,6 +83,7 @@ class Supervisor {
   // True when the job's end is written and the entry can go.
   bool Settle(Running& running);
   absl::Status WriteEnd(Running& running);
+  absl::Status PutBack(const Running& running);
   absl::Status RequeueWhy(const Running& running) const;
   JobOutcome Succeeded(const Running& running);
   void KillAll();
@@ -91,10 +96,13 @@ class Supervisor {
 
   std::list<Running> running_;             // the supervisor's thread only
   std::optional<SteadyTime> claim_after_;  // the same; set when claiming failed
+  int64_t failed_starts_ = 0;              // the same; in a row
 
   Mutex mutex_;
   std::optional<std::chrono::steady_clock::time_point> stop_by_ LFM2_GUARDED_BY(mutex_);
+  absl::Status worker_status_ LFM2_GUARDED_BY(mutex_);
 
+  Mutex join_mutex_;
   std::thread thread_;
 };
 

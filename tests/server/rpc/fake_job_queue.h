@@ -105,6 +105,10 @@ class FakeJobQueue : public JobQueue {
     MutexLock lock(mutex_);
     --exports_held;
   }
+  absl::Status worker_status() override {
+    MutexLock lock(mutex_);
+    return workers_;
+  }
   void Shutdown(std::chrono::milliseconds) override {}
 
   // What the worker does.
@@ -129,6 +133,10 @@ class FakeJobQueue : public JobQueue {
   void SetFiles(const std::string& id, std::vector<ExportedFile> files) {
     MutexLock lock(mutex_);
     jobs_[id].job.files = std::move(files);
+  }
+  void SetWorkers(absl::Status status) {
+    MutexLock lock(mutex_);
+    workers_ = std::move(status);
   }
   int64_t held() {
     MutexLock lock(mutex_);
@@ -167,6 +175,7 @@ class FakeJobQueue : public JobQueue {
   };
   Mutex mutex_;
   std::map<std::string, Entry> jobs_;
+  absl::Status workers_;
   int64_t exports_held = 0;
 };
 
