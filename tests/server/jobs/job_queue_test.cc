@@ -113,32 +113,6 @@ TEST_F(JobQueueTest, ACrashThatFollowsProgressStartsTheCountAnew) {
   EXPECT_EQ(job.attempt, 4);
 }
 
-TEST_F(JobQueueTest, AJobOutlastsAWorkerProgramThatCannotBeStarted) {
-  const std::filesystem::path program = options.worker_program;
-  options.worker_program = directory.path() / "absent";
-  options.crashes_to_quarantine = 1;
-  Open();
-  EXPECT_TRUE(queue->worker_status().ok());
-  const std::string id = Submit("steps:1 model");
-  ASSERT_TRUE(Eventually([&] { return States(id).size() > 8; }));
-  EXPECT_FALSE(IsTerminal(Get(id).state)) << Get(id).error;
-  EXPECT_THAT(std::string(queue->worker_status().message()), HasSubstr("No such file"));
-  std::filesystem::create_symlink(program, options.worker_program);
-  const Job job = AwaitEnd(id);
-  EXPECT_EQ(job.state, JobState::kSucceeded) << job.error;
-  EXPECT_EQ(job.attempt, 1) << "a start that failed is no attempt";
-  EXPECT_TRUE(queue->worker_status().ok());
-}
-
-TEST_F(JobQueueTest, NothingIsWrongWithWorkersOnceNoJobWaitsForOne) {
-  options.worker_program = directory.path() / "absent";
-  Open();
-  const std::string id = Submit("steps:1");
-  ASSERT_TRUE(Eventually([&] { return !queue->worker_status().ok(); }));
-  ASSERT_TRUE(Eventually([&] { return queue->Cancel(id).ok(); }));
-  EXPECT_TRUE(Eventually([&] { return queue->worker_status().ok(); }));
-}
-
 TEST_F(JobQueueTest, KillsAWorkerThatGivesNoSignAndQueuesItsJobAgain) {
   clock = &fake;
   Open();
@@ -401,21 +375,6 @@ TEST_F(JobQueueTest, ShutdownKillsWhatDoesNotStopInTime) {
   const pid_t pid = std::stoi(ReadText(JobDirectory(id) / "pid"));
   queue->Shutdown(Milliseconds(50));
   EXPECT_NE(kill(pid, 0), 0);
-  EXPECT_THAT(States(id), ElementsAre("QUEUED 1", "RUNNING 1", "QUEUED 2"));
-}
-
-TEST_F(JobQueueTest, ASecondShutdownShortensTheWaitOfTheFirst) {
-  options.stop_grace = std::chrono::hours(1);
-  Open();
-  const std::string id = Submit("deaf");
-  AwaitStep(id, 1);
-  std::thread first([&] { queue->Shutdown(std::chrono::hours(1)); });
-  EXPECT_TRUE(Eventually([&] {
-    return DetailsOf(queue->Submit("me", "", ScriptedJob("x")).status()).reason ==
-           Reason::kDraining;
-  }));
-  queue->Shutdown(Milliseconds(0));
-  first.join();
   EXPECT_THAT(States(id), ElementsAre("QUEUED 1", "RUNNING 1", "QUEUED 2"));
 }
 
