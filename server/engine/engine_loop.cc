@@ -69,6 +69,7 @@ absl::Status EngineLoop::Accept(std::string_view tenant, int64_t tokens, Arrival
 bool EngineLoop::Drain(std::chrono::milliseconds timeout) {
   const auto until = std::chrono::steady_clock::now() + timeout;
   MutexLock lock(mutex_);
+  if (!draining_) drain_began_ = clock_.Now();
   draining_ = true;
   while (open_ > 0) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -453,10 +454,19 @@ void EngineLoop::End(size_t index, absl::Status status) {
   NoteEnded();
 }
 
+absl::Status EngineLoop::CutError(const Sequence& sequence) {
+  if (sequence.completion_tokens() == 0) return DrainingError();
+  const SteadyTime now = clock_.Now();
+  MutexLock lock(mutex_);
+  const int64_t waited = Milliseconds(drain_began_.value_or(now), now);
+  return Error(Reason::kDraining,
+               "stopped after " + std::to_string(waited) + " ms while tokens were made");
+}
+
 void EngineLoop::EndEverything() {
   for (size_t i = 0; i < sequences_.size(); ++i) {
     if (sequences_[i] != nullptr) {
-      End(i, sequences_[i]->finished() ? absl::OkStatus() : DrainingError());
+      End(i, sequences_[i]->finished() ? absl::OkStatus() : CutError(*sequences_[i]));
     }
   }
   sequences_.clear();

@@ -73,6 +73,7 @@ class EngineLoop {
   void GiveToken(size_t index, const Sample& sample);
   void End(size_t index, absl::Status status);
   void EndEverything();
+  absl::Status CutError(const Sequence& sequence) LFM2_EXCLUDES(mutex_);
   void LeaveRoom(std::string_view tenant, int64_t tokens) LFM2_EXCLUDES(mutex_);
   void NoteEnded() LFM2_EXCLUDES(mutex_);
   void BeginWork(const ModelRunner& runner) LFM2_EXCLUDES(mutex_);
@@ -95,6 +96,7 @@ class EngineLoop {
   std::deque<Arrival> inbox_ LFM2_GUARDED_BY(mutex_);  // bounded by room_
   WaitingRoom room_ LFM2_GUARDED_BY(mutex_);
   bool draining_ LFM2_GUARDED_BY(mutex_) = false;
+  std::optional<SteadyTime> drain_began_ LFM2_GUARDED_BY(mutex_);
   bool stopping_ LFM2_GUARDED_BY(mutex_) = false;
   int64_t open_ LFM2_GUARDED_BY(mutex_) = 0;  // accepted, and the last call about it is not through
   int64_t beats_ LFM2_GUARDED_BY(mutex_) = 0;

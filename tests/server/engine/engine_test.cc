@@ -356,6 +356,26 @@ TEST(Engine, DrainLetsAcceptedWorkEndAndRefusesNew) {
   EXPECT_TRUE(sink->Wait().status.ok());
 }
 
+TEST(Engine, SaysOfAStreamThatIsCutThatItWasCut) {
+  FakeClock clock;
+  Gate gate;
+  const auto model = MakeFakeModel(Gated(gate));
+  Engine engine(Limits(), clock);
+  auto sink = std::make_shared<RecordingSink>();
+  ASSERT_TRUE(engine.Submit(Request(model, "a", 100'000), sink).ok());
+  gate.WaitForArrivals(1);
+  gate.LetOnePass();
+  gate.WaitForArrivals(2);  // a token is made
+  EXPECT_FALSE(engine.Drain(milliseconds(0)));
+  clock.Advance(milliseconds(30'000));
+  std::thread stopper([&] { engine.Stop(); });
+  gate.Open();
+  stopper.join();
+  const absl::Status status = sink->Wait().status;
+  EXPECT_EQ(ReasonOf(status), Reason::kDraining);
+  EXPECT_EQ(status.message(), "stopped after 30000 ms while tokens were made");
+}
+
 TEST(Engine, StopEndsEverythingWithDraining) {
   Limits limits;
   limits.running_sequences = 1;
