@@ -58,6 +58,15 @@ absl::StatusOr<SourceSpec> ResolveFiles(const v1::FileSet& set, const ServiceCon
   return spec;
 }
 
+// What generate --init_from makes for its caller (client/init_model.cc): "init-" and 12 digits of
+// its content's SHA-256. Nobody else asked for it, so it is nobody else's default.
+bool IsOneCallersInit(std::string_view name) {
+  constexpr std::string_view kPrefix = "init-";
+  constexpr size_t kDigits = 12;
+  return name.size() == kPrefix.size() + kDigits && name.substr(0, kPrefix.size()) == kPrefix &&
+         name.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
+}
+
 }  // namespace
 
 void CheckRequestId(const std::string& request_id, const Limits& limits, RequestCheck& check) {
@@ -142,7 +151,8 @@ absl::StatusOr<std::string> ModelReference(const v1::ModelRef& model,
                                            const ServiceContext& services) {
   if (!model.name().empty()) return model.name();
   if (!services.default_model.empty()) return services.default_model;
-  LFM2_ASSIGN_OR_RETURN(const std::vector<ModelVersion> models, services.model_store.List());
+  LFM2_ASSIGN_OR_RETURN(std::vector<ModelVersion> models, services.model_store.List());
+  std::erase_if(models, [](const ModelVersion& one) { return IsOneCallersInit(one.name); });
   if (models.empty()) {
     RequestCheck check;
     check.Add("model", "names none, and the server has no model yet");

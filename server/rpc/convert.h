@@ -30,7 +30,8 @@ SourceSpec FolderSource(const ModelVersion& version);
 // Versions are fixed here: what a name means later does not matter to a job.
 absl::StatusOr<SourceSpec> ResolveSource(const v1::Source& source, const ServiceContext& services);
 
-// What the request names, else the server's default, else the newest model.
+// What the request names, else the server's default, else the newest model but for those that
+// --init_from made for one caller.
 absl::StatusOr<std::string> ModelReference(const v1::ModelRef& model,
                                            const ServiceContext& services);
 

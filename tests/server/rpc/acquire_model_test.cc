@@ -67,5 +67,22 @@ TEST_F(AcquireModelTest, PassesOnWhyAModelCannotBeLoaded) {
   EXPECT_EQ(ReasonOf(Generate(Ask("x", 2)).status), "INTERNAL");
 }
 
+TEST_F(AcquireModelTest, ByDefaultTakesTheNewestModelButForThoseOfOneCallersInitFrom) {
+  PublishModel("init-0123456789ab", 3000);
+  PublishModel("init-by-hand", 2000);
+  Mutex mutex;
+  std::vector<std::string> loaded;
+  before_load_ = [&](const std::string& name) {
+    MutexLock lock(mutex);
+    loaded.push_back(name);
+  };
+  Start();
+  v1::GenerateRequest request = Ask("x", 2);
+  request.clear_model();
+  EXPECT_TRUE(Generate(request).status.ok());
+  MutexLock lock(mutex);
+  EXPECT_EQ(loaded, std::vector<std::string>{"init-by-hand"});
+}
+
 }  // namespace
 }  // namespace lfm2

@@ -90,7 +90,7 @@ class RpcTest : public testing::Test {
     engine_.reset();
   }
 
-  void PublishModel(const std::string& name) {
+  void PublishModel(const std::string& name, int64_t created_at_ms = 1000) {
     const auto made = directory_.path() / ("made-" + name);
     WriteText(made / "config.json",
               R"({"model_type": "lfm2_ssm_hybrid", "vocab_size": 259, "hidden_size": 64,
@@ -99,7 +99,7 @@ class RpcTest : public testing::Test {
                   "parallel_residual": false, "rope_theta": 10000.0, "norm_eps": 1e-05,
                   "tie_word_embeddings": true})");
     ModelManifest manifest;
-    manifest.created_at_ms = 1000;
+    manifest.created_at_ms = created_at_ms;
     manifest.made_from = "test";
     manifest.tokenizer_kind = "bytes";
     ASSERT_TRUE(models_->Publish(made, name, manifest).ok());
