@@ -145,8 +145,6 @@ absl::Status SyncDirectory(const std::filesystem::path& directory) {
   return SyncPath(directory, O_DIRECTORY);
 }
 
-absl::Status SyncFile(const std::filesystem::path& path) { return SyncPath(path, 0); }
-
 absl::StatusOr<std::unique_ptr<FileWriter>> FileWriter::Create(const std::filesystem::path& path) {
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "creating", NameOf(path));

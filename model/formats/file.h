@@ -41,7 +41,6 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, int64_t 
 // new one. kDiskFull, kStorageIoError.
 absl::Status WriteFileDurably(const std::filesystem::path& path, std::string_view content);
 absl::Status SyncDirectory(const std::filesystem::path& directory);
-absl::Status SyncFile(const std::filesystem::path& path);
 
 // Sequential writer with errno mapped to our reasons; Close() fsyncs.
 class FileWriter {

@@ -65,7 +65,6 @@ class RpcCall {
   void OnLongWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
 
   ServiceCore& core() const { return *core_; }
-  const std::shared_ptr<ServiceCore>& shared_core() const { return core_; }
   const ServiceContext& services() const { return core_->context; }
   const std::string& request_id() const { return request_id_; }
   const std::string& principal() const { return principal_.name; }

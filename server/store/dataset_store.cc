@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <set>
 #include <tuple>
 
 #include "model/core/errors.h"
@@ -66,28 +65,6 @@ absl::StatusOr<DatasetInfo> ReadInfo(const fs::path& directory, const std::strin
         id, "the file is not the " + std::to_string(info.bytes) + " bytes that were uploaded");
   }
   return info;
-}
-
-// True when `directory` holds just these links already.
-bool HoldsTheLinks(const fs::path& directory,
-                   const std::vector<std::pair<fs::path, std::string>>& links) {
-  const absl::StatusOr<std::vector<std::string>> names = EntriesOf(directory);
-  if (!names.ok() || names->size() != links.size()) return false;
-  return std::all_of(links.begin(), links.end(), [&](const auto& link) {
-    std::error_code error;
-    return fs::equivalent(link.first, directory / link.second, error) && !error;
-  });
-}
-
-absl::Status MakeLinks(const std::vector<std::pair<fs::path, std::string>>& links,
-                       const fs::path& directory) {
-  LFM2_RETURN_IF_ERROR(MakeDirectory(directory));
-  for (const auto& [file, name] : links) {
-    std::error_code error;
-    fs::create_hard_link(file, directory / name, error);
-    LFM2_RETURN_IF_ERROR(DiskStatus(error, "linking", directory / name));
-  }
-  return SyncDirectory(directory);
 }
 
 }  // namespace
@@ -227,32 +204,6 @@ absl::StatusOr<std::vector<DatasetInfo>> DatasetStore::List() const {
 fs::path DatasetStore::FileOf(const std::string& id) const {
   const std::optional<std::string> hash = DatasetHashOf(id);
   return hash.has_value() ? root_ / *hash / kDataFile : fs::path();
-}
-
-absl::Status DatasetStore::Materialize(
-    const std::vector<std::pair<std::string, std::string>>& files,
-    const fs::path& directory) const {
-  std::vector<std::pair<fs::path, std::string>> links;
-  std::set<std::string> names;
-  for (const auto& [name, id] : files) {
-    LFM2_RETURN_IF_ERROR(CheckPlainName("file name", name, limits_.name_bytes));
-    if (!names.insert(name).second) {
-      return Error(Reason::kInvalidArgument, "two files are named \"" + name + "\"");
-    }
-    LFM2_RETURN_IF_ERROR(Get(id).status());
-    links.emplace_back(FileOf(id), name);
-  }
-  std::error_code error;
-  if (fs::exists(directory, error)) {
-    if (HoldsTheLinks(directory, links)) return absl::OkStatus();
-    return Error(Reason::kWrongState,
-                 "\"" + directory.filename().string() + "\" exists and holds other files");
-  }
-  const fs::path aside = AsidePathIn(directory.parent_path());
-  absl::Status status = MakeLinks(links, aside);
-  if (status.ok()) status = PublishDirectory(aside, directory);
-  if (!status.ok()) fs::remove_all(aside, error);
-  return status;
 }
 
 }  // namespace lfm2

@@ -65,11 +65,6 @@ class DatasetStore {
   absl::StatusOr<std::vector<DatasetInfo>> List() const;         // newest first
   // The file of an id that Get knows.
   std::filesystem::path FileOf(const std::string& id) const;
-  // A folder at `directory` with a hard link for each {plain name, id}: how uploaded files become a
-  // model folder. It is absent or whole; one that holds these links already is left as it is, any
-  // other is kWrongState.
-  absl::Status Materialize(const std::vector<std::pair<std::string, std::string>>& files,
-                           const std::filesystem::path& directory) const;
 
  private:
   friend class DatasetUpload;

@@ -175,30 +175,5 @@ TEST_F(DatasetStoreTest, ProtectsTheBytesFromWriting) {
             fs::perms::none);
 }
 
-TEST_F(DatasetStoreTest, MaterializesUploadsAsAFolder) {
-  const auto config = Upload("c", "{}").value(), weights = Upload("w", "bytes").value();
-  const fs::path folder = directory_.path() / "folder";
-  const std::vector<std::pair<std::string, std::string>> files = {
-      {"config.json", config.id}, {"model.safetensors", weights.id}, {"copy.json", config.id}};
-  ASSERT_TRUE(store_->Materialize(files, folder).ok());
-  EXPECT_EQ(ReadText(folder / "config.json"), "{}");
-  EXPECT_EQ(ReadText(folder / "model.safetensors"), "bytes");
-  EXPECT_EQ(EntriesIn(folder), 3);
-  EXPECT_TRUE(store_->Materialize(files, folder).ok()) << "the same again is done already";
-  EXPECT_EQ(ReasonOf(store_->Materialize({{"config.json", weights.id}}, folder)),
-            Reason::kWrongState);
-}
-
-TEST_F(DatasetStoreTest, MaterializesNothingWhenOneFileIsWrong) {
-  const auto config = Upload("c", "{}").value();
-  const fs::path folder = directory_.path() / "folder";
-  EXPECT_EQ(ReasonOf(store_->Materialize({{"../x", config.id}}, folder)), Reason::kPathOutsideRoot);
-  EXPECT_EQ(ReasonOf(store_->Materialize({{"a", config.id}, {"a", config.id}}, folder)),
-            Reason::kInvalidArgument);
-  EXPECT_EQ(ReasonOf(store_->Materialize({{"a", config.id}, {"b", "sha256:x"}}, folder)),
-            Reason::kDatasetNotFound);
-  EXPECT_FALSE(fs::exists(folder));
-}
-
 }  // namespace
 }  // namespace lfm2
