@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -22,6 +24,16 @@ absl::Status Invalid(std::string_view option, const std::string& path, std::stri
                std::string(option) + " \"" + path + "\" " + std::string(what));
 }
 
+// systemd hands credentials to a user of the service alone, from version 254 on as 0440 with an
+// access list, whose mask is what the mode's group bits then show.
+mode_t ForbiddenBits(const std::string& path) {
+  const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
+  if (folder == nullptr || *folder == '\0') return 077;
+  const std::filesystem::path parent = std::filesystem::path(path).lexically_normal().parent_path();
+  return parent == (std::filesystem::path(folder) / "file").lexically_normal().parent_path() ? 037
+                                                                                             : 077;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadConfiguredFile(std::string_view option, const std::string& path,
@@ -35,7 +47,7 @@ absl::StatusOr<std::string> ReadConfiguredFile(std::string_view option, const st
   if (fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
     return Invalid(option, path, "is not a regular file");
   }
-  if (privacy == FilePrivacy::kOwnerOnly && (info.st_mode & 077) != 0) {
+  if (privacy == FilePrivacy::kOwnerOnly && (info.st_mode & ForbiddenBits(path)) != 0) {
     return Invalid(option, path,
                    absl::StrFormat("has mode %04o; it holds secrets and must be 0600",
                                    static_cast<unsigned>(info.st_mode & 07777)));

@@ -77,6 +77,21 @@ TEST_F(AuthTest, TakesTheBearerSchemeInAnyCaseButNoOther) {
   EXPECT_EQ(with("Bearer "), "CREDENTIAL_INVALID");
 }
 
+TEST_F(AuthTest, ACredentialOfSystemdMayBeReadByItsGroup) {
+  WriteTokens(Line("g", "gina", "generate"), 0440);
+  ExpectRefused("CONFIG_INVALID");
+  setenv("CREDENTIALS_DIRECTORY", (directory_.path().string() + "/").c_str(), 1);
+  EXPECT_TRUE(RpcServer::Check(options_).ok()) << RpcServer::Check(options_);
+  for (const mode_t mode : {0444, 0460}) {
+    chmod(options_.tokens_file.c_str(), mode);
+    EXPECT_FALSE(RpcServer::Check(options_).ok()) << mode;
+  }
+  chmod(options_.tokens_file.c_str(), 0440);
+  setenv("CREDENTIALS_DIRECTORY", "/run/credentials/other", 1);
+  ExpectRefused("CONFIG_INVALID");
+  unsetenv("CREDENTIALS_DIRECTORY");
+}
+
 TEST_F(AuthTest, RefusesATokensFileThatOthersMayReadOrThatIsWrong) {
   WriteTokens(Line("g", "gina", "generate"), 0640);
   ExpectRefused("CONFIG_INVALID");
