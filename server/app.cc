@@ -1,15 +1,17 @@
 #include "server/app.h"
 
+#include <chrono>
 #include <filesystem>
 
 #include "model/core/errors.h"
-#include "model/core/program_folder.h"
 #include "model/core/status_macros.h"
 #include "model/formats/hf_cache.h"
 #include "server/base/executor.h"
 #include "server/base/log.h"
 #include "server/base/text_endpoint.h"
+#include "server/config_check.h"
 #include "server/data_dir.h"
+#include "server/drainer.h"
 #include "server/engine/engine.h"
 #include "server/engine/metrics.h"
 #include "server/engine/model_pool.h"
@@ -24,6 +26,7 @@ namespace lfm2 {
 namespace {
 
 namespace fs = std::filesystem;
+using std::chrono::milliseconds;
 
 constexpr int kExecutorThreads = 4;
 constexpr size_t kExecutorQueue = 4096;
@@ -31,41 +34,15 @@ constexpr int kLoadThreads = 2;
 constexpr size_t kLoadQueue = 64;
 constexpr int kLongThreads = 2;
 constexpr size_t kLongQueue = 32;
-constexpr int kBackgroundNiceness = 10;  // beside an engine that decodes both take what is left
-
-fs::path WorkerProgram(const ServerConfig& config) {
-  if (!config.worker.empty()) return config.worker;
-  return ProgramFolder() / "lfm2-worker";
-}
-
-RpcOptions RpcOptionsOf(const ServerConfig& config) {
-  RpcOptions options;
-  options.listen = config.listen;
-  options.tls_cert_file = config.tls_cert;
-  options.tls_key_file = config.tls_key;
-  options.tls_client_ca_file = config.tls_client_ca;
-  options.tokens_file = config.tokens;
-  options.insecure_i_know = config.insecure_i_know;
-  options.reflection = config.reflection;
-  return options;
-}
-
-ModelLoaderOptions LoaderOptionsOf(const ServerConfig& config) {
-  ModelLoaderOptions options;
-  options.device = config.device;
-  options.dtype = config.dtype;
-  options.weights = config.weights;
-  options.threads = static_cast<int>(config.threads);
-  options.kv_bytes = config.kv_bytes;
-  options.prefix_cache_bytes = config.prefix_cache_bytes;
-  return options;
-}
+constexpr int kBackgroundNiceness = 10;    // beside an engine that decodes both take what is left
+constexpr milliseconds kLastCalls{2'000};  // for answers to reach their callers
 
 // Members stand in the order they are made in; destruction is the reverse.
 class RealApp : public App {
  public:
   absl::Status Start(const ServerConfig& config) {
     config_ = config;
+    LFM2_RETURN_IF_ERROR(CheckConfig(config));
     Clock& clock = Clock::Real();
     const fs::path data_dir = config.data_dir;
     LFM2_ASSIGN_OR_RETURN(lock_, DataDirLock::Acquire(data_dir));
@@ -78,6 +55,8 @@ class RealApp : public App {
     pool_ = std::make_unique<ModelPool>(*models_, std::move(loader), config.limits.loaded_models);
     engine_ = std::make_unique<Engine>(config.limits, clock);
     LFM2_RETURN_IF_ERROR(OpenJobs(data_dir, clock));
+    drain_ = std::make_unique<Drainer>(*engine_, jobs_.get());
+    WarnOfWhatIsMissing();
     executor_ = std::make_unique<Executor>(kExecutorThreads, kExecutorQueue);
     loads_ = std::make_unique<Executor>(kLoadThreads, kLoadQueue, kBackgroundNiceness);
     long_work_ = std::make_unique<Executor>(kLongThreads, kLongQueue, kBackgroundNiceness);
@@ -93,13 +72,12 @@ class RealApp : public App {
   void Drain() override {
     if (drained_ || rpc_ == nullptr) return;
     drained_ = true;
-    const std::chrono::milliseconds timeout(config_.drain_timeout_ms);
     rpc_->BeginDrain();
-    engine_->Drain(timeout);
-    if (jobs_ != nullptr) jobs_->Shutdown(timeout);
-    engine_->Stop();
-    rpc_->Shutdown(std::chrono::seconds(2));
+    drain_->Wait(milliseconds(config_.drain_timeout_ms));
+    rpc_->Shutdown(drain_->ended_now() ? milliseconds(0) : kLastCalls);
   }
+
+  void EndNow() override { drain_->EndNow(); }
 
  private:
   // A store that cannot be read leaves serving up and Training answering kJobStoreCorrupt.
@@ -117,6 +95,18 @@ class RealApp : public App {
     }
     jobs_ = *std::move(jobs);
     return absl::OkStatus();
+  }
+
+  // What may be put right while the daemon serves, and so is no reason to refuse the start.
+  void WarnOfWhatIsMissing() {
+    if (absl::Status worker = CheckWorkerProgram(WorkerProgram(config_)); !worker.ok()) {
+      Log(LogLevel::kWarning, "jobs will wait", {{"cause", std::string(worker.message())}});
+    }
+    if (config_.default_model.empty()) return;
+    if (auto model = models_->Resolve(config_.default_model); !model.ok()) {
+      Log(LogLevel::kWarning, "default_model is not there",
+          {{"cause", std::string(model.status().message())}});
+    }
   }
 
   absl::Status ServeMetrics() {
@@ -186,12 +176,18 @@ class RealApp : public App {
   std::unique_ptr<ModelPool> pool_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<JobQueue> jobs_;
+  std::unique_ptr<Drainer> drain_;
   std::unique_ptr<Executor> executor_, loads_, long_work_;
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<TextEndpoint> metrics_;
 };
 
 }  // namespace
+
+absl::Status App::Check(const ServerConfig& config) {
+  LFM2_RETURN_IF_ERROR(CheckConfig(config));
+  return MakeModelLoader(LoaderOptionsOf(config)).status();
+}
 
 absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
   auto app = std::make_unique<RealApp>();

@@ -46,7 +46,9 @@ std::vector<Row> ServerRows(ServerConfig& c) {
        "of that, kept of ended sequences for prompts that begin alike; 0: none",
        &c.prefix_cache_bytes, 0, int64_t{1} << 50},
       {"threads", "threads of the engine's arithmetic; 0: one a core", &c.threads, 0, 1024},
-      {"default_model", "model of requests that name none, loaded at the start; empty: the newest",
+      {"default_model",
+       "model of requests that name none, loaded at the start; empty: the newest, but for those of "
+       "--init_from",
        &c.default_model},
       {"default_context", "context in tokens of models whose config names none", &c.default_context,
        16, 1 << 24},
@@ -226,10 +228,11 @@ absl::Status Flatten(const toml::table& table, const std::string& prefix, const 
 
 absl::StatusOr<std::map<std::string, std::string>> ReadToml(const std::string& path,
                                                             const std::string& origin) {
-  LFM2_ASSIGN_OR_RETURN(std::string text, ReadFile(path, kConfigFileBytesMax));
+  absl::StatusOr<std::string> text = ReadFile(path, kConfigFileBytesMax);
+  if (!text.ok()) return Annotate(text.status(), origin);
   std::map<std::string, std::string> values;
   try {
-    LFM2_RETURN_IF_ERROR(Flatten(toml::parse(text), "", origin, values));
+    LFM2_RETURN_IF_ERROR(Flatten(toml::parse(*text), "", origin, values));
   } catch (const toml::parse_error& error) {
     return Error(Reason::kConfigInvalid, origin + ": line " +
                                              std::to_string(error.source().begin.line) + ": " +

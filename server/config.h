@@ -22,7 +22,7 @@ struct ServerConfig {
   int64_t kv_bytes = int64_t{4} << 30;            // keys and values, of a loaded model
   int64_t prefix_cache_bytes = int64_t{1} << 30;  // of those, kept of ended sequences; 0: none
   int64_t threads = 0;             // of the engine's arithmetic; 0: as many as there are cores
-  std::string default_model;       // for requests that name none; empty: the newest
+  std::string default_model;       // for requests that name none; empty: see config.cc
   int64_t default_context = 4096;  // tokens, of models whose config names no limit
   std::string hf_cache;            // empty: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub
   std::string worker;              // lfm2-worker; empty: beside lfm2d

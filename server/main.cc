@@ -2,7 +2,11 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <iomanip>
 #include <iostream>
@@ -10,6 +14,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "model/core/edit_distance.h"
@@ -26,7 +31,7 @@ namespace {
 constexpr int kExitUsage = 2;
 constexpr int kExitInternal = 70;
 constexpr int kExitGpuLost = 71;    // its supervisor starts it again
-constexpr int kExitTemporary = 75;  // another daemon has the data_dir
+constexpr int kExitTemporary = 75;  // another process has the data_dir or the address
 constexpr int kExitConfig = 78;
 
 struct CommandLine {
@@ -120,8 +125,9 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
     const size_t equals = text.find('=');
     // Those that lfm2ctl, the kernels and the libraries opened at run time read share the prefix.
     static const std::vector<std::string> kForOthers = {
-        "LFM2_SERVER",       "LFM2_TOKEN_FILE",    "LFM2_SPM_LIBRARY",   "LFM2_XGRAMMAR_DIR",
-        "LFM2_CUDA_LIBRARY", "LFM2_TORCH_LIBRARY", "LFM2_TORCH_LIB_DIR", "LFM2_ISA"};
+        "LFM2_SERVER",        "LFM2_TOKEN_FILE",    "LFM2_TLS_CA",
+        "LFM2_SPM_LIBRARY",   "LFM2_XGRAMMAR_DIR",  "LFM2_CUDA_LIBRARY",
+        "LFM2_TORCH_LIBRARY", "LFM2_TORCH_LIB_DIR", "LFM2_ISA"};
     if (text.rfind("LFM2_", 0) != 0 || equals == std::string::npos) continue;
     const std::string name = text.substr(0, equals);
     if (std::find(kForOthers.begin(), kForOthers.end(), name) != kForOthers.end()) continue;
@@ -130,10 +136,18 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
   return std::nullopt;
 }
 
-int Fail(const absl::Status& status) {
+// `json`: as a line of the log.
+int Fail(const absl::Status& status, bool json = false) {
   const lfm2::ErrorDetails details = lfm2::DetailsOf(status);
   const lfm2::ReasonSpec& spec = lfm2::SpecOf(details.reason);
-  std::cerr << "lfm2d: " << status.message() << " (" << spec.name << ")\n  " << spec.fix << "\n";
+  if (json) {
+    lfm2::Log(lfm2::LogLevel::kError, "cannot start",
+              {{"cause", std::string(status.message())}, {"reason", spec.name}});
+  } else {
+    std::cerr << "lfm2d: " << status.message() << " (" << spec.name << ")\n";
+    // What to do about a state that does not fit is written for callers of the service.
+    if (details.reason != lfm2::Reason::kWrongState) std::cerr << "  " << spec.fix << "\n";
+  }
   if (details.reason == lfm2::Reason::kWrongState) return kExitTemporary;
   return details.reason == lfm2::Reason::kInternal ? kExitInternal : kExitConfig;
 }
@@ -146,6 +160,22 @@ int WaitForEnd(const sigset_t& signals, const lfm2::App& app) {
     if (number > 0) return number;
   }
   return 0;
+}
+
+// Until `app` is drained; a further signal ends what is waited for.
+void Drain(lfm2::App& app, const sigset_t& signals) {
+  std::atomic<bool> drained{false};
+  std::thread drain([&] {
+    app.Drain();
+    drained = true;
+  });
+  while (!drained) {
+    const timespec look{0, 50'000'000};
+    if (sigtimedwait(&signals, nullptr, &look) < 0) continue;
+    lfm2::Log(lfm2::LogLevel::kWarning, "a second signal: what is open is ended now");
+    app.EndNow();
+  }
+  drain.join();
 }
 
 int Run(const lfm2::ServerConfig& config) {
@@ -164,7 +194,7 @@ int Run(const lfm2::ServerConfig& config) {
   signal(SIGPIPE, SIG_IGN);
 
   auto app = lfm2::App::Start(config);
-  if (!app.ok()) return Fail(app.status());
+  if (!app.ok()) return Fail(app.status(), log.json);
   std::cout << "listening on " << (*app)->address() << std::endl;
   lfm2::Log(lfm2::LogLevel::kInfo, "listening", {{"address", (*app)->address()}});
   lfm2::SdNotify("READY=1");
@@ -176,7 +206,7 @@ int Run(const lfm2::ServerConfig& config) {
   } else {
     lfm2::Log(lfm2::LogLevel::kInfo, "draining", {{"signal", std::to_string(signal_number)}});
   }
-  (*app)->Drain();
+  Drain(**app, signals);
   app->reset();
   lfm2::Log(lfm2::LogLevel::kInfo, "stopped");
   return signal_number == 0 ? kExitGpuLost : 0;
@@ -185,7 +215,8 @@ int Run(const lfm2::ServerConfig& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  signal(SIGXFSZ, SIG_IGN);  // a file over its limit is an error of write: DISK_FULL
+  signal(SIGXFSZ, SIG_IGN);             // a file over its limit is an error of write: DISK_FULL
+  setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors are told once, by us
   CommandLine line;
   if (auto code = Parse(argc, argv, line)) return *code;
   const auto loaded = lfm2::LoadConfig(line.sources);
@@ -198,6 +229,9 @@ int main(int argc, char** argv) {
     }
     return Print(text.str());
   }
-  if (line.check_config) return 0;
+  if (line.check_config) {
+    const absl::Status status = lfm2::App::Check(loaded->config);
+    return status.ok() ? 0 : Fail(status);
+  }
   return Run(loaded->config);
 }

@@ -99,7 +99,8 @@ class RealTextEndpoint final : public TextEndpoint {
         setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse)) != 0 ||
         bind(socket_.get(), raw, address.size) != 0 || ::listen(socket_.get(), kBacklog) != 0 ||
         getsockname(socket_.get(), raw, &address.size) != 0) {
-      return Error(Reason::kConfigInvalid, "cannot listen on " + listen + ": " + strerror(errno));
+      return Error(errno == EADDRINUSE ? Reason::kWrongState : Reason::kConfigInvalid,
+                   "cannot listen on " + listen + ": " + strerror(errno));
     }
     const uint16_t port = ntohs(reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port);
     address_ = address.host + ":" + std::to_string(port);
@@ -185,6 +186,10 @@ class RealTextEndpoint final : public TextEndpoint {
 };
 
 }  // namespace
+
+absl::Status TextEndpoint::CheckAddress(const std::string& listen) {
+  return ParseLoopback(listen).status();
+}
 
 absl::StatusOr<std::unique_ptr<TextEndpoint>> TextEndpoint::Start(const std::string& listen,
                                                                   const std::string& path,

@@ -15,8 +15,11 @@ class TextEndpoint {
  public:
   using Source = std::function<std::string()>;
 
+  // kInsecureBind, kConfigInvalid: see Start.
+  static absl::Status CheckAddress(const std::string& listen);
   // `listen`: "127.0.0.1:9090", "[::1]:9090", "localhost:9090"; port 0 picks one. kInsecureBind for
-  // any other host, kConfigInvalid for what is no address or cannot be bound.
+  // any other host, kConfigInvalid for what is no address or cannot be bound,
+  // kWrongState where another process has it.
   static absl::StatusOr<std::unique_ptr<TextEndpoint>> Start(const std::string& listen,
                                                              const std::string& path,
                                                              Source source);

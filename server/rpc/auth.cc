@@ -130,7 +130,7 @@ absl::StatusOr<Authenticator::Entry> Authenticator::ParseLine(std::string_view l
 
 absl::StatusOr<Authenticator> Authenticator::FromFile(const std::string& path) {
   LFM2_ASSIGN_OR_RETURN(const std::string text,
-                        ReadConfiguredFile("tokens_file", path, FilePrivacy::kOwnerOnly));
+                        ReadConfiguredFile("tokens", path, FilePrivacy::kOwnerOnly));
   Authenticator out;
   int number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -139,12 +139,12 @@ absl::StatusOr<Authenticator> Authenticator::FromFile(const std::string& path) {
     if (line.empty()) continue;
     absl::StatusOr<Entry> entry = ParseLine(std::string_view(line.data(), line.size()));
     if (!entry.ok()) {
-      return Annotate(entry.status(), absl::StrCat("tokens_file line ", number));
+      return Annotate(entry.status(), absl::StrCat("tokens line ", number));
     }
     out.entries_.push_back(*std::move(entry));
   }
   if (out.entries_.empty()) {
-    return Error(Reason::kConfigInvalid, "tokens_file has no token: nobody could call");
+    return Error(Reason::kConfigInvalid, "tokens has no token: nobody could call");
   }
   return out;
 }

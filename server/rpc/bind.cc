@@ -1,6 +1,7 @@
 #include "server/rpc/bind.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -11,6 +12,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "model/core/descriptor.h"
 #include "model/core/errors.h"
 
 namespace lfm2 {
@@ -101,10 +103,44 @@ absl::Status ClaimSocketPath(const std::string& path) {
   const int result = connect(probe, reinterpret_cast<sockaddr*>(&address), sizeof address);
   const int error = errno;
   close(probe);
-  if (result == 0) return BadAddress("unix:" + path, "is in use by another process");
+  if (result == 0) {
+    return Error(Reason::kWrongState,
+                 "listen address \"unix:" + path + "\" is in use by another process");
+  }
   if (error != ECONNREFUSED) return BadAddress("unix:" + path, std::strerror(error));
   if (unlink(path.c_str()) != 0) return BadAddress("unix:" + path, std::strerror(errno));
   return absl::OkStatus();
+}
+
+absl::Status WhyNotBound(const ListenAddress& address) {
+  const std::string what = "cannot listen on " + address.WithPort(address.port) + ": ";
+  if (address.is_unix()) {
+    return Error(Reason::kInvalidArgument, what + "the socket cannot be made in its folder");
+  }
+  std::string host = address.host;
+  if (host.front() == '[') host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const std::string port = std::to_string(address.port);
+  if (const int code = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); code != 0) {
+    return Error(Reason::kInvalidArgument, what + gai_strerror(code));
+  }
+  int error = 0;
+  for (const addrinfo* at = found; at != nullptr && error == 0; at = at->ai_next) {
+    const Descriptor probe(socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    setsockopt(probe.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(probe.get(), at->ai_addr, at->ai_addrlen) != 0 || listen(probe.get(), 1) != 0)
+      error = errno;
+  }
+  freeaddrinfo(found);
+  if (error == EADDRINUSE) {
+    return Error(Reason::kWrongState, what + "another process has this port");
+  }
+  return Error(Reason::kInvalidArgument,
+               what + (error != 0 ? std::strerror(error) : "the gRPC library gives no cause"));
 }
 
 }  // namespace lfm2

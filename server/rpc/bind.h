@@ -1,5 +1,5 @@
 // Where the server listens, and whether that is safe. Thread rule: pure functions but for
-// ClaimSocketPath.
+// ClaimSocketPath and WhyNotBound.
 #pragma once
 
 #include <string>
@@ -30,8 +30,12 @@ absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text);
 // off.
 absl::Status CheckExposure(const ListenAddress& address, const RpcOptions& options);
 
-// Makes the path free to bind: removes a socket that nobody listens at. kInvalidArgument when
-// somebody does, or when the path is something else than a socket.
+// Makes the path free to bind: removes a socket that nobody listens at. kWrongState when somebody
+// does, kInvalidArgument when the path is something else than a socket.
 absl::Status ClaimSocketPath(const std::string& path);
+
+// Never OK. What the system says to an address that the gRPC library could not bind, of which it
+// keeps no errno: kWrongState when another process has it, else kInvalidArgument.
+absl::Status WhyNotBound(const ListenAddress& address);
 
 }  // namespace lfm2

@@ -120,12 +120,11 @@ class RealRpcServer final : public RpcServer {
       server_ = builder.BuildAndStart();
     }
     if (!server_ || (port <= 0 && !address_.is_unix())) {
-      return Error(Reason::kInvalidArgument,
-                   "cannot listen on " + address_.WithPort(address_.port) +
-                       ": it is in use, not this host's, or not permitted");
+      return WhyNotBound(address_);
     }
     actual_port_ = port;
     SetOthersServing(true);
+    SetTrainingServing();
     LookAtGeneration();
     sweeper_ = std::thread([this] { SweepUntilStopped(); });
     return absl::OkStatus();
@@ -140,6 +139,7 @@ class RealRpcServer final : public RpcServer {
   void BeginDrain() override {
     core_->draining = true;
     SetOthersServing(false);
+    SetTrainingServing();
     SetGenerationServing(false, "the server is stopping");
   }
 
@@ -167,7 +167,16 @@ class RealRpcServer final : public RpcServer {
     grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
     if (health == nullptr) return;
     health->SetServingStatus(kModels, serving);
-    health->SetServingStatus(kTraining, serving && core_->context.jobs != nullptr);
+  }
+
+  // Training is served while there are jobs, their workers can be started, and nothing drains.
+  void SetTrainingServing() LFM2_EXCLUDES(health_mutex_) {
+    JobQueue* jobs = core_->context.jobs;
+    const bool able = jobs != nullptr && jobs->worker_status().ok();
+    MutexLock lock(health_mutex_);
+    if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
+      health->SetServingStatus(kTraining, able && !core_->draining);
+    }
   }
 
   // Generation is served while a model answers, the engine makes progress and nothing drains.
@@ -208,6 +217,7 @@ class RealRpcServer final : public RpcServer {
       const SteadyTime now = core_->context.clock.Now();
       core_->calls.ForEachStream([&](EventStream& stream) { stream.EndIfStuck(now); });
       LookAtGeneration();
+      SetTrainingServing();
       mutex_.Lock();
     }
   }
@@ -245,23 +255,36 @@ void WarnOfExposure(const ListenAddress& address, const RpcOptions& options) {
       {{"address", address.WithPort(address.port)}});
 }
 
+// What the options come to before anything is bound.
+struct Prepared {
+  ListenAddress address;
+  std::shared_ptr<grpc::ServerCredentials> credentials;
+  Authenticator auth;
+};
+
+absl::StatusOr<Prepared> Prepare(const RpcOptions& options) {
+  Prepared prepared{{}, nullptr, Authenticator::Local()};
+  LFM2_ASSIGN_OR_RETURN(prepared.address, ParseListenAddress(options.listen));
+  LFM2_RETURN_IF_ERROR(CheckExposure(prepared.address, options));
+  LFM2_ASSIGN_OR_RETURN(prepared.credentials, MakeServerCredentials(options));
+  if (!options.tokens_file.empty()) {
+    LFM2_ASSIGN_OR_RETURN(prepared.auth, Authenticator::FromFile(options.tokens_file));
+  }
+  return prepared;
+}
+
 }  // namespace
+
+absl::Status RpcServer::Check(const RpcOptions& options) { return Prepare(options).status(); }
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcOptions& options,
                                                             const ServiceContext& context) {
-  LFM2_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(options.listen));
-  LFM2_RETURN_IF_ERROR(CheckExposure(address, options));
-  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
-                        MakeServerCredentials(options));
-  Authenticator auth = Authenticator::Local();
-  if (!options.tokens_file.empty()) {
-    LFM2_ASSIGN_OR_RETURN(auth, Authenticator::FromFile(options.tokens_file));
-  }
-  WarnOfExposure(address, options);
+  LFM2_ASSIGN_OR_RETURN(Prepared prepared, Prepare(options));
+  WarnOfExposure(prepared.address, options);
   EnablePlugins(options.reflection);
-  auto core = std::make_shared<ServiceCore>(context, std::move(auth));
-  auto server = std::make_unique<RealRpcServer>(std::move(core), std::move(address));
-  LFM2_RETURN_IF_ERROR(server->Bind(credentials));
+  auto core = std::make_shared<ServiceCore>(context, std::move(prepared.auth));
+  auto server = std::make_unique<RealRpcServer>(std::move(core), std::move(prepared.address));
+  LFM2_RETURN_IF_ERROR(server->Bind(prepared.credentials));
   return std::unique_ptr<RpcServer>(std::move(server));
 }
 

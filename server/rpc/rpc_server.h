@@ -73,9 +73,11 @@ struct RpcStats {
 
 class RpcServer {
  public:
+  // What Start would say of the options, without binding.
+  static absl::Status Check(const RpcOptions& options);
   // kInsecureBind; kConfigInvalid for unreadable or mismatched TLS files and token files (a key or
   // token file that others may read is refused); kInvalidArgument for an address that cannot be
-  // bound.
+  // bound, kWrongState where another process has it.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcOptions& options,
                                                           const ServiceContext& context);
   virtual ~RpcServer() = default;

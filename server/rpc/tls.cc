@@ -42,28 +42,28 @@ absl::StatusOr<Certificate> ParseCertificate(const char* option, const std::stri
 
 absl::Status CheckValidity(const X509& certificate) {
   if (X509_cmp_current_time(X509_get0_notAfter(&certificate)) <= 0) {
-    return Error(Reason::kConfigInvalid, "the certificate in tls_cert_file has expired");
+    return Error(Reason::kConfigInvalid, "the certificate in tls_cert has expired");
   }
   if (X509_cmp_current_time(X509_get0_notBefore(&certificate)) > 0) {
-    return Error(Reason::kConfigInvalid, "the certificate in tls_cert_file is not valid yet");
+    return Error(Reason::kConfigInvalid, "the certificate in tls_cert is not valid yet");
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckPair(const std::string& certificate_pem, const std::string& key_pem) {
   LFM2_ASSIGN_OR_RETURN(const Certificate certificate,
-                        ParseCertificate("tls_cert_file", certificate_pem));
+                        ParseCertificate("tls_cert", certificate_pem));
   const Bio bio = BioOf(key_pem);
   const PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassphrase, nullptr));
   ERR_clear_error();
   if (!key) {
-    return Error(Reason::kConfigInvalid, "tls_key_file holds no unencrypted PEM private key");
+    return Error(Reason::kConfigInvalid, "tls_key holds no unencrypted PEM private key");
   }
   const bool match = X509_check_private_key(certificate.get(), key.get()) == 1;
   ERR_clear_error();
   if (!match) {
     return Error(Reason::kConfigInvalid,
-                 "the key in tls_key_file does not belong to the certificate in tls_cert_file");
+                 "the key in tls_key does not belong to the certificate in tls_cert");
   }
   return CheckValidity(*certificate);
 }
@@ -73,20 +73,18 @@ absl::Status CheckPair(const std::string& certificate_pem, const std::string& ke
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const RpcOptions& options) {
   if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
-    return Error(Reason::kConfigInvalid,
-                 "tls_cert_file and tls_key_file go together: one is unset");
+    return Error(Reason::kConfigInvalid, "tls_cert and tls_key go together: one is unset");
   }
   if (options.tls_cert_file.empty()) {
     if (!options.tls_client_ca_file.empty()) {
-      return Error(Reason::kConfigInvalid,
-                   "tls_client_ca_file needs tls_cert_file and tls_key_file");
+      return Error(Reason::kConfigInvalid, "tls_client_ca needs tls_cert and tls_key");
     }
     return grpc::InsecureServerCredentials();
   }
   grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  LFM2_ASSIGN_OR_RETURN(pair.cert_chain, ReadConfiguredFile("tls_cert_file", options.tls_cert_file,
-                                                            FilePrivacy::kPublic));
-  LFM2_ASSIGN_OR_RETURN(pair.private_key, ReadConfiguredFile("tls_key_file", options.tls_key_file,
+  LFM2_ASSIGN_OR_RETURN(
+      pair.cert_chain, ReadConfiguredFile("tls_cert", options.tls_cert_file, FilePrivacy::kPublic));
+  LFM2_ASSIGN_OR_RETURN(pair.private_key, ReadConfiguredFile("tls_key", options.tls_key_file,
                                                              FilePrivacy::kOwnerOnly));
   LFM2_RETURN_IF_ERROR(CheckPair(pair.cert_chain, pair.private_key));
   const bool mutual = !options.tls_client_ca_file.empty();
@@ -96,8 +94,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
   if (mutual) {
     LFM2_ASSIGN_OR_RETURN(
         ssl.pem_root_certs,
-        ReadConfiguredFile("tls_client_ca_file", options.tls_client_ca_file, FilePrivacy::kPublic));
-    LFM2_RETURN_IF_ERROR(ParseCertificate("tls_client_ca_file", ssl.pem_root_certs).status());
+        ReadConfiguredFile("tls_client_ca", options.tls_client_ca_file, FilePrivacy::kPublic));
+    LFM2_RETURN_IF_ERROR(ParseCertificate("tls_client_ca", ssl.pem_root_certs).status());
   }
   ssl.pem_key_cert_pairs.push_back(std::move(pair));
   return grpc::SslServerCredentials(ssl);

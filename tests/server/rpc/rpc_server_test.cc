@@ -42,8 +42,17 @@ TEST_F(RpcServerTest, RefusesAPortThatAnotherServerHas) {
   const auto executor = std::move(executor_);
   options_.listen = taken;
   const absl::Status status = TryStart();
-  EXPECT_FALSE(status.ok());
-  EXPECT_NE(std::string(status.message()).find(taken), std::string::npos) << status;
+  EXPECT_EQ(DetailsOf(status).reason, Reason::kWrongState) << status;
+  EXPECT_NE(std::string(status.message()).find(taken + ": another process has this port"),
+            std::string::npos)
+      << status;
+  options_.listen = "198.51.100.1:0";  // TEST-NET-2: nobody's
+  options_.insecure_i_know = true;
+  const absl::Status foreign = TryStart();
+  EXPECT_EQ(DetailsOf(foreign).reason, Reason::kInvalidArgument) << foreign;
+  EXPECT_NE(std::string(foreign.message()).find("Cannot assign requested address"),
+            std::string::npos)
+      << foreign;
   first->Shutdown(std::chrono::milliseconds(0));
 }
 
@@ -65,7 +74,7 @@ TEST_F(RpcServerTest, TakesOverAStaleSocketButNotALiveOneOrAFile) {
   const auto engine = std::move(engine_);
   const auto pool = std::move(pool_);
   const auto executor = std::move(executor_);
-  EXPECT_FALSE(TryStart().ok());
+  EXPECT_EQ(DetailsOf(TryStart()).reason, Reason::kWrongState);
   EXPECT_EQ(Health(""), 1);  // the first one goes on
   first->Shutdown(std::chrono::milliseconds(0));
   ASSERT_EQ(std::system(("python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"" +
@@ -88,6 +97,17 @@ TEST_F(RpcServerTest, SaysWhichServicesAreUp) {
   EXPECT_EQ(Health("lfm2.v1.Models"), 1);
   EXPECT_EQ(Health("lfm2.v1.Training"), 2);
   EXPECT_EQ(ReasonOf(Call("/lfm2.v1.Training/ListJobs", "")), "JOB_STORE_CORRUPT");
+}
+
+TEST_F(RpcServerTest, SaysThatTrainingIsNotServedWhileNoWorkerCanBeStarted) {
+  limits_.slow_reader_timeout_ms = 40;  // looks every 10 ms
+  Start();
+  EXPECT_EQ(Health("lfm2.v1.Training"), 1);
+  jobs_.SetWorkers(Error(Reason::kInternal, "a worker cannot be started"));
+  EXPECT_TRUE(Eventually([&] { return Health("lfm2.v1.Training") == 2; }));
+  EXPECT_EQ(Health("lfm2.v1.Generation"), 1);
+  jobs_.SetWorkers(absl::OkStatus());
+  EXPECT_TRUE(Eventually([&] { return Health("lfm2.v1.Training") == 1; }));
 }
 
 TEST_F(RpcServerTest, SaysThatGenerationIsNotServedWhileTheEngineIsStuck) {

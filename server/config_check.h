@@ -1,0 +1,24 @@
+// What a configuration must be beyond its keys' own types and ranges, and what the parts of the
+// daemon are given of it.
+#pragma once
+
+#include <filesystem>
+
+#include "absl/status/status.h"
+#include "server/config.h"
+#include "server/model_loader.h"
+#include "server/rpc/rpc_server.h"
+
+namespace lfm2 {
+
+// Reads the files that the configuration names, changes nothing. Thread rule: any thread.
+// kInvalidArgument, kInsecureBind, kConfigInvalid.
+absl::Status CheckConfig(const ServerConfig& config);
+
+RpcOptions RpcOptionsOf(const ServerConfig& config);
+ModelLoaderOptions LoaderOptionsOf(const ServerConfig& config);
+std::filesystem::path WorkerProgram(const ServerConfig& config);
+// kConfigInvalid where it is no file that this user may execute.
+absl::Status CheckWorkerProgram(const std::filesystem::path& program);
+
+}  // namespace lfm2
