@@ -151,6 +151,7 @@ class RealApp : public App {
         .long_work = *long_work_,
         .plan = [=](const JobSpec& spec, PlanDepth depth,
                     const StopCheck& stop) -> absl::StatusOr<TrainPlan> {
+          LFM2_RETURN_IF_ERROR(CheckTrainDevice(spec.train.device));
           LFM2_ASSIGN_OR_RETURN(const TorchParts* torch, OpenTorchParts());
           return torch->plan_train_job(spec, depth, folders, stop);
         },

@@ -11,6 +11,7 @@
 #include "model/core/errors.h"
 #include "model/core/program_folder.h"
 #include "model/core/status_macros.h"
+#include "model/cuda/driver.h"
 #include "server/base/text_endpoint.h"
 
 namespace lfm2 {
@@ -74,6 +75,13 @@ absl::Status CheckWorkerProgram(const std::filesystem::path& program) {
   return Error(Reason::kConfigInvalid,
                "worker \"" + program.string() + "\" cannot be run: " + cause,
                {{"key", "worker"}, {"value", program.string()}});
+}
+
+absl::Status CheckTrainDevice(const std::string& name) {
+  LFM2_RETURN_IF_ERROR(CheckDeviceName(name));
+  if (name == "auto" || name == "cpu" || NvidiaDriver() != nullptr) return absl::OkStatus();
+  return Error(Reason::kDeviceUnavailable,
+               "device \"" + name + "\": no NVIDIA driver, libcuda.so.1 is not there");
 }
 
 absl::Status CheckConfig(const ServerConfig& config) {

@@ -18,6 +18,9 @@ absl::Status CheckConfig(const ServerConfig& config);
 RpcOptions RpcOptionsOf(const ServerConfig& config);
 ModelLoaderOptions LoaderOptionsOf(const ServerConfig& config);
 std::filesystem::path WorkerProgram(const ServerConfig& config);
+// Of a training job, before it is stored: kConfigInvalid for no device's name, kDeviceUnavailable
+// for CUDA without an NVIDIA driver. Which devices there are is the worker's to find.
+absl::Status CheckTrainDevice(const std::string& name);
 // kConfigInvalid where it is no file that this user may execute.
 absl::Status CheckWorkerProgram(const std::filesystem::path& program);
 

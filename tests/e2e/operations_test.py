@@ -1,4 +1,5 @@
 """The daemon as its operator meets it: what the check of a configuration says, how a start fails, how a stop ends."""
+import ctypes
 import json
 import os
 import pathlib
@@ -89,6 +90,21 @@ def a_job_outlasts_a_worker_that_cannot_be_started(bin_dir, work):
         d.wait_for("health", lambda: d.try_ctl("health").code == 0, timeout=30)
 
 
+def a_job_for_a_device_that_is_not_there_is_not_stored(bin_dir, work):
+    train = ["train", "start", "--name", "out", *HYBRID, "--data_path", text_file(work / "t.txt")]
+    try:
+        ctypes.CDLL("libcuda.so.1")
+        device, reason = "gpu", "CONFIG_INVALID"
+    except OSError:
+        device, reason = "cuda", "DEVICE_UNAVAILABLE"
+    with Daemon(bin_dir, work / "data") as d:
+        for more in ([], ["--validate-only"]):
+            done = d.try_ctl(*train, "--device", device, *more)
+            assert done.code != 0 and reason in done.err, done
+        assert not d.ctl_json("train", "list").get("jobs"), "nothing is stored"
+
+
 if __name__ == "__main__":
-    main([the_check_refuses_what_the_start_refuses, an_address_in_use_is_a_matter_of_the_moment, a_second_signal_ends_the_wait,
+    main([a_job_for_a_device_that_is_not_there_is_not_stored,
+          the_check_refuses_what_the_start_refuses, an_address_in_use_is_a_matter_of_the_moment, a_second_signal_ends_the_wait,
           a_job_outlasts_a_worker_that_cannot_be_started])
