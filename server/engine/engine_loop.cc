@@ -26,9 +26,12 @@ int64_t Milliseconds(SteadyTime from, SteadyTime to) {
 }  // namespace
 
 EngineLoop::EngineLoop(const Limits& limits, Clock& clock)
-    : limits_(limits), clock_(clock), room_(limits), since_(clock.Now()), thread_([this] {
-        Run();
-      }) {}
+    : limits_(limits),
+      clock_(clock),
+      tasks_(limits.priority_ageing_ms),
+      room_(limits),
+      since_(clock.Now()),
+      thread_([this] { Run(); }) {}
 
 absl::Status EngineLoop::CheckRoom(std::string_view tenant) {
   MutexLock lock(mutex_);
@@ -151,7 +154,7 @@ bool EngineLoop::TakeArrivals() {
     if (auto* sequence = std::get_if<std::unique_ptr<Sequence>>(&arrival)) {
       sequences_.push_back(std::move(*sequence));
     } else {
-      tasks_.push_back(std::get<OpenTask>(std::move(arrival)));
+      tasks_.Add(std::get<OpenTask>(std::move(arrival)));
     }
   }
   return go_on;
@@ -166,18 +169,8 @@ void EngineLoop::DropEnded() {
 }
 
 void EngineLoop::DropEndedTasks() {
-  const SteadyTime now = clock_.Now();
-  for (size_t i = tasks_.size(); i-- > 0;) {
-    const ModelTask& task = tasks_[i].task;
-    absl::Status why = task.stopped ? task.stopped() : absl::OkStatus();
-    const bool is_late = now >= task.deadline || absl::IsDeadlineExceeded(why);
-    if (!is_late && why.ok()) continue;
-    const Reason late = tasks_[i].started ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue;
-    OpenTask dropped = std::move(tasks_[i]);
-    tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(i));
-    FinishTask(std::move(dropped),
-               is_late ? Error(late, "the deadline passed before the model had done this work")
-                       : std::move(why));
+  for (EndedTask& ended : tasks_.TakeEnded(clock_.Now())) {
+    FinishTask(std::move(ended.open), std::move(ended.why));
   }
 }
 
@@ -186,35 +179,11 @@ bool EngineLoop::PromptWaits() const {
                      [](const auto& sequence) { return !sequence->decoding(); });
 }
 
-// Tasks and prompts take turns, so that neither starves and decoding waits for one of them only.
-std::optional<size_t> EngineLoop::NextTask(SteadyTime now) const {
-  if (tasks_.empty()) return std::nullopt;
-  const bool prompt_waits = PromptWaits();
-  if (prompt_waits && task_had_turn_) return std::nullopt;
-  const StateMemory memory = HeldMemory();
-  std::optional<size_t> chosen;
-  int64_t most = -1;
-  for (size_t i = 0; i < tasks_.size(); ++i) {
-    const LoadedModel* const lane = tasks_[i].task.model.get();
-    if (!tasks_[i].started && !memory.HasRoom(lane, tasks_[i].memory)) continue;
-    const int64_t waited_ms = Milliseconds(tasks_[i].last_turn, now);
-    const Priority priority = tasks_[i].task.priority;
-    const bool yields = priority == Priority::kLow && waited_ms < limits_.priority_ageing_ms;
-    if (yields && prompt_waits) continue;
-    const int64_t urgency = waited_ms + static_cast<int64_t>(priority) * limits_.priority_ageing_ms;
-    if (urgency <= most) continue;
-    most = urgency;
-    chosen = i;
-  }
-  return chosen;
-}
-
 bool EngineLoop::RunTask() {
-  const std::optional<size_t> chosen = NextTask(clock_.Now());
-  task_had_turn_ = chosen.has_value();
-  if (!chosen) return false;
-  OpenTask open = std::move(tasks_[*chosen]);
-  tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(*chosen));
+  if (tasks_.empty()) return false;
+  std::optional<OpenTask> next = tasks_.TakeNext(clock_.Now(), PromptWaits(), HeldMemory());
+  if (!next) return false;
+  OpenTask open = *std::move(next);
   if (!open.started) LeaveRoom(open.task.tenant, open.task.tokens);
   open.started = true;
   bool more = false;
@@ -226,7 +195,7 @@ bool EngineLoop::RunTask() {
   Beat();
   open.last_turn = clock_.Now();
   if (status.ok() && more) {
-    tasks_.push_back(std::move(open));
+    tasks_.Add(std::move(open));
   } else {
     FinishTask(std::move(open), std::move(status));
   }
@@ -249,14 +218,12 @@ void EngineLoop::FinishTask(OpenTask open, absl::Status status) {
 
 StateMemory EngineLoop::HeldMemory() const {
   StateMemory memory;
-  const auto hold = [&](const LoadedModel& model, int64_t held) {
-    memory.SetLimit(&model, model.runner->state_memory_limit());
-    memory.Hold(&model, held);
-  };
   for (const auto& sequence : sequences_) {
-    hold(sequence->model(), sequence->started() ? sequence->memory() : 0);
+    const LoadedModel* const lane = &sequence->model();
+    memory.SetLimit(lane, lane->runner->state_memory_limit());
+    if (sequence->started()) memory.Hold(lane, sequence->memory());
   }
-  for (const OpenTask& open : tasks_) hold(*open.task.model, open.started ? open.memory : 0);
+  tasks_.HoldMemory(memory);
   return memory;
 }
 
@@ -293,10 +260,7 @@ bool EngineLoop::Step(bool after_task) {
   limits.ageing_ms = limits_.priority_ageing_ms;
   limits.draft_rows = limits_.speculative_step_tokens;
   limits.memory = HeldMemory();
-  // The oldest task that waits for memory is not passed by sequences that come after it.
-  const auto waits = std::find_if(tasks_.begin(), tasks_.end(),
-                                  [](const OpenTask& open) { return !open.started; });
-  if (waits != tasks_.end()) limits.memory.Hold(waits->task.model.get(), waits->memory);
+  tasks_.HoldMemoryForNext(limits.memory);
   const std::vector<LaneStep> steps = PlanStep(scheduled, limits, share_);
   for (const LaneStep& step : steps) StepLane(step);
   return !steps.empty();
@@ -470,11 +434,7 @@ void EngineLoop::EndEverything() {
     }
   }
   sequences_.clear();
-  while (!tasks_.empty()) {
-    OpenTask task = std::move(tasks_.front());
-    tasks_.pop_front();
-    FinishTask(std::move(task), DrainingError());
-  }
+  for (OpenTask& open : tasks_.TakeAll()) FinishTask(std::move(open), DrainingError());
 }
 
 void EngineLoop::LeaveRoom(std::string_view tenant, int64_t tokens) {

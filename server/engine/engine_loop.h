@@ -19,6 +19,7 @@
 #include "server/engine/metrics.h"
 #include "server/engine/scheduler.h"
 #include "server/engine/sequence.h"
+#include "server/engine/task_queue.h"
 #include "server/engine/waiting_room.h"
 
 namespace lfm2 {
@@ -40,12 +41,6 @@ class EngineLoop {
   Metrics& metrics() { return metrics_; }
 
  private:
-  struct OpenTask {
-    ModelTask task;
-    SteadyTime last_turn;  // or its arrival
-    int64_t memory = 0;    // of the state that it keeps
-    bool started = false;
-  };
   using Arrival = std::variant<std::unique_ptr<Sequence>, OpenTask>;
 
   absl::Status Accept(std::string_view tenant, int64_t tokens, Arrival arrival)
@@ -57,7 +52,6 @@ class EngineLoop {
   void DropEndedTasks();
   // Gives one task a turn; whether there was one.
   bool RunTask();
-  std::optional<size_t> NextTask(SteadyTime now) const;
   void FinishTask(OpenTask task, absl::Status status);
   // What is promised to those that have begun.
   StateMemory HeldMemory() const;
@@ -86,9 +80,8 @@ class EngineLoop {
 
   // Of the loop's thread. Null entries have ended and go at the end of the iteration.
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
-  std::deque<OpenTask> tasks_;
+  TaskQueue tasks_;
   FairShare share_;
-  bool task_had_turn_ = false;
 
   mutable Mutex mutex_;
   CondVar arrived_;                                    // inbox_ or stopping_ changed
