@@ -19,7 +19,6 @@ constexpr std::string_view kIdPrefix = "sha256:";
 constexpr std::string_view kDataFile = "data";
 constexpr std::string_view kMetaFile = "meta.json";
 constexpr int64_t kMetaBytes = 64 << 10;
-constexpr int64_t kSyncBytes = 64 << 20;
 
 std::string_view WithoutPrefix(std::string_view sha256) {
   return sha256.starts_with(kIdPrefix) ? sha256.substr(kIdPrefix.size()) : sha256;
@@ -105,9 +104,7 @@ absl::Status DatasetUpload::Append(std::string_view bytes) {
   }
   hash_.Update(bytes);
   bytes_ += static_cast<int64_t>(bytes.size());
-  if (bytes_ - synced_ < kSyncBytes) return absl::OkStatus();
-  synced_ = bytes_;
-  return SyncFile(path_ / kDataFile);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<DatasetInfo> DatasetUpload::Commit(const std::string& sha256) {

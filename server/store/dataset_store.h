@@ -52,7 +52,6 @@ class DatasetUpload {
   std::unique_ptr<FileWriter> writer_;
   Sha256 hash_;
   int64_t bytes_ = 0;
-  int64_t synced_ = 0;  // of them: so the end of a large one has little left to write
 };
 
 class DatasetStore {
