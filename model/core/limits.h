@@ -38,7 +38,7 @@ struct Limits {
   int64_t speculative_step_tokens = 16;  // decoding and guessed ones of a step that has such
   int64_t priority_ageing_ms = 5'000;    // waiting that is worth one level of priority
   int64_t engine_stall_ms = 8'000;       // without progress; then Generation is not serving
-  int64_t stream_buffer_events = 256;  // unsent events before a sequence waits for its reader
+  int64_t stream_buffer_events = 256;    // unsent events before a sequence waits for its reader
   int64_t full_buffer_timeout_ms = 5'000;
   int64_t slow_reader_timeout_ms = 30'000;
   int64_t generate_timeout_ms = 600'000;  // when the client set no deadline
