@@ -60,6 +60,7 @@ class RealApp : public App {
     executor_ = std::make_unique<Executor>(kExecutorThreads, kExecutorQueue);
     loads_ = std::make_unique<Executor>(kLoadThreads, kLoadQueue, kBackgroundNiceness);
     long_work_ = std::make_unique<Executor>(kLongThreads, kLongQueue, kBackgroundNiceness);
+    tokenizer_reads_ = std::make_unique<Executor>(1, kExecutorQueue);
     LFM2_ASSIGN_OR_RETURN(rpc_, RpcServer::Start(RpcOptionsOf(config), Context(hf_cache, clock)));
     return ServeMetrics();
   }
@@ -149,6 +150,7 @@ class RealApp : public App {
         .executor = *executor_,
         .loads = *loads_,
         .long_work = *long_work_,
+        .tokenizer_reads = *tokenizer_reads_,
         .plan = [=](const JobSpec& spec, PlanDepth depth,
                     const StopCheck& stop) -> absl::StatusOr<TrainPlan> {
           LFM2_RETURN_IF_ERROR(CheckTrainDevice(spec.train.device));
@@ -178,7 +180,7 @@ class RealApp : public App {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<JobQueue> jobs_;
   std::unique_ptr<Drainer> drain_;
-  std::unique_ptr<Executor> executor_, loads_, long_work_;
+  std::unique_ptr<Executor> executor_, loads_, long_work_, tokenizer_reads_;
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<TextEndpoint> metrics_;
 };

@@ -211,9 +211,9 @@ void RpcCall::OnWorker(std::function<void()> work,
   RunOn(core_->context.executor, std::move(work), failed);
 }
 
-void RpcCall::OnLoader(std::function<void()> work,
-                       const std::function<void(absl::Status)>& failed) {
-  RunOn(core_->context.loads, std::move(work), failed);
+void RpcCall::OnTokenizerReader(std::function<void()> work,
+                                const std::function<void(absl::Status)>& failed) {
+  RunOn(core_->context.tokenizer_reads, std::move(work), failed);
 }
 
 void RpcCall::OnLongWorker(std::function<void()> work,

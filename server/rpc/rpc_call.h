@@ -60,8 +60,9 @@ class RpcCall {
 
   // Runs `work` on the executor; what it throws, and a full queue, comes to `failed`.
   void OnWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
-  // The same on the executors of model loads and of long work: ServiceContext says what goes where.
-  void OnLoader(std::function<void()> work, const std::function<void(absl::Status)>& failed);
+  // The same on other executors: ServiceContext says what goes where.
+  void OnTokenizerReader(std::function<void()> work,
+                         const std::function<void(absl::Status)>& failed);
   void OnLongWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
 
   ServiceCore& core() const { return *core_; }

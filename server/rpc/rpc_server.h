@@ -38,14 +38,15 @@ struct ServiceContext {
   DatasetStore& datasets;
   JobQueue* jobs;  // null: the job store could not be opened; Training answers kJobStoreCorrupt,
                    // serving goes on
-  // Three, so that no call waits for another one's long work. On `executor`, what every call goes
+  // Four, so that no call waits for another one's long work. On `executor`, what every call goes
   // through: work whose time the limits of a request bound, one chunk of a file, one batch of
-  // events. On `loads`: models, and what is read of them. On `long_work`: what takes as long as a
-  // dataset, a checkpoint or a report is large (plans, probes of a source, comparisons); it asks a
-  // StopCheck as it goes, and its queue is short.
+  // events. On `loads`: models. On `long_work`: what takes as long as a dataset, a checkpoint or
+  // a report is large (plans, probes of a source, comparisons); it asks a StopCheck as it goes, and
+  // its queue is short. On `tokenizer_reads`: tokenizers that are not in memory.
   Executor& executor;
   Executor& loads;
   Executor& long_work;
+  Executor& tokenizer_reads;
   TrainingPlanner plan;
   SourceProber probe;
   Clock& clock;

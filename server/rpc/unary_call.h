@@ -52,10 +52,10 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
     call_.OnWorker([self = shared_from_this(), work = std::move(work)] { work(); },
                    [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
   }
-  // Where models are loaded.
-  void OnLoader(std::function<void()> work) {
-    call_.OnLoader([self = shared_from_this(), work = std::move(work)] { work(); },
-                   [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
+  void OnTokenizerReader(std::function<void()> work) {
+    call_.OnTokenizerReader(
+        [self = shared_from_this(), work = std::move(work)] { work(); },
+        [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
   }
   // On the executor of long work, unless the client has gone meanwhile.
   void OnLongWorker(std::function<void()> work) {

@@ -29,7 +29,7 @@ grpc::ServerUnaryReactor* AnswerWithTokenizer(
         auto answer = [call = unary.get(), request, work] {
           call->Reply(work(call->call(), request));
         };
-        HasTokenizer(unary->call(), request.model()) ? answer() : unary->OnLoader(answer);
+        HasTokenizer(unary->call(), request.model()) ? answer() : unary->OnTokenizerReader(answer);
       });
 }
 

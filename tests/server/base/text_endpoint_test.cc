@@ -97,7 +97,7 @@ TEST(TextEndpoint, ListensOnLoopbackOnly) {
 TEST(TextEndpoint, SaysThatAPortIsTaken) {
   const auto first = Start();
   const auto second = TextEndpoint::Start(first->address(), "/metrics", [] { return ""; });
-  EXPECT_EQ(DetailsOf(second.status()).reason, Reason::kConfigInvalid);
+  EXPECT_EQ(DetailsOf(second.status()).reason, Reason::kWrongState);
 }
 
 }  // namespace

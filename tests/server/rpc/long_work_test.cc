@@ -178,7 +178,7 @@ TEST_F(LongWorkTest, OfReadingATokenizerHoldsUpNoOtherCall) {
   PublishModel("other");
   Start();
   ASSERT_EQ(Generate(Short("x")).tokens, 16);  // "fake" is loaded
-  ASSERT_TRUE(loads_->Run([this] { gate_.Pass(); }).ok());
+  ASSERT_TRUE(tokenizer_reads_->Run([this] { gate_.Pass(); }).ok());
   gate_.WaitForArrivals(1);
   std::atomic<int> told{0};
   Beside calls(gate_);
@@ -191,7 +191,7 @@ TEST_F(LongWorkTest, OfReadingATokenizerHoldsUpNoOtherCall) {
       if (models_stub_->GetModel(&context, request, &model).ok()) ++told;
     });
   }
-  EXPECT_TRUE(Eventually([&] { return loads_->waiting() == 4; }));
+  EXPECT_TRUE(Eventually([&] { return tokenizer_reads_->waiting() == 4; }));
   ExpectShortCallsToAnswer();
   EXPECT_EQ(told, 0);
   gate_.Open();

@@ -85,6 +85,7 @@ class RpcTest : public testing::Test {
     if (server_) server_->Shutdown(std::chrono::milliseconds(0));
     server_.reset();
     long_work_.reset();
+    tokenizer_reads_.reset();
     loads_.reset();
     executor_.reset();
     engine_.reset();
@@ -120,6 +121,7 @@ class RpcTest : public testing::Test {
     executor_ = std::make_unique<Executor>(4, 4096);
     loads_ = std::make_unique<Executor>(1, 64);
     long_work_ = std::make_unique<Executor>(2, 2);
+    tokenizer_reads_ = std::make_unique<Executor>(1, 64);
     if (options_.listen == RpcOptions().listen) options_.listen = "127.0.0.1:0";
     const ServiceContext context{
         .engine = *engine_,
@@ -130,6 +132,7 @@ class RpcTest : public testing::Test {
         .executor = *executor_,
         .loads = *loads_,
         .long_work = *long_work_,
+        .tokenizer_reads = *tokenizer_reads_,
         .plan = [this](const JobSpec& spec, PlanDepth depth,
                        const StopCheck& stop) { return Plan(spec, depth, stop); },
         .probe = [this](const SourceSpec&, const std::vector<int32_t>& tokens,
@@ -229,7 +232,7 @@ class RpcTest : public testing::Test {
   std::unique_ptr<DatasetStore> datasets_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ModelPool> pool_;
-  std::unique_ptr<Executor> executor_, loads_, long_work_;
+  std::unique_ptr<Executor> executor_, loads_, long_work_, tokenizer_reads_;
   std::unique_ptr<RpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;

@@ -144,17 +144,21 @@ INSTANTIATE_TEST_SUITE_P(Models, CudaRunner,
                            return name;
                          });
 
-TEST(CudaRunnerMemory, ASequenceWithoutBlocksEndsAndTheOthersGoOn) {
+TEST(CudaRunnerMemory, ASequenceWaitsForItsBlocksAndWhatNeverHasThemIsRefused) {
   const auto probe = Golden("lfm2-tiny", true);
   const int64_t block = (1 << 20) / probe->runner->blocks().limit;
   const auto model = Golden("lfm2-tiny", true, 3 * block);
   ASSERT_EQ(model->runner->blocks().limit, 3);
   const std::vector<Answer> answers =
-      Generate({Request(model, 4, 20), Request(model, 4, 20), Request(model, 4, 200)});
+      Generate({Request(model, 4, 20), Request(model, 4, 20), Request(model, 4, 80)});
   EXPECT_TRUE(answers[0].status.ok()) << answers[0].status;
   EXPECT_TRUE(answers[1].status.ok()) << answers[1].status;
-  EXPECT_EQ(answers[0].ids.size(), 20U);
-  EXPECT_EQ(DetailsOf(answers[2].status).reason, Reason::kGpuOutOfMemory) << answers[2].status;
+  EXPECT_TRUE(answers[2].status.ok()) << answers[2].status;
+  EXPECT_EQ(answers[2].ids.size(), 80U);
+  Engine engine(Limits(), Clock::Real());
+  const absl::Status refused =
+      engine.Submit(Request(model, 4, 200), std::make_shared<RecordingSink>());
+  EXPECT_EQ(DetailsOf(refused).reason, Reason::kContextExceeded) << refused;
   EXPECT_EQ(model->runner->blocks().in_use, 0);
 }
 
