@@ -83,11 +83,11 @@ def a_job_outlasts_a_worker_that_cannot_be_started(bin_dir, work):
     with Daemon(bin_dir, work / "data", "--worker", worker) as d:
         worker.unlink()
         start_job(d, work)
-        d.wait_for("health", lambda: d.try_ctl("health").code == 6, timeout=30)
+        d.wait_for("health", lambda: d.try_ctl("health", "--service", "lfm2.v1.Training").code == 6, timeout=30)
         d.wait_for("the log", lambda: "a job waits for a worker that cannot be started" in (work / "daemon.err").read_text())
         worker.symlink_to((bin_dir / "lfm2-worker").resolve())
         d.wait_for("a running job", lambda: workers_of(d.process.pid), timeout=90)
-        d.wait_for("health", lambda: d.try_ctl("health").code == 0, timeout=30)
+        d.wait_for("health", lambda: d.try_ctl("health", "--service", "lfm2.v1.Training").code == 0, timeout=30)
 
 
 def a_job_for_a_device_that_is_not_there_is_not_stored(bin_dir, work):
