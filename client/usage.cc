@@ -44,8 +44,7 @@ std::vector<std::string> FlagsOf(const CLI::App& verb) {
 std::string UnknownFlag(const CLI::App& verb, const std::string& argument) {
   const std::string flag = argument.substr(0, argument.find('='));
   const std::string path = PathOf(verb);
-  const std::string problem =
-      path.empty() ? "there is no flag " + flag : path + " has no flag " + flag;
+  std::string problem = path.empty() ? "there is no flag " + flag : path + " has no flag " + flag;
   if (flag.rfind("--", 0) != 0) return problem;
   return problem + ": the nearest is " + NearestWord(flag, FlagsOf(verb));
 }
