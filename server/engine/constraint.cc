@@ -48,7 +48,7 @@ struct Constraint::Shared {
 
   absl::StatusOr<bool> GoOnWithin(std::chrono::milliseconds step_limit, std::optional<int32_t> id) {
     const WorkLimit limit(step_limit);
-    const absl::StatusOr<bool> ended = GoOn(id);
+    absl::StatusOr<bool> ended = GoOn(id);
     if (limit.broken() == WorkLimit::Broken::kTime) return TooSlow(step_limit);
     if (limit.broken() == WorkLimit::Broken::kBytes) return TooLarge();
     return ended;

@@ -63,14 +63,16 @@ struct GrammarPool::State : std::enable_shared_from_this<State> {
   void StartThread() LFM2_REQUIRES(mutex) { threads += Start(&State::WorkLoop) ? 1 : 0; }
   void StartKeeper() LFM2_REQUIRES(mutex) { has_keeper = has_keeper || Start(&State::KeepLoop); }
 
+  bool MayRun(const Waiting& waiting) LFM2_REQUIRES(mutex) {
+    if (!options.one_per_caller || waiting.caller.empty()) return true;
+    for (const Busy& other : busy) {
+      if (other.caller == waiting.caller) return false;
+    }
+    return true;
+  }
   std::deque<Waiting>::iterator Next() LFM2_REQUIRES(mutex) {
-    const auto may_run = [this](const Waiting& waiting) {
-      if (!options.one_per_caller || waiting.caller.empty()) return true;
-      return std::none_of(busy.begin(), busy.end(),
-                          [&](const Busy& other) { return other.caller == waiting.caller; });
-    };
     auto next = queue.begin();
-    while (next != queue.end() && !may_run(*next)) ++next;
+    while (next != queue.end() && !MayRun(*next)) ++next;
     return next;
   }
 
