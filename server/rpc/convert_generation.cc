@@ -164,6 +164,7 @@ void CheckIds(std::string_view field, const std::vector<int32_t>& ids, int64_t v
 
 std::vector<int32_t> IdsOf(const std::vector<TokenBias>& biases) {
   std::vector<int32_t> ids;
+  ids.reserve(biases.size());
   for (const TokenBias& one : biases) ids.push_back(one.id);
   return ids;
 }

@@ -8,7 +8,6 @@ namespace lfm2 {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 using Arguments = std::vector<std::string>;
 
 void ExpectUsage(const Arguments& arguments, const std::string& problem, const std::string& fix) {
