@@ -56,7 +56,7 @@ TEST(Console, OnlyAReaderThatHasGoneIsQuiet) {
     FailingBuffer buffer(error);
     std::ostream out(&buffer);
     Console console{in, out, err};
-    const absl::Status first = Write(console, "x");
+    absl::Status first = Write(console, "x");
     errno = 0;
     EXPECT_EQ(Write(console, "x"), first) << "the stream remembers";
     return first;

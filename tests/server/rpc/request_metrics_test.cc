@@ -37,7 +37,7 @@ class RequestMetricsTest : public ServerTest {
     EXPECT_NE(Rejected(reason), "0");
     EXPECT_EQ(AllFailed(), 0);
   }
-  grpc::Status Score(std::vector<int32_t> ids, grpc::ClientContext& context) {
+  grpc::Status Score(const std::vector<int32_t>& ids, grpc::ClientContext& context) {
     v1::ScoreRequest request;
     request.mutable_model()->set_name("fake");
     for (const int32_t id : ids) request.mutable_tokens()->add_ids(id);
