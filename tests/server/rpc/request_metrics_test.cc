@@ -44,11 +44,11 @@ class RequestMetricsTest : public ServerTest {
     v1::ScoreResponse response;
     return generation_->Score(&context, request, &response);
   }
-  grpc::Status Score(std::vector<int32_t> ids) {
+  grpc::Status Score(const std::vector<int32_t>& ids) {
     grpc::ClientContext context;
-    return Score(std::move(ids), context);
+    return Score(ids, context);
   }
-  grpc::Status Parity(std::vector<int32_t> ids) {
+  grpc::Status Parity(const std::vector<int32_t>& ids) {
     v1::ParityRequest request;
     request.mutable_model()->set_name("fake");
     request.mutable_tokens()->Assign(ids.begin(), ids.end());
