@@ -213,7 +213,7 @@ class Simulation {
   };
 
   Simulation(StepLimits limits, std::vector<Request> requests)
-      : limits_(limits), requests_(std::move(requests)) {}
+      : limits_(std::move(limits)), requests_(std::move(requests)) {}
 
   void Run() {
     for (now_ms_ = 0; !Done(); now_ms_ += 10) {
