@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
+#include <string>
 #include <thread>
 
 #include "model/core/errors.h"
@@ -174,9 +176,18 @@ class RealRpcServer final : public RpcServer {
     JobQueue* jobs = core_->context.jobs;
     const bool able = jobs != nullptr && jobs->worker_status().ok();
     MutexLock lock(health_mutex_);
+    Tell(kTraining, able && !core_->draining);
+  }
+
+  // Whether that is new: who watches a service hears of every call to the library.
+  bool Tell(const char* service, bool serving) LFM2_REQUIRES(health_mutex_) {
+    const auto [known, is_first] = told_.try_emplace(service, serving);
+    if (!is_first && known->second == serving) return false;
+    known->second = serving;
     if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
-      health->SetServingStatus(kTraining, able && !core_->draining);
+      health->SetServingStatus(service, serving);
     }
+    return true;
   }
 
   // Generation is served while a model answers, the engine makes progress and nothing drains.
@@ -191,13 +202,10 @@ class RealRpcServer final : public RpcServer {
   void SetGenerationServing(bool serving, const char* why) LFM2_EXCLUDES(health_mutex_) {
     MutexLock lock(health_mutex_);
     if (core_->draining) serving = false;
-    if (was_set_ && serving == serving_) return;
-    const LogLevel level = serving || !was_set_ ? LogLevel::kInfo : LogLevel::kError;
-    was_set_ = true;
+    const bool is_first = told_.count(kGeneration) == 0;
+    if (!Tell(kGeneration, serving)) return;
+    const LogLevel level = serving || is_first ? LogLevel::kInfo : LogLevel::kError;
     serving_ = serving;
-    if (grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService()) {
-      health->SetServingStatus(kGeneration, serving);
-    }
     if (!core_->draining) {
       Log(level, "generation", {{"serving", serving ? "yes" : "no"}, {"why", why}});
     }
@@ -239,8 +247,8 @@ class RealRpcServer final : public RpcServer {
   Watchdog watchdog_;    // of the sweeper, after the first look
   Readiness readiness_;  // likewise
   Mutex health_mutex_;
-  bool was_set_ LFM2_GUARDED_BY(health_mutex_) = false;
-  std::atomic<bool> serving_{false};  // written under health_mutex_
+  std::map<std::string, bool> told_ LFM2_GUARDED_BY(health_mutex_);  // by service
+  std::atomic<bool> serving_{false};                                 // written under health_mutex_
   std::thread sweeper_;
   Mutex mutex_;
   CondVar stopped_;
