@@ -1,10 +1,9 @@
 #include "server/base/executor.h"
 
-#include <unistd.h>
-
 #include <string>
 
 #include "model/core/errors.h"
+#include "server/base/niceness.h"
 
 namespace lfm2 {
 namespace {
@@ -17,8 +16,7 @@ Executor::Executor(int threads, size_t queue_capacity, int niceness)
     : queue_capacity_(queue_capacity), queue_(queue_capacity) {
   for (int i = 0; i < threads; ++i) {
     threads_.emplace_back([this, niceness] {
-      // Linux counts niceness by thread, and to have more of it is allowed to everybody.
-      [[maybe_unused]] const int own = niceness > 0 ? nice(niceness) : 0;
+      BeNicer(niceness);
       while (true) {
         if (auto work = queue_.Pop(std::chrono::seconds(1))) {
           (*work)();

@@ -6,6 +6,7 @@
 
 #include "model/core/errors.h"
 #include "model/core/status_macros.h"
+#include "server/engine/elapsed.h"
 #include "server/engine/guarded.h"
 
 namespace lfm2 {
@@ -17,10 +18,6 @@ constexpr std::chrono::milliseconds kRest{1};
 
 absl::Status DrainingError() {
   return Error(Reason::kDraining, "the engine takes no new work: it is stopping");
-}
-
-int64_t Milliseconds(SteadyTime from, SteadyTime to) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(to - from).count();
 }
 
 }  // namespace

@@ -1,8 +1,5 @@
 #include "server/engine/grammar_pool.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <deque>
 #include <list>
@@ -14,6 +11,7 @@
 #include <vector>
 
 #include "server/base/mutex.h"
+#include "server/base/niceness.h"
 
 namespace lfm2 {
 namespace {
@@ -77,10 +75,7 @@ struct GrammarPool::State : std::enable_shared_from_this<State> {
   }
 
   void WorkLoop() {
-    if (options.nice > 0) {
-      const auto self = static_cast<id_t>(gettid());
-      (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + options.nice);
-    }
+    BeNicer(options.nice);
     bool goes_on = true;
     while (goes_on) goes_on = RunNext();
   }

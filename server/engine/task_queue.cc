@@ -1,17 +1,13 @@
 #include "server/engine/task_queue.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "model/core/errors.h"
+#include "server/engine/elapsed.h"
 
 namespace lfm2 {
 namespace {
-
-int64_t Milliseconds(SteadyTime from, SteadyTime to) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(to - from).count();
-}
 
 // OK while somebody waits for it.
 absl::Status WhyEnded(const OpenTask& open, SteadyTime now) {

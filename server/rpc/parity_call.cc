@@ -98,7 +98,7 @@ bool ParityCall::TakeTurn(ParityTask& parity, ModelRunner& runner, const Then& t
 }
 
 absl::Status ParityCall::CheckWanted() {
-  if (stopped()) return Error(Reason::kCancelled, "nobody waits for the report");  // told already
+  if (stopped()) return WhyStopped();
   if (call().services().clock.Now() < deadline_) return absl::OkStatus();
   return Error(Reason::kDeadlineInDecode, "the deadline passed before the report was sent");
 }

@@ -1,5 +1,5 @@
 // Unary calls that need a model's tokenizer. A tokenizer.json may be large: one that is not in
-// memory is read where models are loaded, so that it holds up nobody else.
+// memory is read on a thread for that, so that it holds up nobody else.
 #pragma once
 
 #include <memory>
