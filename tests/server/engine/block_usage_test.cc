@@ -4,11 +4,11 @@
 #include <filesystem>
 #include <functional>
 
-#include "server/engine/cpu_loader.h"
 #include "server/engine/cpu_runner.h"
 #include "server/engine/engine.h"
 #include "server/engine/score_task.h"
 #include "server/engine/self_test.h"
+#include "tests/server/engine/golden_model.h"
 #include "tests/server/fakes/recording_sink.h"
 
 namespace lfm2 {
@@ -19,10 +19,7 @@ constexpr std::chrono::minutes kLong{5};
 std::shared_ptr<LoadedModel> Load(int64_t prefix_cache_bytes) {
   CpuLoaderOptions options;
   options.runner.prefix_cache_bytes = prefix_cache_bytes;
-  ModelVersion version;
-  version.name = "lfm2-tiny";
-  version.directory = std::filesystem::path(LFM2_GOLDENS_DIR) / "lfm2-tiny";
-  return MakeCpuModelLoader(options).value()(version).value();
+  return GoldenModel("lfm2-tiny", options);
 }
 
 struct Kind {

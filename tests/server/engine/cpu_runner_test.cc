@@ -10,8 +10,8 @@
 #include "model/core/errors.h"
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
-#include "server/engine/cpu_loader.h"
 #include "server/engine/engine.h"
+#include "tests/server/engine/golden_model.h"
 #include "tests/server/fakes/recording_sink.h"
 #include "tests/server/fakes/temp_directory.h"
 
@@ -22,24 +22,11 @@ namespace fs = std::filesystem;
 
 const fs::path kGoldens = LFM2_GOLDENS_DIR;
 
-absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const fs::path& directory,
-                                                  const CpuLoaderOptions& options = {}) {
-  auto loader = MakeCpuModelLoader(options);
-  if (!loader.ok()) return loader.status();
-  ModelVersion version;
-  version.name = directory.filename().string();
-  version.version = "v1";
-  version.directory = directory;
-  return (*loader)(version);
-}
-
 std::shared_ptr<LoadedModel> Golden(const std::string& name, const std::string& weights = "auto") {
   CpuLoaderOptions options;
   options.weights = weights;
   options.threads = 2;
-  auto model = Load(kGoldens / name, options);
-  EXPECT_TRUE(model.ok()) << model.status();
-  return *model;
+  return GoldenModel(name, options);
 }
 
 std::vector<int32_t> GoldenIds(const std::string& model, const std::string& key) {
@@ -175,7 +162,7 @@ TEST(CpuRunner, ALongChunkIsCutWithoutAnyoneNoticing) {
 TEST(CpuRunner, FailsOnlyTheItemThatFindsNoMemory) {
   CpuLoaderOptions options;
   options.runner.kv_bytes = 1;  // one block
-  const auto model = *Load(kGoldens / "lfm2-tiny", options);
+  const auto model = *LoadForCpu(kGoldens / "lfm2-tiny", options);
   const auto small = Fresh(*model), large = Fresh(*model);
   const std::vector<int32_t> two = {1, 2}, many(40, 3);
   const auto outputs =
@@ -222,7 +209,7 @@ void WriteModelWithNan(const fs::path& directory) {
 TEST(CpuRunner, SaysThatLogitsAreNotFiniteForThatItem) {
   TempDirectory directory;
   WriteModelWithNan(directory.path() / "nan");
-  const auto model = Load(directory.path() / "nan");
+  const auto model = LoadForCpu(directory.path() / "nan");
   ASSERT_TRUE(model.ok()) << model.status();
   const auto state = Fresh(**model);
   const StepOutput output = StepOne(**model, *state, std::vector<int32_t>{1, 2});
@@ -279,12 +266,12 @@ TEST(CpuModelLoader, KeepsWhatIsStored) {
 
 TEST(CpuModelLoader, RefusesWhatItCannotServe) {
   TempDirectory directory;
-  EXPECT_FALSE(Load(directory.path() / "absent").ok());
+  EXPECT_FALSE(LoadForCpu(directory.path() / "absent").ok());
   const fs::path other = directory.path() / "other";
   fs::copy(kGoldens / "lfm2-tiny", other, fs::copy_options::recursive);
   fs::copy_file(kGoldens / "hybrid-parallel" / "model.safetensors", other / "model.safetensors",
                 fs::copy_options::overwrite_existing);
-  EXPECT_EQ(DetailsOf(Load(other).status()).reason, Reason::kWeightsMismatch);
+  EXPECT_EQ(DetailsOf(LoadForCpu(other).status()).reason, Reason::kWeightsMismatch);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <string>
 #include <tuple>
 
-#include "server/engine/cpu_loader.h"
+#include "tests/server/engine/golden_model.h"
 #include "tests/server/engine/schedule.h"
 
 namespace lfm2 {
@@ -32,11 +32,7 @@ std::shared_ptr<LoadedModel> Golden(const std::string& name, const std::string& 
   options.threads = threads;
   options.runner.checkpoint_tokens = 16;
   options.runner.prefix_cache_bytes = 1 << 20;  // little, so that parts of it are given up
-  ModelVersion version;
-  version.name = name;
-  version.version = "v1";
-  version.directory = std::filesystem::path(LFM2_GOLDENS_DIR) / name;
-  return (*MakeCpuModelLoader(options))(version).value();
+  return GoldenModel(name, options);
 }
 
 // Repeats itself, so that guesses of how it goes on are often right.

@@ -8,7 +8,7 @@
 
 #include "model/core/errors.h"
 #include "model/formats/npz.h"
-#include "server/engine/cpu_loader.h"
+#include "tests/server/engine/golden_model.h"
 #include "tests/server/engine/schedule.h"
 #include "tests/server/fakes/fake_model_runner.h"
 
@@ -192,11 +192,7 @@ std::shared_ptr<LoadedModel> Golden(const std::string& name, int64_t kv_bytes = 
   options.threads = 2;
   options.runner.kv_bytes = kv_bytes;
   options.runner.checkpoint_tokens = 16;
-  ModelVersion version;
-  version.name = name;
-  version.version = "v1";
-  version.directory = std::filesystem::path(LFM2_GOLDENS_DIR) / name;
-  return (*MakeCpuModelLoader(options))(version).value();
+  return GoldenModel(name, options);
 }
 
 const char* const kGoldens[] = {"lfm2-tiny", "hybrid-sequential", "hybrid-parallel",

@@ -6,9 +6,9 @@
 #include <future>
 
 #include "model/core/errors.h"
-#include "server/engine/cpu_loader.h"
 #include "server/engine/engine.h"
 #include "server/engine/score_task.h"
+#include "tests/server/engine/golden_model.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/recording_sink.h"
 
@@ -22,11 +22,7 @@ std::shared_ptr<LoadedModel> Golden(const std::string& name, int64_t kv_bytes) {
   options.threads = 1;
   options.runner.kv_bytes = kv_bytes;
   options.runner.checkpoint_tokens = 16;
-  ModelVersion version;
-  version.name = name;
-  version.version = "v1";
-  version.directory = std::filesystem::path(LFM2_GOLDENS_DIR) / name;
-  return (*MakeCpuModelLoader(options))(version).value();
+  return GoldenModel(name, options);
 }
 
 GenerateRequest Request(const std::shared_ptr<LoadedModel>& model, int64_t prompt_tokens,

@@ -51,6 +51,27 @@ class WatchdogTest : public testing::Test {
     return loaded.get_future().get();
   }
 
+  // Steps of models that are loaded from here on begin and wait for LetStepsEnd.
+  void HoldSteps() {
+    script_.before_step = [this, gate = go_.get_future().share()](std::span<const StepItem>) {
+      if (first_.exchange(false)) entered_.set_value();
+      gate.wait();
+    };
+  }
+  void LetStepsEnd() { go_.set_value(); }
+  // Of so many tokens; its first step has begun.
+  std::shared_ptr<RecordingSink> Begin(Engine& engine, const std::shared_ptr<LoadedModel>& model,
+                                       int64_t tokens) {
+    GenerateRequest request;
+    request.model = model;
+    request.prompt = {1};
+    request.max_new_tokens = tokens;
+    auto sink = std::make_shared<RecordingSink>();
+    EXPECT_TRUE(engine.Submit(std::move(request), sink).ok());
+    entered_.get_future().get();
+    return sink;
+  }
+
   // Lets what was accepted end, without a wait in real time.
   void WaitUntilIdle(Engine& engine) {
     while (engine.progress().busy) std::this_thread::yield();
@@ -60,6 +81,8 @@ class WatchdogTest : public testing::Test {
   std::unique_ptr<ModelStore> store_;
   FakeModelScript script_;
   std::atomic<int64_t> moves_{0};
+  std::promise<void> go_, entered_;
+  std::atomic<bool> first_{true};
   std::shared_ptr<FakeModelCounters> counters_ = std::make_shared<FakeModelCounters>();
   std::unique_ptr<ModelPool> pool_;
   FakeClock clock_;
@@ -89,52 +112,27 @@ TEST_F(WatchdogTest, MakesATokenNowAndThenWhileTheEngineIsIdle) {
 }
 
 TEST_F(WatchdogTest, SaysSoWhenAStepDoesNotEndAndAgainWhenItDid) {
-  std::promise<void> go;
-  const std::shared_future<void> gate = go.get_future().share();
-  std::promise<void> entered;
-  std::atomic<bool> first{true};
-  script_.before_step = [&, gate](std::span<const StepItem>) {
-    if (first.exchange(false)) entered.set_value();
-    gate.wait();
-  };
+  HoldSteps();
   const auto model = Load();
   Engine engine(Limits(), clock_);
   Watchdog watchdog(engine, *pool_, clock_, 8000);
-  GenerateRequest request;
-  request.model = model;
-  request.prompt = {1};
-  request.max_new_tokens = 3;
-  auto sink = std::make_shared<RecordingSink>();
-  ASSERT_TRUE(engine.Submit(std::move(request), sink).ok());
-  entered.get_future().get();
+  const auto sink = Begin(engine, model, 3);
   clock_.Advance(milliseconds(7999));
   EXPECT_TRUE(watchdog.Look());
   clock_.Advance(milliseconds(1));
   EXPECT_FALSE(watchdog.Look());
-  go.set_value();
+  LetStepsEnd();
   EXPECT_TRUE(sink->Wait().status.ok());
   WaitUntilIdle(engine);
   EXPECT_TRUE(watchdog.Look());
 }
 
 TEST_F(WatchdogTest, IsContentWithALongStepAsLongAsItMoves) {
-  std::promise<void> go;
-  std::promise<void> entered;
-  std::atomic<bool> first{true};
-  script_.before_step = [&, gate = go.get_future().share()](std::span<const StepItem>) {
-    if (first.exchange(false)) entered.set_value();
-    gate.wait();
-  };
+  HoldSteps();
   const auto model = Load();
   Engine engine(Limits(), clock_);
   Watchdog watchdog(engine, *pool_, clock_, 8000);
-  GenerateRequest request;
-  request.model = model;
-  request.prompt = {1};
-  request.max_new_tokens = 1;
-  auto sink = std::make_shared<RecordingSink>();
-  ASSERT_TRUE(engine.Submit(std::move(request), sink).ok());
-  entered.get_future().get();
+  const auto sink = Begin(engine, model, 1);
   for (int second = 0; second < 30; ++second) {
     clock_.Advance(milliseconds(1000));
     ++moves_;
@@ -142,15 +140,12 @@ TEST_F(WatchdogTest, IsContentWithALongStepAsLongAsItMoves) {
   }
   clock_.Advance(milliseconds(8000));
   EXPECT_FALSE(watchdog.Look());
-  go.set_value();
+  LetStepsEnd();
   EXPECT_TRUE(sink->Wait().status.ok());
 }
 
 TEST_F(WatchdogTest, FindsAnIdleEngineThatIsStuckByItsSelfTest) {
-  std::promise<void> go;
-  script_.before_step = [gate = go.get_future().share()](std::span<const StepItem>) {
-    gate.wait();
-  };
+  HoldSteps();
   const auto model = Load();
   Engine engine(Limits(), clock_);
   Watchdog watchdog(engine, *pool_, clock_, 8000);
@@ -160,7 +155,7 @@ TEST_F(WatchdogTest, FindsAnIdleEngineThatIsStuckByItsSelfTest) {
     ++seconds;
   }
   EXPECT_LE(seconds, 9);  // tested after 3 s, stuck 4 s later, and a look is a second's
-  go.set_value();
+  LetStepsEnd();
   WaitUntilIdle(engine);
   EXPECT_TRUE(watchdog.Look());
 }

@@ -11,14 +11,6 @@ namespace {
 
 class SlowReaderTest : public RpcTest {
  protected:
-  // Small windows, so that a reader that does not read is felt soon.
-  void StartWithSmallWindows() {
-    Start();
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
-    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    Connect(grpc::InsecureChannelCredentials(), arguments);
-  }
   static v1::GenerateRequest Much() {
     v1::GenerateRequest request = Ask("x", 4000);
     request.set_ignore_eos(true);

@@ -61,13 +61,13 @@ class LongWorkTest : public TrainingTest {
     file->set_dataset(Uploaded());
     return request;
   }
-  grpc::Status Parity(const v1::ParityRequest& request) {
-    grpc::ClientContext context;
-    const auto reader = models_stub_->Parity(&context, request);
-    v1::ParityResponse event;
-    while (reader->Read(&event)) {
+  // Calls whose long work stops at the gate: as many as run at once, and as many as wait.
+  void TakeAllPlaces(Beside& calls, const std::function<void()>& call) {
+    for (int i = 0; i < kAll; ++i) {
+      calls.Run(call);
+      if (i < kRunning) gate_.WaitForArrivals(i + 1);  // the queue is for those that wait
     }
-    return reader->Finish();
+    EXPECT_TRUE(Eventually([&] { return long_work_->waiting() == kAll - kRunning; }));
   }
   // Of every service, each within a time that only a call which waits for long work would need.
   void ExpectShortCallsToAnswer() {
@@ -99,14 +99,10 @@ TEST_F(LongWorkTest, OfPlansHoldsUpNoOtherCallAndIsRefusedWhenTooMuchWaits) {
   const v1::StartTrainingRequest request = Validate();
   std::atomic<int> planned{0};
   Beside calls(gate_);
-  for (int i = 0; i < kAll; ++i) {
-    calls.Run([&] {
-      v1::StartTrainingResponse response;
-      if (StartJob(request, &response).ok()) ++planned;
-    });
-    if (i < kRunning) gate_.WaitForArrivals(i + 1);  // the queue is for those that wait
-  }
-  EXPECT_TRUE(Eventually([&] { return long_work_->waiting() == kAll - kRunning; }));
+  TakeAllPlaces(calls, [&] {
+    v1::StartTrainingResponse response;
+    if (StartJob(request, &response).ok()) ++planned;
+  });
   ExpectShortCallsToAnswer();
   v1::StartTrainingResponse response;
   grpc::ClientContext one_more, another;
@@ -129,13 +125,9 @@ TEST_F(LongWorkTest, OfProbesHoldsUpNoOtherCall) {
   const v1::ParityRequest request = AgainstFiles();
   std::atomic<int> compared{0};
   Beside calls(gate_);
-  for (int i = 0; i < kAll; ++i) {
-    calls.Run([&] {
-      if (Parity(request).ok()) ++compared;
-    });
-    if (i < kRunning) gate_.WaitForArrivals(i + 1);
-  }
-  EXPECT_TRUE(Eventually([&] { return long_work_->waiting() == kAll - kRunning; }));
+  TakeAllPlaces(calls, [&] {
+    if (Parity(request).ok()) ++compared;
+  });
   ExpectShortCallsToAnswer();
   gate_.Open();
   calls.Join();

@@ -17,14 +17,6 @@ class ParityCallTest : public RpcTest {
     gate_.Pass();
     return RpcTest::ProbeSource(tokens, stop);
   }
-  // Small windows, so that a reader that does not read is felt soon.
-  void StartWithSmallWindows() {
-    Start();
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
-    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    Connect(grpc::InsecureChannelCredentials(), arguments);
-  }
   static v1::ParityRequest Tokens(int count) {
     v1::ParityRequest request;
     request.mutable_model()->set_name("fake");
@@ -37,14 +29,6 @@ class ParityCallTest : public RpcTest {
     file->set_name("model.npz");
     file->set_dataset(datasets_->Begin("model.npz").value()->Commit("")->id);
     return request;
-  }
-  grpc::Status Parity(const v1::ParityRequest& request) {
-    grpc::ClientContext context;
-    const auto reader = models_stub_->Parity(&context, request);
-    v1::ParityResponse event;
-    while (reader->Read(&event)) {
-    }
-    return reader->Finish();
   }
   Gate gate_;
 };

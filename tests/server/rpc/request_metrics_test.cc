@@ -52,12 +52,7 @@ class RequestMetricsTest : public ServerTest {
     v1::ParityRequest request;
     request.mutable_model()->set_name("fake");
     request.mutable_tokens()->Assign(ids.begin(), ids.end());
-    grpc::ClientContext context;
-    const auto reader = models_stub_->Parity(&context, request);
-    v1::ParityResponse event;
-    while (reader->Read(&event)) {
-    }
-    return reader->Finish();
+    return RpcTest::Parity(request);
   }
   static v1::GenerateRequest Endless() {
     v1::GenerateRequest request = Ask("x", 4000);

@@ -165,6 +165,25 @@ class RpcTest : public testing::Test {
     models_stub_ = v1::Models::NewStub(channel_);
   }
 
+  // Small windows, so that a reader that does not read is felt soon.
+  void StartWithSmallWindows() {
+    Start();
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1024);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    Connect(grpc::InsecureChannelCredentials(), arguments);
+  }
+
+  // To the end of the report, whatever it says.
+  grpc::Status Parity(const v1::ParityRequest& request) {
+    grpc::ClientContext context;
+    const auto reader = models_stub_->Parity(&context, request);
+    v1::ParityResponse event;
+    while (reader->Read(&event)) {
+    }
+    return reader->Finish();
+  }
+
   // Before Start: each step of the engine takes so long.
   void StepTakes(int ms) {
     script_.before_step = [ms](std::span<const StepItem>) {
