@@ -64,25 +64,49 @@ bool WorkLimit::Allows(size_t bytes, const void* caller) {
   return broken_ == Broken::kNone;
 }
 
-}  // namespace lfm2
+namespace {
 
-// new[] and the forms that do not throw come here too.
-void* operator new(size_t bytes) {
-  lfm2::WorkLimit* const limit = lfm2::t_limit;
-  if (limit != nullptr && !limit->Allows(bytes, __builtin_return_address(0))) {
-    throw std::bad_alloc();
-  }
+// Null when there is no memory, or no more is allowed.
+void* Allocate(size_t bytes, const void* caller) noexcept {
+  WorkLimit* const limit = t_limit;
+  if (limit != nullptr && !limit->Allows(bytes, caller)) return nullptr;
   void* const memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  if (limit != nullptr) limit->Add(malloc_usable_size(memory));
+  if (limit != nullptr && memory != nullptr) limit->Add(malloc_usable_size(memory));
   return memory;
 }
 
-void operator delete(void* memory) noexcept {
-  if (lfm2::WorkLimit* const limit = lfm2::t_limit; limit != nullptr && memory != nullptr) {
+void* AllocateOrThrow(size_t bytes, const void* caller) {
+  if (void* const memory = Allocate(bytes, caller); memory != nullptr) return memory;
+  throw std::bad_alloc();
+}
+
+void Free(void* memory) noexcept {
+  if (WorkLimit* const limit = t_limit; limit != nullptr && memory != nullptr) {
     limit->Subtract(malloc_usable_size(memory));
   }
   std::free(memory);
 }
 
-void operator delete(void* memory, size_t) noexcept { operator delete(memory); }
+}  // namespace
+}  // namespace lfm2
+
+// Every form but the aligned ones: where a library or a sanitizer brings its own of some, what one
+// allocates another must not free.
+void* operator new(size_t bytes) {
+  return lfm2::AllocateOrThrow(bytes, __builtin_return_address(0));
+}
+void* operator new[](size_t bytes) {
+  return lfm2::AllocateOrThrow(bytes, __builtin_return_address(0));
+}
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return lfm2::Allocate(bytes, __builtin_return_address(0));
+}
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  return lfm2::Allocate(bytes, __builtin_return_address(0));
+}
+void operator delete(void* memory) noexcept { lfm2::Free(memory); }
+void operator delete[](void* memory) noexcept { lfm2::Free(memory); }
+void operator delete(void* memory, size_t) noexcept { lfm2::Free(memory); }
+void operator delete[](void* memory, size_t) noexcept { lfm2::Free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { lfm2::Free(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { lfm2::Free(memory); }
