@@ -1,6 +1,9 @@
 # Each kernel file is compiled for the instruction set in its name; model/kernels/isa.h chooses at run time. A sum that the
 # source writes as two roundings stays two: what a compiler contracts differs between the paths that must agree bit for bit.
 set(kernel_flags -O3 -ffp-contract=off)
+if(LFM2_SANITIZE OR LFM2_TSAN)
+  set(kernel_flags -O1 -ffp-contract=off -DLFM2_KEEP_LOOPS)
+endif()
 set(kernel_flags_avx2 ${kernel_flags} -mavx2 -mfma -mf16c)
 set(kernel_flags_avx512 ${kernel_flags_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
 set(kernel_flags_avx512bf16 ${kernel_flags_avx512} -mavx512bf16)

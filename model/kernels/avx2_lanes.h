@@ -19,14 +19,12 @@ inline __m256i FirstOf8(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(left), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-// body.operator()<token, panel, half>() for each of a tile's sums.
+// body(token, panel, half) for each of a tile's sums.
 template <int T, int P, typename Body>
 inline __attribute__((always_inline)) void ForEachSum(const Body& body) {
-  Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-    Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
-      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
-        body.template operator()<t, p, h>();
-      });
+  Unrolled<T>([&](auto t) __attribute__((always_inline)) {
+    Unrolled<P>([&](auto p) __attribute__((always_inline)) {
+      Unrolled<kHalves>([&](auto h) __attribute__((always_inline)) { body(t, p, h); });
     });
   });
 }

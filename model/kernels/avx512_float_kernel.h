@@ -4,7 +4,7 @@
 //
 //   Activation   what one token multiplies with one part
 //   kParts       registers that one of weights becomes, each for a column (or a pair of them)
-//   Part<i>(w)   the i-th of them
+//   Part(w, i)   the i-th of them
 //   Pack         [columns or pairs][tokens] Activations from [tokens][columns] float32
 //   MultiplyAdd  16 rows of a part times one Activation, added to their sums
 #pragma once
@@ -53,19 +53,19 @@ struct Avx512FloatKernel {
         FetchStep<P, kStepBytes>(next, panel_bytes);
         next += kStepBytes;
       }
-      Unrolled<kFloatRegisters>([&]<int i>() __attribute__((always_inline)) {
+      Unrolled<kFloatRegisters>([&](auto i) __attribute__((always_inline)) {
         __m512i loaded[P];
-        Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+        Unrolled<P>([&](auto p) __attribute__((always_inline)) {
           loaded[p] = _mm512_load_si512(weights + p * panel_bytes + i * 64);
         });
-        Unrolled<Weights::kParts>([&]<int part>() __attribute__((always_inline)) {
+        Unrolled<Weights::kParts>([&](auto part) __attribute__((always_inline)) {
           __m512i w[P];
-          Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
-            w[p] = Weights::template Part<part>(loaded[p]);
+          Unrolled<P>([&](auto p) __attribute__((always_inline)) {
+            w[p] = Weights::Part(loaded[p], part);
           });
           const Activation* const column = a + (i * Weights::kParts + part) * T;
-          Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-            Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+          Unrolled<T>([&](auto t) __attribute__((always_inline)) {
+            Unrolled<P>([&](auto p) __attribute__((always_inline)) {
               sums[t][p] = Weights::MultiplyAdd(w[p], column + t, sums[t][p]);
             });
           });

@@ -12,8 +12,8 @@ namespace lfm2 {
 // Zeros, or what the steps before left in y.
 template <int T, int P>
 static inline __attribute__((always_inline)) void LoadSums(const Tile& tile, __m512 (&sums)[T][P]) {
-  Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-    Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+  Unrolled<T>([&](auto t) __attribute__((always_inline)) {
+    Unrolled<P>([&](auto p) __attribute__((always_inline)) {
       sums[t][p] = tile.resume ? _mm512_maskz_loadu_ps(FirstOf16(tile.rows - p * 16),
                                                        tile.y + t * tile.y_row + p * 16)
                                : _mm512_setzero_ps();
@@ -24,8 +24,8 @@ static inline __attribute__((always_inline)) void LoadSums(const Tile& tile, __m
 template <int T, int P>
 static inline __attribute__((always_inline)) void StoreSums(const Tile& tile,
                                                             const __m512 (&sums)[T][P]) {
-  Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-    Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+  Unrolled<T>([&](auto t) __attribute__((always_inline)) {
+    Unrolled<P>([&](auto p) __attribute__((always_inline)) {
       _mm512_mask_storeu_ps(tile.y + t * tile.y_row + p * 16, FirstOf16(tile.rows - p * 16),
                             sums[t][p]);
     });

@@ -10,21 +10,19 @@ namespace {
 struct F32Weights {
   static constexpr int kStepCols = 4;
   // 8 rows of a step's column.
-  template <int kCol>
-  static __m256 Load(const std::byte* step, int half) {
-    return _mm256_load_ps(reinterpret_cast<const float*>(step + kCol * 64 + half * 32));
+  static __m256 Load(const std::byte* step, int col, int half) {
+    return _mm256_load_ps(reinterpret_cast<const float*>(step + col * 64 + half * 32));
   }
 };
 
 struct BF16Weights {
   static constexpr int kStepCols = 8;
-  template <int kCol>
-  static __m256 Load(const std::byte* step, int half) {
+  static __m256 Load(const std::byte* step, int col, int half) {
     const __m256i pairs =
-        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + kCol / 2 * 64 + half * 32));
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + col / 2 * 64 + half * 32));
     const __m256i odd = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
-    return _mm256_castsi256_ps(kCol % 2 == 0 ? _mm256_slli_epi32(pairs, 16)
-                                             : _mm256_and_si256(pairs, odd));
+    return _mm256_castsi256_ps(col % 2 == 0 ? _mm256_slli_epi32(pairs, 16)
+                                            : _mm256_and_si256(pairs, odd));
   }
 };
 
@@ -53,7 +51,7 @@ struct Avx2FloatKernel {
   template <int T, int P>
   static void RunTile(const Tile& tile) {
     __m256 sums[T][P][kHalves];
-    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+    ForEachSum<T, P>([&](auto t, auto p, auto h) __attribute__((always_inline)) {
       sums[t][p][h] = tile.resume ? _mm256_maskload_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
                                                        FirstOf8(tile.rows - p * 16 - h * 8))
                                   : _mm256_setzero_ps();
@@ -68,18 +66,18 @@ struct Avx2FloatKernel {
         FetchStep<P, kStepBytes>(next, panel_bytes);
         next += kStepBytes;
       }
-      Unrolled<kStepCols>([&]<int c>() __attribute__((always_inline)) {
+      Unrolled<kStepCols>([&](auto c) __attribute__((always_inline)) {
         __m256 w[P][kHalves];
-        ForEachSum<1, P>([&]<int, int p, int h>() __attribute__((always_inline)) {
-          w[p][h] = Weights::template Load<c>(weights + p * panel_bytes, h);
+        ForEachSum<1, P>([&](auto, auto p, auto h) __attribute__((always_inline)) {
+          w[p][h] = Weights::Load(weights + p * panel_bytes, c, h);
         });
-        ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+        ForEachSum<T, P>([&](auto t, auto p, auto h) __attribute__((always_inline)) {
           sums[t][p][h] =
               _mm256_fmadd_ps(w[p][h], _mm256_broadcast_ss(a + c * T + t), sums[t][p][h]);
         });
       });
     }
-    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+    ForEachSum<T, P>([&](auto t, auto p, auto h) __attribute__((always_inline)) {
       _mm256_maskstore_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
                           FirstOf8(tile.rows - p * 16 - h * 8), sums[t][p][h]);
     });

@@ -24,17 +24,13 @@ struct ColumnWeights {
 };
 
 struct F32Weights : ColumnWeights<1> {
-  template <int>
-  static __m512i Part(__m512i w) {
-    return w;
-  }
+  static __m512i Part(__m512i w, int) { return w; }
 };
 
 struct BF16Weights : ColumnWeights<2> {
-  template <int kPart>
-  static __m512i Part(__m512i w) {
+  static __m512i Part(__m512i w, int part) {
     const __m512i odd = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
-    return kPart == 0 ? _mm512_slli_epi32(w, 16) : _mm512_and_si512(w, odd);
+    return part == 0 ? _mm512_slli_epi32(w, 16) : _mm512_and_si512(w, odd);
   }
 };
 

@@ -24,10 +24,7 @@ struct BF16Weights {
       }
     }
   }
-  template <int>
-  static __m512i Part(__m512i w) {
-    return w;
-  }
+  static __m512i Part(__m512i w, int) { return w; }
   static __m512 MultiplyAdd(__m512i w, const int32_t* a, __m512 sum) {
     const __m512i columns = _mm512_set1_epi32(*a);
     __m512bh left, right;

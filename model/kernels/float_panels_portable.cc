@@ -61,7 +61,7 @@ struct PortableFloatKernel {
         Weights::Load(tile.weights + step * kStepBytes, c, w);
         Lanes column;
         std::memcpy(&column, w, sizeof(column));
-        Unrolled<T>([&]<int t>() __attribute__((always_inline)) { sums[t] += column * a[t]; });
+        Unrolled<T>([&](auto t) __attribute__((always_inline)) { sums[t] += column * a[t]; });
       }
     }
     for (int t = 0; t < T; ++t) std::memcpy(tile.y + t * tile.y_row, &sums[t], row_bytes);

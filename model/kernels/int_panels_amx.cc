@@ -147,7 +147,7 @@ struct AmxInt {
     const __mmask16 exist = FirstOf16(task.rows - panel * 16);
     float* const y = task.y + token * task.rows + panel * 16;
     __m512 sums[kTileTokens];
-    Unrolled<kTileTokens>([&]<int t>() __attribute__((always_inline)) {
+    Unrolled<kTileTokens>([&](auto t) __attribute__((always_inline)) {
       sums[t] = step > 0 && t < tokens ? _mm512_maskz_loadu_ps(exist, y + t * task.rows)
                                        : _mm512_setzero_ps();
     });
@@ -169,7 +169,7 @@ struct AmxInt {
         const __m512 row_scale = _mm512_cvtph_ps(
             _mm256_load_si256(reinterpret_cast<const __m256i*>(row_scales + g * 32)));
         const auto& values = dots[s % 2].values[g];
-        Unrolled<kTileTokens>([&]<int t>() __attribute__((always_inline)) {
+        Unrolled<kTileTokens>([&](auto t) __attribute__((always_inline)) {
           const __m512 scale = _mm512_mul_ps(row_scale, _mm512_set1_ps(token_scales[t]));
           sums[t] =
               _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(values[t])), scale, sums[t]);
@@ -177,7 +177,7 @@ struct AmxInt {
       }
       row_scales += Weights::kStepBytes;
     }
-    Unrolled<kTileTokens>([&]<int t>() __attribute__((always_inline)) {
+    Unrolled<kTileTokens>([&](auto t) __attribute__((always_inline)) {
       if (t < tokens) _mm512_mask_storeu_ps(y + t * task.rows, exist, sums[t]);
     });
   }

@@ -92,20 +92,20 @@ struct Int8Weights {
   template <int T>
   static inline __attribute__((always_inline)) void Dot(const std::byte* group, const int32_t* a,
                                                         __m256i (&dots)[T][kHalves]) {
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+    Unrolled<T>([&](auto t) __attribute__((always_inline)) {
       dots[t][0] = dots[t][1] = _mm256_set1_epi32(a[kWords * T + t]);
     });
     const __m256i low = _mm256_set1_epi16(255);
     for (int quad = 0; quad < 8; ++quad, group += 64, a += 2 * T) {
       const __m256i w[kHalves] = {LoadHalf(group), LoadHalf(group + 32)};
-      Unrolled<2>([&]<int odd>() __attribute__((always_inline)) {
+      Unrolled<2>([&](auto odd) __attribute__((always_inline)) {
         __m256i wide[kHalves];
-        Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+        Unrolled<kHalves>([&](auto h) __attribute__((always_inline)) {
           wide[h] = odd == 0 ? _mm256_and_si256(w[h], low) : _mm256_srli_epi16(w[h], 8);
         });
-        Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+        Unrolled<T>([&](auto t) __attribute__((always_inline)) {
           const __m256i columns = _mm256_set1_epi32(a[odd * T + t]);
-          Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+          Unrolled<kHalves>([&](auto h) __attribute__((always_inline)) {
             dots[t][h] = _mm256_add_epi32(dots[t][h], _mm256_madd_epi16(wide[h], columns));
             Settle(dots[t][h]);
           });
@@ -128,21 +128,21 @@ struct Int4Weights {
   static inline __attribute__((always_inline)) void Dot(const std::byte* group, const int32_t* a,
                                                         __m256i (&dots)[T][kHalves]) {
     __m256i narrow[T][kHalves];
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+    Unrolled<T>([&](auto t) __attribute__((always_inline)) {
       narrow[t][0] = narrow[t][1] = _mm256_setzero_si256();
     });
     const __m256i low = _mm256_set1_epi8(15);
     const int32_t* const starts = a + kWords * T;
     for (int i = 0; i < 4; ++i, group += 64, a += T) {
-      Unrolled<2>([&]<int high>() __attribute__((always_inline)) {
+      Unrolled<2>([&](auto high) __attribute__((always_inline)) {
         __m256i w[kHalves];
-        Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+        Unrolled<kHalves>([&](auto h) __attribute__((always_inline)) {
           const __m256i both = LoadHalf(group + h * 32);
           w[h] = _mm256_and_si256(high == 0 ? both : _mm256_srli_epi16(both, 4), low);
         });
-        Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+        Unrolled<T>([&](auto t) __attribute__((always_inline)) {
           const __m256i columns = _mm256_set1_epi32(a[high * 4 * T + t]);
-          Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+          Unrolled<kHalves>([&](auto h) __attribute__((always_inline)) {
             narrow[t][h] = _mm256_add_epi16(narrow[t][h], _mm256_maddubs_epi16(w[h], columns));
             Settle(narrow[t][h]);
           });
@@ -150,9 +150,9 @@ struct Int4Weights {
       });
     }
     const __m256i ones = _mm256_set1_epi16(1);
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+    Unrolled<T>([&](auto t) __attribute__((always_inline)) {
       const __m256i start = _mm256_set1_epi32(starts[t]);
-      Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+      Unrolled<kHalves>([&](auto h) __attribute__((always_inline)) {
         dots[t][h] = _mm256_add_epi32(start, _mm256_madd_epi16(narrow[t][h], ones));
       });
     });
@@ -189,7 +189,7 @@ struct Avx2IntKernel {
   template <int T, int P>
   static void RunTile(const Tile& tile) {
     __m256 sums[P][T][kHalves];
-    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+    ForEachSum<T, P>([&](auto t, auto p, auto h) __attribute__((always_inline)) {
       sums[p][t][h] = tile.resume ? _mm256_maskload_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
                                                        FirstOf8(tile.rows - p * 16 - h * 8))
                                   : _mm256_setzero_ps();
@@ -203,7 +203,7 @@ struct Avx2IntKernel {
         next += kStepBytes;
       }
       for (int g = 0; g < 2; ++g, a += T * kTokenGroupWords) {
-        Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+        Unrolled<P>([&](auto p) __attribute__((always_inline)) {
           const std::byte* const weights = step + p * tile.panel_bytes;
           __m256i dots[T][kHalves];
           Weights::template Dot<T>(weights + kScaleBytes + g * Weights::kGroupBytes, a, dots);
@@ -216,7 +216,7 @@ struct Avx2IntKernel {
         });
       }
     }
-    ForEachSum<T, P>([&]<int t, int p, int h>() __attribute__((always_inline)) {
+    ForEachSum<T, P>([&](auto t, auto p, auto h) __attribute__((always_inline)) {
       _mm256_maskstore_ps(tile.y + t * tile.y_row + p * 16 + h * 8,
                           FirstOf8(tile.rows - p * 16 - h * 8), sums[p][t][h]);
     });
@@ -227,10 +227,10 @@ struct Avx2IntKernel {
                                                               const float* token_scales,
                                                               const __m256i (&dots)[T][kHalves],
                                                               __m256 (&sums)[T][kHalves]) {
-    Unrolled<kHalves>([&]<int h>() __attribute__((always_inline)) {
+    Unrolled<kHalves>([&](auto h) __attribute__((always_inline)) {
       const __m256 row_scales =
           _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(scales + h * 16)));
-      Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+      Unrolled<T>([&](auto t) __attribute__((always_inline)) {
         const __m256 scale = _mm256_mul_ps(row_scales, _mm256_broadcast_ss(token_scales + t));
         sums[t][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t][h]), scale, sums[t][h]);
       });

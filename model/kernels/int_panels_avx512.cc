@@ -101,21 +101,21 @@ struct Avx512IntKernel {
                                                              int64_t panel_bytes, const int32_t* a,
                                                              __m512 (&sums)[T][P]) {
     __m512i dots[T][P];
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
-      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+    Unrolled<T>([&](auto t) __attribute__((always_inline)) {
+      Unrolled<P>([&](auto p) __attribute__((always_inline)) {
         dots[t][p] = _mm512_set1_epi32(a[8 * T + t]);
       });
     });
-    Unrolled<Weights::kLoads>([&]<int i>() __attribute__((always_inline)) {
-      Unrolled<Weights::kParts>([&]<int part>() __attribute__((always_inline)) {
+    Unrolled<Weights::kLoads>([&](auto i) __attribute__((always_inline)) {
+      Unrolled<Weights::kParts>([&](auto part) __attribute__((always_inline)) {
         const int32_t* const quad = a + (i + part * Weights::kPartQuads) * T;
         __m512i w[P];
-        Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+        Unrolled<P>([&](auto p) __attribute__((always_inline)) {
           w[p] = Weights::Part(_mm512_load_si512(group + p * panel_bytes + i * 64), part);
         });
-        Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+        Unrolled<T>([&](auto t) __attribute__((always_inline)) {
           const __m512i columns = _mm512_set1_epi32(quad[t]);
-          Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+          Unrolled<P>([&](auto p) __attribute__((always_inline)) {
             dots[t][p] = _mm512_dpbusd_epi32(dots[t][p], w[p], columns);
           });
         });
@@ -125,14 +125,14 @@ struct Avx512IntKernel {
     // which a compiler must be told, or it moves both to and fro.
     if constexpr (T * P > kSumsInRegisters) asm volatile("" : : "r"(&sums) : "memory");
     __m512 row_scales[P];
-    Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+    Unrolled<P>([&](auto p) __attribute__((always_inline)) {
       row_scales[p] = _mm512_cvtph_ps(
           _mm256_load_si256(reinterpret_cast<const __m256i*>(scales + p * panel_bytes)));
     });
     const float* token_scales = reinterpret_cast<const float*>(a + 9 * T);
-    Unrolled<T>([&]<int t>() __attribute__((always_inline)) {
+    Unrolled<T>([&](auto t) __attribute__((always_inline)) {
       const __m512 token_scale = _mm512_set1_ps(token_scales[t]);
-      Unrolled<P>([&]<int p>() __attribute__((always_inline)) {
+      Unrolled<P>([&](auto p) __attribute__((always_inline)) {
         sums[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t][p]),
                                      _mm512_mul_ps(row_scales[p], token_scale), sums[t][p]);
       });

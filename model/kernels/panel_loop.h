@@ -27,14 +27,24 @@ inline __attribute__((always_inline)) void FetchStep(const std::byte* step, int6
   }
 }
 
-// body.operator()<i>() for i in 0..N-1. Compilers keep an array of registers in registers when
-// every index is a constant before they look at loops.
+template <int kValue>
+struct Constant {
+  inline __attribute__((always_inline)) constexpr operator int() const { return kValue; }
+};
+
+// body(i) for i in 0..N-1. Compilers keep an array of registers in registers when every index is a
+// constant before they look at loops. What a sanitizer adds to that much code takes minutes a file:
+// there it stays a loop.
 template <int N, int I = 0, typename Body>
 inline __attribute__((always_inline)) void Unrolled(const Body& body) {
+#ifdef LFM2_KEEP_LOOPS
+  for (int i = 0; i < N; ++i) body(i);
+#else
   if constexpr (I < N) {
-    body.template operator()<I>();
+    body(Constant<I>());
     Unrolled<N, I + 1>(body);
   }
+#endif
 }
 
 template <typename Kernel>
