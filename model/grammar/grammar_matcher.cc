@@ -145,7 +145,7 @@ absl::Status GrammarMatcher::Rollback(int64_t tokens) {
   if (tokens == 0) return absl::OkStatus();
   LFM2_RETURN_IF_ERROR(TakeBack(state_->library, state_->matcher, tokens));
   if (state_->json) LFM2_RETURN_IF_ERROR(TakeBack(state_->library, *state_->json, tokens));
-  guard_states_.resize(guard_states_.size() - static_cast<size_t>(tokens));
+  guard_states_.erase(guard_states_.end() - tokens, guard_states_.end());
   return absl::OkStatus();
 }
 
