@@ -8,6 +8,7 @@
 #include "absl/strings/strip.h"
 #include "model/core/errors.h"
 #include "model/formats/json.h"
+#include "model/grammar/schema_check.h"
 #include "model/tokenizer/utf8.h"
 
 namespace lfm2 {
@@ -59,8 +60,12 @@ absl::Status CheckSchema(const GrammarSource& source, const Limits& limits) {
     return Invalid(source, absl::StrCat("is not JSON: ",
                                         absl::StripPrefix(json.status().message(), "JSON: ")));
   }
-  if (json->is_object() || json->is_boolean()) return absl::OkStatus();
-  return Invalid(source, "must be an object, true or false");
+  if (!json->is_object() && !json->is_boolean()) {
+    return Invalid(source, "must be an object, true or false");
+  }
+  const std::string wrong = NotEnforced(*json);
+  if (wrong.empty()) return absl::OkStatus();
+  return Invalid(source, absl::StrCat("cannot be held to: ", wrong));
 }
 
 }  // namespace

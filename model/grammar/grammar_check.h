@@ -1,5 +1,5 @@
-// What is looked at before a grammar goes to the library: its size, its encoding and how deep it is
-// nested. Thread rule: pure.
+// What is looked at before a grammar goes to the library: its size, its encoding, how deep it is
+// nested and what of a schema the library would pass over. Thread rule: pure.
 #pragma once
 
 #include "absl/status/status.h"

@@ -1,8 +1,10 @@
 #include "model/tokenizer/python_literal.h"
 
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
+#include "absl/strings/numbers.h"
 #include "model/tokenizer/utf8.h"
 
 namespace lfm2 {
@@ -217,10 +219,16 @@ bool PythonReader::Number(std::string& out) {
     if (!has_point && exponent.empty()) return Fail("a number begins with 0");
     whole.erase(0, nonzero);
   }
-  if (negative) out += '-';
-  out += whole;
-  if (has_point) out += '.' + (fraction.empty() ? std::string("0") : fraction);
-  out += exponent;
+  std::string number = negative ? "-" : "";
+  number += whole;
+  if (has_point) number += '.' + (fraction.empty() ? std::string("0") : fraction);
+  number += exponent;
+  // Python reads an infinity, or keeps every digit; whoever reads JSON does neither.
+  double value = 0;
+  if (!absl::SimpleAtod(number, &value) || !std::isfinite(value)) {
+    return Fail("a number is larger than 1.8e308");
+  }
+  out += number;
   return true;
 }
 

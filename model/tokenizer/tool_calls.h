@@ -22,9 +22,9 @@ struct ToolCall {
   std::string arguments;  // a JSON object, in the order they were written
 };
 
-// What stands between the markers. Python's literals: strings with their escapes, whole numbers of
-// any size, floats, True, False, None, lists, tuples, dicts; keyword arguments only. At least one
-// call. kInvalidArgument with the byte where it goes wrong.
+// What stands between the markers. Python's literals: strings with their escapes, whole numbers and
+// floats up to 1.8e308, True, False, None, lists, tuples, dicts; keyword arguments only. At least
+// one call. kInvalidArgument with the byte where it goes wrong.
 absl::StatusOr<std::vector<ToolCall>> ParseToolCalls(std::string_view text,
                                                      const Limits& limits = kDefaultLimits);
 

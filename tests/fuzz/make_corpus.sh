@@ -52,6 +52,23 @@ for i, line in enumerate(open(sys.argv[2], encoding="utf-8")):
     (pathlib.Path(sys.argv[1]) / f"call_{i}").write_bytes(json.loads(line)["text"].encode("utf-8", "surrogatepass"))
 PYTHON
     ;;
+  grammar_fuzz)
+    i=0
+    # The first character chooses the kind: its code modulo 3.
+    for text in \
+      '0{"type":"object","properties":{"a":{"type":"string","maxLength":8,"pattern":"^a+$"},"b":{"type":"integer","minimum":0}},"required":["a"]}' \
+      '0{"type":"array","items":{"enum":["x","\u00e9",1.5,null]},"minItems":1,"maxItems":3}' \
+      '0{"$ref":"#/$defs/n","$defs":{"n":{"type":"array","items":{"$ref":"#/$defs/n"}}}}' \
+      '0{"anyOf":[{"type":"null"},{"type":"number","exclusiveMaximum":-1.5},{"const":{"k":[]}}],"additionalProperties":{"format":"date-time"}}' \
+      '1(ab)?((a|b|[^cd])*x?){3}[a-z ]{9,10}\d+\.(?:é|\x41)' '1[a-zA-Z_]\w*(?=x)|^$' \
+      '2root ::= r1 r2* | "x" [a-z]{1,20}
+r1 ::= "a" r1 | ""
+r2 ::= ("b" | r1){2,5} [^\n"]+' '2root ::= (=("a")) "a" /* no */ | root2
+root2 ::= TagDispatch(("tag", root))'; do
+      printf '%s' "$text" >"$out/grammar_$i"
+      i=$((i + 1))
+    done
+    ;;
   *) seed "$goldens"/*/tokenizer.json "$goldens"/*/tokenizer_config.json ;;
 esac
 # Inputs that once crashed a target.

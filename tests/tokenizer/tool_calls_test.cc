@@ -33,6 +33,20 @@ TEST(ToolCalls, KeepsTheOrderOfArgumentsAndNumbersOfAnySize) {
   EXPECT_EQ(calls->front().arguments, R"({"z":123456789012345678901234567890,"a":1})");
 }
 
+TEST(ToolCalls, RefusesANumberThatJsonCannotHold) {
+  const std::string numbers[] = {"-2.5e600", "1e309", "1" + std::string(309, '0')};
+  for (const std::string& number : numbers) {
+    const auto calls = ParseToolCalls("[f(a=" + number + ")]");
+    EXPECT_EQ(calls.status().message(), "tool call: a number is larger than 1.8e308 at byte " +
+                                            std::to_string(5 + number.size()));
+  }
+  for (const std::string number : {"1.7e308", "-1.7e308", "1e-400"}) {
+    const auto calls = ParseToolCalls("[f(a=" + number + ")]");
+    ASSERT_TRUE(calls.ok()) << calls.status();
+    EXPECT_TRUE(ParseJson(calls->front().arguments).ok()) << number;
+  }
+}
+
 TEST(ToolCalls, WhatIsWrittenIsReadBack) {
   const std::vector<ToolCall> calls = {
       {"f", R"({"a":"it's \"so\"\n\\","b":["x'",null,true,-1.5e-07],"c":{"d":[false,null]}})"},
