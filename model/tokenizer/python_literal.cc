@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <unordered_set>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "model/tokenizer/utf8.h"
@@ -121,13 +123,17 @@ bool PythonReader::Sequence(char closer, int64_t depth, std::string& out) {
 
 bool PythonReader::Dict(int64_t depth, std::string& out) {
   out += '{';
+  std::unordered_set<std::string> keys;
   for (bool first = true; !Take('}'); first = false) {
     if (!first) {
       if (!Take(',')) return Fail("a comma or the dict's end is expected");
       if (Take('}')) break;
       out += ',';
     }
-    if (!Key(out)) return false;
+    std::string key;
+    if (!Key(key)) return false;
+    AppendJsonString(key, out);
+    if (!keys.insert(std::move(key)).second) return Fail("a key is given twice");
     if (!Take(':')) return Fail("a colon is expected");
     out += ':';
     if (!ValueAt(depth + 1, out)) return false;
@@ -137,18 +143,13 @@ bool PythonReader::Dict(int64_t depth, std::string& out) {
 }
 
 // As Python's json module writes keys: numbers become strings.
-bool PythonReader::Key(std::string& out) {
+bool PythonReader::Key(std::string& key) {
   SkipSpace();
-  std::string key;
   if (Peek() == '"' || Peek() == '\'') {
-    if (!String(key)) return false;
-  } else if (IsDigit(Peek()) || Peek() == '-') {
-    if (!Number(key)) return false;
-  } else {
-    return Fail("a key is expected");
+    return String(key);
   }
-  AppendJsonString(key, out);
-  return true;
+  if (IsDigit(Peek()) || Peek() == '-') return Number(key);
+  return Fail("a key is expected");
 }
 
 bool PythonReader::Word(std::string& out) {

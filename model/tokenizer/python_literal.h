@@ -33,7 +33,7 @@ class PythonReader {
   bool ValueAt(int64_t depth, std::string& out);
   bool Sequence(char closer, int64_t depth, std::string& out);
   bool Dict(int64_t depth, std::string& out);
-  bool Key(std::string& out);
+  bool Key(std::string& key);
   bool Number(std::string& out);
   bool Hexadecimal(bool negative, std::string& out);
   bool Digits(std::string& out);

@@ -47,6 +47,16 @@ TEST(ToolCalls, RefusesANumberThatJsonCannotHold) {
   }
 }
 
+TEST(ToolCalls, RefusesAKeyThatIsGivenTwice) {
+  for (const std::string dict : {"{'a': 1, 'b': {}, \"a\": 2}", "{1: 0, '1': 0}"}) {
+    const auto calls = ParseToolCalls("[f(d=" + dict + ")]");
+    EXPECT_TRUE(std::string(calls.status().message())
+                    .starts_with("tool call: a key is given twice at byte "))
+        << calls.status();
+  }
+  EXPECT_TRUE(ParseToolCalls("[f(d={'a': {'a': 1}})]").ok());
+}
+
 TEST(ToolCalls, WhatIsWrittenIsReadBack) {
   const std::vector<ToolCall> calls = {
       {"f", R"({"a":"it's \"so\"\n\\","b":["x'",null,true,-1.5e-07],"c":{"d":[false,null]}})"},
