@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "absl/synchronization/mutex.h"
 #include "tests/load/load_call.h"
 
 namespace {
@@ -219,6 +220,7 @@ class Load {
 }  // namespace
 
 int main(int argc, char** argv) {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // see server/main.cc
   Options options;
   CLI::App app{"lfm2_load: many clients of one lfm2d"};
   app.add_option("--server", options.server, "host:port on loopback")->required();
