@@ -231,7 +231,7 @@ std::string Check(const Json& schema, const std::string& at) {
   if (!schema.is_object()) return "";
   if (std::string wrong = CheckOne(schema); !wrong.empty()) return at + ": " + wrong;
   for (const auto& [keyword, value] : schema.items()) {
-    const std::string inside = at + "/" + keyword;
+    const std::string inside = absl::StrCat(at, "/", keyword);
     std::string wrong;
     if (IsOneOf(keyword, kMapsOfSchemas)) {
       if (value.is_object()) wrong = CheckEach(value, inside);
