@@ -73,7 +73,7 @@ constexpr std::string_view kMapsOfSchemas[] = {"properties", "patternProperties"
                                                "definitions"};
 constexpr std::string_view kListsOfSchemas[] = {"prefixItems", "anyOf", "oneOf", "allOf"};
 constexpr std::string_view kSchemas[] = {"items", "unevaluatedItems", "additionalProperties",
-                                         "unevaluatedProperties", "propertyNames"};
+                                         "unevaluatedProperties"};
 
 std::string TypeOf(const Json& value) {
   if (value.is_string()) return "string";
@@ -158,9 +158,7 @@ std::string CheckObjects(const Json& schema) {
   const bool has_names = schema.contains("propertyNames");
   const char* const keys = has_patterns ? "patternProperties" : "propertyNames";
   if (has_patterns && has_names) return Beside("propertyNames", "patternProperties");
-  if (!has_patterns && !has_names) {
-    return CheckRequired(schema);
-  }
+  if (!has_patterns && !has_names) return CheckRequired(schema);
   for (const char* other :
        {"properties", "required", "additionalProperties", "unevaluatedProperties"}) {
     if (!schema.contains(other)) continue;
@@ -170,6 +168,30 @@ std::string CheckObjects(const Json& schema) {
       continue;
     }
     return Beside(other, keys);
+  }
+  return "";
+}
+
+// What stands beside `by`, the keyword that decides.
+std::string CheckDecided(const Json& schema, const std::string& by) {
+  if (by == "$ref" && schema[by].is_string()) {
+    const std::string uri = schema[by].get<std::string>();
+    if (uri != "#" && !uri.starts_with("#/")) {
+      return "$ref to \"" + uri.substr(0, 64) + "\" is not in the schema";
+    }
+  }
+  for (const auto& [keyword, value] : schema.items()) {
+    if (keyword == by || !(IsOneOf(keyword, kOfTypes) || IsOneOf(keyword, kDeciding))) continue;
+    if (keyword == "type" && SaysTheSame(value, by, schema[by])) continue;
+    return Beside(keyword, by);
+  }
+  return "";
+}
+
+std::string CheckWithoutType(const Json& schema) {
+  if (HasAny(schema, kOfObjectsAndArrays)) return CheckObjects(schema);
+  for (const auto& [keyword, value] : schema.items()) {
+    if (IsOneOf(keyword, kOfTypes)) return keyword + " without type is not enforced";
   }
   return "";
 }
@@ -187,29 +209,8 @@ std::string CheckOne(const Json& schema) {
   }
   const auto deciding = std::find_if(std::begin(kDeciding), std::end(kDeciding),
                                      [&](std::string_view word) { return schema.contains(word); });
-  if (deciding != std::end(kDeciding)) {
-    const std::string by(*deciding);
-    if (by == "$ref" && schema[by].is_string()) {
-      const std::string uri = schema[by].get<std::string>();
-      if (uri != "#" && !uri.starts_with("#/")) {
-        return "$ref to \"" + uri.substr(0, 64) + "\" is not in the schema";
-      }
-    }
-    for (const auto& [keyword, value] : schema.items()) {
-      if (keyword == by || !(IsOneOf(keyword, kOfTypes) || IsOneOf(keyword, kDeciding))) continue;
-      if (keyword == "type" && SaysTheSame(value, by, schema[by])) continue;
-      return Beside(keyword, by);
-    }
-    return "";
-  }
-  if (!schema.contains("type")) {
-    const bool has_kind = HasAny(schema, kOfObjectsAndArrays);
-    if (has_kind) return CheckObjects(schema);
-    for (const auto& [keyword, value] : schema.items()) {
-      if (IsOneOf(keyword, kOfTypes)) return keyword + " without type is not enforced";
-    }
-    return "";
-  }
+  if (deciding != std::end(kDeciding)) return CheckDecided(schema, std::string(*deciding));
+  if (!schema.contains("type")) return CheckWithoutType(schema);
   std::string wrong = CheckNumbers(schema);
   if (wrong.empty() && AllowsType(schema["type"], "string")) wrong = CheckStrings(schema);
   if (wrong.empty() && AllowsType(schema["type"], "object")) wrong = CheckObjects(schema);
@@ -227,6 +228,16 @@ std::string CheckEach(const Json& schemas, const std::string& at) {
   return "";
 }
 
+// A property's name is a string, whether its schema says so or not.
+std::string CheckName(const Json& schema, const std::string& at) {
+  if (!schema.is_object() || schema.contains("type") || HasAny(schema, kDeciding)) {
+    return Check(schema, at);
+  }
+  Json of_strings = schema;
+  of_strings["type"] = "string";
+  return Check(of_strings, at);
+}
+
 std::string Check(const Json& schema, const std::string& at) {
   if (!schema.is_object()) return "";
   if (std::string wrong = CheckOne(schema); !wrong.empty()) return at + ": " + wrong;
@@ -237,14 +248,10 @@ std::string Check(const Json& schema, const std::string& at) {
       if (value.is_object()) wrong = CheckEach(value, inside);
     } else if (IsOneOf(keyword, kListsOfSchemas)) {
       if (value.is_array()) wrong = CheckEach(value, inside);
+    } else if (keyword == "propertyNames") {
+      wrong = CheckName(value, inside);
     } else if (IsOneOf(keyword, kSchemas)) {
-      // A property's name is a string, whether it says so or not.
-      Json one = value;
-      if (keyword == "propertyNames" && one.is_object() && !one.contains("type") &&
-          !HasAny(one, kDeciding)) {
-        one["type"] = "string";
-      }
-      wrong = Check(one, inside);
+      wrong = Check(value, inside);
     }
     if (!wrong.empty()) return wrong;
   }

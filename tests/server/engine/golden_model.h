@@ -1,4 +1,4 @@
-// The golden models as the CPU's loader makes them.
+// Models in a folder, the golden ones among them, as a loader makes them.
 #pragma once
 
 #include <filesystem>
@@ -10,15 +10,19 @@
 
 namespace lfm2 {
 
-inline absl::StatusOr<std::shared_ptr<LoadedModel>> LoadForCpu(
-    const std::filesystem::path& directory, const CpuLoaderOptions& options = {}) {
-  const absl::StatusOr<ModelLoader> loader = MakeCpuModelLoader(options);
+inline absl::StatusOr<std::shared_ptr<LoadedModel>> LoadWith(
+    const absl::StatusOr<ModelLoader>& loader, const std::filesystem::path& directory) {
   if (!loader.ok()) return loader.status();
   ModelVersion version;
   version.name = directory.filename().string();
   version.version = "v1";
   version.directory = directory;
   return (*loader)(version);
+}
+
+inline absl::StatusOr<std::shared_ptr<LoadedModel>> LoadForCpu(
+    const std::filesystem::path& directory, const CpuLoaderOptions& options = {}) {
+  return LoadWith(MakeCpuModelLoader(options), directory);
 }
 
 inline std::shared_ptr<LoadedModel> GoldenModel(const std::string& name,

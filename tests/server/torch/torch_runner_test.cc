@@ -10,6 +10,7 @@
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
 #include "server/engine/engine.h"
+#include "tests/server/engine/golden_model.h"
 #include "tests/server/fakes/recording_sink.h"
 #include "tests/server/fakes/temp_directory.h"
 
@@ -23,13 +24,7 @@ const fs::path kGoldens = LFM2_GOLDENS_DIR;
 absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const fs::path& directory,
                                                   const TorchOptions& options = {"cpu", "float32",
                                                                                  2}) {
-  auto loader = MakeTorchModelLoader(options);
-  if (!loader.ok()) return loader.status();
-  ModelVersion version;
-  version.name = directory.filename().string();
-  version.version = "v1";
-  version.directory = directory;
-  return (*loader)(version);
+  return LoadWith(MakeTorchModelLoader(options), directory);
 }
 
 std::shared_ptr<LoadedModel> Golden(const std::string& name) {
