@@ -66,7 +66,7 @@ asan: setup ## unit and rpc tests under AddressSanitizer and UndefinedBehaviorSa
 
 tsan: export DEV = 1
 tsan: setup ## engine tests under ThreadSanitizer
-	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS) --target engine_tests server_base_tests
+	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS) --target engine_tests base_tests
 	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan_suppressions.txt ctest --test-dir build/tsan --output-on-failure -L unit --no-tests=error -j $(JOBS)
 
 fuzz: export DEV = 1

@@ -21,7 +21,7 @@
 
 #include "bench/read_bandwidth.h"
 #include "model/cpu/decoder.h"
-#include "model/sampler.h"
+#include "model/sampling/sampler.h"
 
 namespace lfm2 {
 namespace {

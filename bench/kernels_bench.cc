@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "bench/read_bandwidth.h"
-#include "model/kernels/matmul.h"
+#include "model/kernels/matmul/matmul.h"
 
 namespace lfm2 {
 namespace {

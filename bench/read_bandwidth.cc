@@ -9,7 +9,7 @@
 #include <cstring>
 #include <vector>
 
-#include "model/kernels/huge_buffer.h"
+#include "model/kernels/machine/huge_buffer.h"
 
 namespace lfm2 {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "model/kernels/thread_pool.h"
+#include "model/kernels/machine/thread_pool.h"
 
 namespace lfm2 {
 

@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-#include "model/tokenizer/chat_template.h"
-#include "server/base/mutex.h"
+#include "base/mutex.h"
+#include "model/tokenizer/chat/chat_template.h"
 #include "server/engine/cpu_loader.h"
 #include "server/engine/engine.h"
 

@@ -1,4 +1,4 @@
-# Each kernel file is compiled for the instruction set in its name; model/kernels/isa.h chooses at run time. A sum that the
+# Each kernel file is compiled for the instruction set in its name; model/kernels/machine/isa.h chooses at run time. A sum that the
 # source writes as two roundings stays two: what a compiler contracts differs between the paths that must agree bit for bit.
 set(kernel_flags -O3 -ffp-contract=off)
 if(LFM2_SANITIZE OR LFM2_TSAN)
@@ -16,7 +16,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND kernel_flags_amx -Wno-uninitialized)
 endif()
 foreach(set portable avx2 avx512 avx512bf16 amx)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/model/kernels/*_${set}.cc)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/model/kernels/*_${set}.cc)
   if(set STREQUAL "portable")
     set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -18,12 +18,12 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
-#include "model/core/edit_distance.h"
-#include "model/core/errors.h"
-#include "server/app.h"
-#include "server/base/log.h"
-#include "server/base/sd_notify.h"
-#include "server/config.h"
+#include "base/edit_distance.h"
+#include "base/errors.h"
+#include "base/log.h"
+#include "base/sd_notify.h"
+#include "server/app/app.h"
+#include "server/app/config.h"
 
 extern char** environ;
 

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "model/cpu/pass.h"
-#include "model/kernels/matmul.h"
+#include "model/kernels/matmul/matmul.h"
 
 namespace lfm2 {
 namespace {

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 #include "model/cpu/pass.h"
-#include "model/kernels/matmul.h"
+#include "model/kernels/matmul/matmul.h"
 
 namespace lfm2 {
 namespace {

@@ -1,5 +1,5 @@
-// The forward pass on the CPU's own kernels: the served twin of model/decoder.h, for every list of
-// layers that a ModelConfig has.
+// The forward pass on the CPU's own kernels: the served twin of model/torch/decoder.h, for every
+// list of layers that a ModelConfig has.
 //
 // Promise: a sequence's logits are equal bit for bit whatever else is in the batch, however its
 // tokens are cut into calls, and whatever the number of threads; between instruction sets and
@@ -18,8 +18,8 @@
 #include "absl/status/statusor.h"
 #include "model/cpu/state.h"
 #include "model/cpu/weights.h"
-#include "model/kernels/layer_kernels.h"
-#include "model/kernels/thread_pool.h"
+#include "model/kernels/layers/layer_kernels.h"
+#include "model/kernels/machine/thread_pool.h"
 
 namespace lfm2 {
 
@@ -37,8 +37,8 @@ struct CpuSpan {
   int64_t drafted = 0;
 };
 
-// Sees intermediate results by the names that model/decoder.h gives them. Values are row-major and
-// valid during the call.
+// Sees intermediate results by the names that model/torch/decoder.h gives them. Values are
+// row-major and valid during the call.
 using CpuProbeSink = std::function<void(const std::string& name, std::span<const float> values,
                                         const std::vector<int64_t>& shape)>;
 

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/kernels/huge_buffer.h"
+#include "model/kernels/machine/huge_buffer.h"
 
 namespace lfm2 {
 

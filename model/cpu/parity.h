@@ -1,12 +1,12 @@
-// Probes of a pass of the served kernels: the twin of model/parity.h. What it reports is what is
-// served: with bf16, int8 or int4 weights, their arithmetic.
+// Probes of a pass of the served kernels: the twin of model/torch/parity.h. What it reports is what
+// is served: with bf16, int8 or int4 weights, their arithmetic.
 #pragma once
 
 #include <span>
 
 #include "absl/status/status.h"
-#include "model/core/report_builder.h"
 #include "model/cpu/decoder.h"
+#include "model/parity/report_builder.h"
 
 namespace lfm2 {
 

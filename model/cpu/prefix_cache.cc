@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/kernels/layer_kernels.h"
+#include "model/kernels/layers/layer_kernels.h"
 
 namespace lfm2 {
 namespace {

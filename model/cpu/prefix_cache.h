@@ -23,7 +23,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "model/core/prefix_reuse.h"
+#include "model/cpu/prefix_reuse.h"
 #include "model/cpu/state.h"
 
 namespace lfm2 {

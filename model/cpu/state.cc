@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/kernels/layer_kernels.h"
+#include "base/errors.h"
+#include "model/kernels/layers/layer_kernels.h"
 
 namespace lfm2 {
 

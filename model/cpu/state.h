@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "model/arch/config.h"
 #include "model/cpu/kv_block.h"
-#include "model/formats/config.h"
 
 namespace lfm2 {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "model/arch/model_folder.h"
 #include "model/formats/dequantize.h"
-#include "model/formats/model_folder.h"
 
 namespace lfm2 {
 namespace {

@@ -14,11 +14,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/arch/config.h"
 #include "model/cpu/state.h"
-#include "model/formats/config.h"
 #include "model/formats/tensor_archive.h"
-#include "model/kernels/packed_matrix.h"
-#include "model/kernels/thread_pool.h"
+#include "model/kernels/machine/thread_pool.h"
+#include "model/kernels/matmul/packed_matrix.h"
 
 namespace lfm2 {
 

@@ -1,9 +1,9 @@
 #include "model/cuda/cuda_library.h"
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
-#include "model/core/program_library.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/program_library.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <string>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 #include "model/cuda/shim.h"
 
 namespace lfm2 {

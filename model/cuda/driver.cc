@@ -3,8 +3,8 @@
 #include <dlfcn.h>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
-#include "model/core/program_library.h"
+#include "base/errors.h"
+#include "base/program_library.h"
 
 namespace lfm2 {
 namespace {

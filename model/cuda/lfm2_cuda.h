@@ -146,7 +146,7 @@ typedef struct {
   void* out;
 } Lfm2CudaSsm;
 
-/* As model/sampler.h has them. */
+/* As model/sampling/sampler.h has them. */
 typedef struct {
   double temperature, top_p, min_p, repetition_penalty;
   int64_t top_k, index;

@@ -1,5 +1,5 @@
-// Logits to tokens, with the rules of model/sampler.h: repetition penalty, temperature, top_k,
-// top_p, min_p, one draw that depends on (seed, index) alone. Scores are float64 as there.
+// Logits to tokens, with the rules of model/sampling/sampler.h: repetition penalty, temperature,
+// top_k, top_p, min_p, one draw that depends on (seed, index) alone. Scores are float64 as there.
 // Probabilities are summed in fixed point, which no order of threads changes: this differs from the
 // host's float64 sums by about 1e-9 of the whole, and a draw or a nucleus that falls so close to
 // an edge may come out as its neighbour.

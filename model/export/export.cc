@@ -9,16 +9,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/export/aside_directory.h"
+#include "base/aside_directory.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/status_macros.h"
+#include "model/arch/llama_cpp_names.h"
 #include "model/export/hf_folder.h"
 #include "model/export/tensor_spool.h"
-#include "model/formats/file.h"
-#include "model/formats/json.h"
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
-#include "model/weights.h"
+#include "model/torch/weights.h"
 
 namespace lfm2 {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/formats/model_folder.h"
+#include "model/arch/model_folder.h"
 
 namespace lfm2 {
 
@@ -39,9 +39,5 @@ struct ExportRequest {
 absl::StatusOr<std::vector<ExportedFile>> ExportModel(
     const ModelFolder& model, const ExportRequest& request,
     const std::function<void(int64_t, int64_t)>& progress);
-
-// llama.cpp's name of a state-dict name, e.g. "blk.0.shortconv.in_proj.weight"; empty for a name
-// that is not the model's. The table and its inverse: llama_cpp_names.
-std::string LlamaCppName(const ModelConfig& config, const std::string& name);
 
 }  // namespace lfm2

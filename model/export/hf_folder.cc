@@ -1,8 +1,9 @@
 #include "model/export/hf_folder.h"
 
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/file.h"
+#include "base/status_macros.h"
 #include "model/formats/safetensors.h"
+#include "model/tokenizer/load_tokenizer.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace lfm2 {

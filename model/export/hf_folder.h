@@ -6,7 +6,7 @@
 #include <span>
 
 #include "absl/status/status.h"
-#include "model/formats/config.h"
+#include "model/arch/config.h"
 #include "model/formats/tensor_archive.h"
 
 namespace lfm2 {

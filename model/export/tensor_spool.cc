@@ -3,7 +3,7 @@
 #include <system_error>
 #include <utility>
 
-#include "model/core/status_macros.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 namespace {

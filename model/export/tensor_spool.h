@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/formats/file.h"
+#include "base/file.h"
 #include "model/formats/tensor_archive.h"
 
 namespace lfm2 {

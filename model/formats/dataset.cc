@@ -2,10 +2,10 @@
 
 #include <fstream>
 
-#include "model/core/errors.h"
-#include "model/core/limits.h"
-#include "model/core/status_macros.h"
-#include "model/formats/json.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 
 namespace lfm2 {
 

@@ -8,10 +8,10 @@
 #include <set>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "model/core/limits.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/status_macros.h"
 #include "model/formats/format_error.h"
 
 namespace lfm2 {

@@ -11,8 +11,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "model/formats/config.h"
-#include "model/formats/json.h"
+#include "base/json.h"
 #include "model/formats/tensor_archive.h"
 
 namespace lfm2 {
@@ -26,11 +25,5 @@ struct GgufFile {
 // read.
 absl::StatusOr<GgufFile> ReadGguf(const std::filesystem::path& path);
 absl::StatusOr<GgufFile> ParseGguf(std::string_view file_name, std::span<const std::byte> bytes);
-
-// Config and Hugging Face's tensor names of a file whose general.architecture is "lfm2" or "llama";
-// lfm2's conv weights get their middle dimension back, the rows of llama's q and k transformers'
-// order. Changes `file.weights` in place. kUnsupported for another architecture, kModelFileInvalid
-// for a tensor with no known name, kConfigInvalid for metadata that make no config.
-absl::StatusOr<ModelConfig> ModelFromGguf(std::string_view file_name, GgufFile& file);
 
 }  // namespace lfm2

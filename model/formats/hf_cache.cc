@@ -3,10 +3,10 @@
 #include <cstdlib>
 #include <system_error>
 
-#include "model/core/errors.h"
-#include "model/core/limits.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 namespace {

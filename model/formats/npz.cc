@@ -6,9 +6,9 @@
 #include <set>
 #include <string>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/status_macros.h"
 #include "model/formats/npy_header.h"
 #include "model/formats/zip_reader.h"
 

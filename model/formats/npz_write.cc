@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/crc32.h"
-#include "model/formats/file.h"
+#include "base/crc32.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/status_macros.h"
 #include "model/formats/npy_header.h"
 #include "model/formats/npz.h"
 

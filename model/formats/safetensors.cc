@@ -4,12 +4,12 @@
 #include <cstring>
 #include <set>
 
-#include "model/core/errors.h"
-#include "model/core/limits.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/status_macros.h"
 #include "model/formats/format_error.h"
-#include "model/formats/json.h"
 
 namespace lfm2 {
 namespace {

@@ -8,8 +8,8 @@
 #include <iterator>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 #include "model/formats/format_error.h"
 
 namespace lfm2 {

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/formats/file.h"
+#include "base/file.h"
 
 namespace lfm2 {
 

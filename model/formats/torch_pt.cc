@@ -7,10 +7,10 @@
 #include <set>
 #include <unordered_map>
 
-#include "model/core/errors.h"
-#include "model/core/limits.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/status_macros.h"
 #include "model/formats/format_error.h"
 #include "model/formats/pickle.h"
 #include "model/formats/zip_reader.h"

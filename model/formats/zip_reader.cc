@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "model/core/errors.h"
-#include "model/core/limits.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/limits.h"
+#include "base/status_macros.h"
 #include "model/formats/format_error.h"
 
 namespace lfm2 {

@@ -6,10 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "model/core/errors.h"
-#include "model/formats/json.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/utf8.h"
 #include "model/grammar/schema_check.h"
-#include "model/tokenizer/utf8.h"
 
 namespace lfm2 {
 namespace {

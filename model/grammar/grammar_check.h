@@ -3,7 +3,7 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "model/core/limits.h"
+#include "base/limits.h"
 #include "model/grammar/grammar.h"
 
 namespace lfm2 {

@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "base/utf8.h"
 #include "model/grammar/grammar_object.h"
 #include "model/grammar/token_guard.h"
-#include "model/tokenizer/utf8.h"
 
 namespace lfm2 {
 namespace {

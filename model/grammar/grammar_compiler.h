@@ -11,7 +11,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "model/core/limits.h"
+#include "base/limits.h"
 #include "model/grammar/grammar.h"
 #include "model/grammar/work_limit.h"
 #include "model/tokenizer/tokenizer.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 #include "model/grammar/grammar_object.h"
 #include "model/grammar/token_guard.h"
 

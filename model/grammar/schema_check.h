@@ -8,7 +8,7 @@
 
 #include <string>
 
-#include "model/formats/json.h"
+#include "base/json.h"
 
 namespace lfm2 {
 

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
-#include "model/core/program_folder.h"
-#include "model/core/program_library.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/program_folder.h"
+#include "base/program_library.h"
+#include "base/status_macros.h"
 #include "model/grammar/work_limit.h"
 
 namespace lfm2 {

@@ -3,8 +3,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
 
 namespace lfm2 {
 namespace {

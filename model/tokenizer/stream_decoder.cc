@@ -1,6 +1,6 @@
 #include "model/tokenizer/stream_decoder.h"
 
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace lfm2 {
 

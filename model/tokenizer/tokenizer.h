@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,7 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace lfm2 {
 
@@ -69,20 +68,5 @@ class Tokenizer {
   std::optional<int32_t> bos_, eos_, pad_;
   std::string kind_, sha256_, chat_template_;
 };
-
-// A folder with tokenizer.json or tokenizer.model (and tokenizer_config.json, chat_template.jinja
-// when there), or one such file, or a GGUF that carries its tokenizer (then sha256 is of the
-// tokenizer.json made of it). A folder with neither but a bytes marker file
-// "bytes_tokenizer.json" gives the byte tokenizer. kTokenizerInvalid naming the part that is wrong
-// or unknown, kFileNotFound.
-absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& path);
-
-// Ids 0..255 are the bytes, then 256 pad, 257 bos, 258 eos.
-std::shared_ptr<const Tokenizer> MakeByteTokenizer();
-
-// Copies the files LoadTokenizer would read into `directory` (for the byte tokenizer: writes its
-// marker file; for a GGUF: the tokenizer.json and tokenizer_config.json made of it).
-absl::Status CopyTokenizerFiles(const std::filesystem::path& source,
-                                const std::filesystem::path& directory);
 
 }  // namespace lfm2

@@ -8,13 +8,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/export/aside_directory.h"
-#include "model/formats/file.h"
-#include "model/formats/json.h"
+#include "base/aside_directory.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/status_macros.h"
 #include "model/formats/safetensors.h"
-#include "model/weights.h"
+#include "model/torch/weights.h"
 
 namespace lfm2 {
 namespace {

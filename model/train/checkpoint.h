@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/formats/config.h"
+#include "model/arch/config.h"
 #include "model/formats/tensor_archive.h"
 #include "model/train/optimizer.h"
 #include "model/train/packing.h"

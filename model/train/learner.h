@@ -13,10 +13,10 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "model/core/train_spec.h"
-#include "model/decoder.h"
+#include "model/torch/decoder.h"
 #include "model/train/optimizer.h"
 #include "model/train/packing.h"
+#include "model/train/spec/train_spec.h"
 
 namespace lfm2 {
 

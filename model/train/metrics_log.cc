@@ -7,10 +7,10 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/disk_full.h"
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/json.h"
+#include "base/disk_full.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 namespace {

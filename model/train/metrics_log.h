@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "model/core/train_spec.h"
+#include "model/train/spec/train_spec.h"
 
 namespace lfm2 {
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "model/core/train_spec.h"
+#include "model/train/spec/train_spec.h"
 
 namespace lfm2 {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
+#include "base/errors.h"
 
 namespace lfm2 {
 namespace {

@@ -1,9 +1,9 @@
 // PlanTraining: the numbers of a run before it runs.
 #include <algorithm>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/model_folder.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "model/arch/model_folder.h"
 #include "model/train/loss.h"
 #include "model/train/trainer.h"
 #include "model/train/training_data.h"

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 #include "model/formats/dataset.h"
 
 namespace lfm2 {

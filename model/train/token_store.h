@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/core/stop_check.h"
-#include "model/formats/file.h"
+#include "base/file.h"
+#include "base/stop_check.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace lfm2 {

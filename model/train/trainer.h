@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/core/stop_check.h"
-#include "model/core/train_spec.h"
+#include "base/stop_check.h"
 #include "model/tokenizer/tokenizer.h"
+#include "model/train/spec/train_spec.h"
 
 namespace lfm2 {
 

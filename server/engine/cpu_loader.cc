@@ -8,10 +8,10 @@
 #include <thread>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/model_folder.h"
-#include "server/base/log.h"
+#include "base/errors.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "model/arch/model_folder.h"
 #include "server/engine/model_tokenizer.h"
 
 namespace lfm2 {

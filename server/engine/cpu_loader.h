@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/formats/tensor_archive.h"
-#include "model/kernels/packed_matrix.h"
+#include "model/kernels/matmul/packed_matrix.h"
 #include "server/engine/cpu_runner.h"
 #include "server/engine/loaded_model.h"
 

@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 #include "model/cpu/decoder.h"
 #include "model/cpu/parity.h"
 #include "model/cpu/prefix_cache.h"
-#include "model/sampler.h"
+#include "model/sampling/sampler.h"
 
 namespace lfm2 {
 namespace {

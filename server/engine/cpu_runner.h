@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "model/cpu/weights.h"
-#include "model/kernels/thread_pool.h"
+#include "model/kernels/machine/thread_pool.h"
 #include "server/engine/model_runner.h"
 
 namespace lfm2 {

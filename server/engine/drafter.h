@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "model/prompt_lookup.h"
+#include "model/sampling/prompt_lookup.h"
 
 namespace lfm2 {
 

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "server/base/clock.h"
+#include "base/clock.h"
 
 namespace lfm2 {
 

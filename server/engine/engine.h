@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "model/core/limits.h"
-#include "server/base/clock.h"
+#include "base/clock.h"
+#include "base/limits.h"
 #include "server/engine/request.h"
 
 namespace lfm2 {

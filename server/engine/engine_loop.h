@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/base/mutex.h"
+#include "base/mutex.h"
 #include "server/engine/engine.h"
 #include "server/engine/metrics.h"
 #include "server/engine/scheduler.h"

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "model/core/errors.h"
-#include "server/base/log.h"
+#include "base/errors.h"
+#include "base/log.h"
 
 namespace lfm2 {
 

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/formats/config.h"
+#include "model/arch/config.h"
 #include "model/tokenizer/tokenizer.h"
-#include "server/engine/grammar_cache.h"
+#include "server/engine/grammar/grammar_cache.h"
 #include "server/engine/model_runner.h"
 #include "server/store/model_store.h"
 

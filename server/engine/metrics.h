@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "server/engine/request.h"
 
 namespace lfm2 {

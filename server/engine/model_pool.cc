@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "server/engine/guarded.h"
 
 namespace lfm2 {

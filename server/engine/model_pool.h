@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/base/executor.h"
-#include "server/base/mutex.h"
+#include "base/executor.h"
+#include "base/mutex.h"
 #include "server/engine/loaded_model.h"
 
 namespace lfm2 {

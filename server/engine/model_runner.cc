@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "model/core/status_macros.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 namespace {

@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/core/prefix_reuse.h"
-#include "model/core/report_builder.h"
-#include "model/sampler.h"
+#include "model/cpu/prefix_reuse.h"
+#include "model/parity/report_builder.h"
+#include "model/sampling/sampler.h"
 
 namespace lfm2 {
 

@@ -4,9 +4,11 @@
 #include <utility>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "model/tokenizer/bytes.h"
+#include "model/tokenizer/load_tokenizer.h"
 
 namespace lfm2 {
 namespace {

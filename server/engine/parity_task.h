@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/core/report_builder.h"
+#include "model/parity/report_builder.h"
 #include "server/engine/model_runner.h"
 
 namespace lfm2 {

@@ -3,8 +3,8 @@
 #include <optional>
 #include <utility>
 
-#include "server/base/log.h"
-#include "server/base/mutex.h"
+#include "base/log.h"
+#include "base/mutex.h"
 #include "server/engine/self_test.h"
 
 namespace lfm2 {

@@ -10,8 +10,8 @@
 #include <memory>
 #include <string>
 
-#include "server/base/clock.h"
-#include "server/base/executor.h"
+#include "base/clock.h"
+#include "base/executor.h"
 #include "server/engine/engine.h"
 #include "server/engine/model_pool.h"
 #include "server/store/model_store.h"

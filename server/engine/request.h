@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "model/core/limits.h"
+#include "base/clock.h"
+#include "base/limits.h"
 #include "model/grammar/grammar.h"
-#include "model/sampler.h"
-#include "model/tokenizer/tool_calls.h"
-#include "server/base/clock.h"
+#include "model/sampling/sampler.h"
+#include "model/tokenizer/chat/tool_calls.h"
 #include "server/engine/loaded_model.h"
 
 namespace lfm2 {

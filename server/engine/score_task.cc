@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 

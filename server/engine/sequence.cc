@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
+#include "base/errors.h"
+#include "base/status_macros.h"
 #include "server/engine/state_memory.h"
 
 namespace lfm2 {

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/clock.h"
 #include "model/tokenizer/stream_decoder.h"
-#include "server/base/clock.h"
-#include "server/engine/constraint.h"
 #include "server/engine/drafter.h"
+#include "server/engine/grammar/constraint.h"
 #include "server/engine/model_runner.h"
 #include "server/engine/request.h"
 #include "server/engine/stop_matcher.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "server/engine/elapsed.h"
 
 namespace lfm2 {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "model/tokenizer/chat/tool_calls.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/tokenizer/tool_calls.h"
 
 namespace lfm2 {
 

@@ -9,8 +9,8 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "model/core/limits.h"
-#include "server/base/clock.h"
+#include "base/clock.h"
+#include "base/limits.h"
 
 namespace lfm2 {
 

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "server/base/log.h"
+#include "base/errors.h"
+#include "base/log.h"
 #include "server/engine/self_test.h"
 
 namespace lfm2 {

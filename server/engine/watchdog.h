@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "server/base/clock.h"
+#include "base/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/model_pool.h"
 

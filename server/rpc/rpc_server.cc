@@ -14,16 +14,18 @@
 #include <string>
 #include <thread>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "server/base/log.h"
+#include "base/errors.h"
+#include "base/log.h"
+#include "base/status_macros.h"
 #include "server/engine/readiness.h"
 #include "server/engine/watchdog.h"
-#include "server/rpc/bind.h"
-#include "server/rpc/event_stream.h"
-#include "server/rpc/foreign_methods.h"
-#include "server/rpc/services.h"
-#include "server/rpc/tls.h"
+#include "server/rpc/calls/services.h"
+#include "server/rpc/transport/bind.h"
+#include "server/rpc/transport/event_stream.h"
+#include "server/rpc/transport/foreign_methods.h"
+#include "server/rpc/transport/rpc_options.h"
+#include "server/rpc/transport/service_context.h"
+#include "server/rpc/transport/tls.h"
 
 namespace lfm2 {
 namespace {

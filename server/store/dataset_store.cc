@@ -4,10 +4,10 @@
 #include <optional>
 #include <tuple>
 
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/json.h"
-#include "server/base/log.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/status_macros.h"
 #include "server/store/disk.h"
 
 namespace lfm2 {

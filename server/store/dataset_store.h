@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/core/limits.h"
-#include "model/formats/file.h"
-#include "server/base/clock.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/limits.h"
 
 namespace lfm2 {
 

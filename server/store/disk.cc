@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <atomic>
 
-#include "model/core/disk_full.h"
-#include "model/core/errors.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/disk_full.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/status_macros.h"
 
 namespace lfm2 {
 namespace {

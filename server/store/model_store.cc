@@ -4,13 +4,13 @@
 #include <optional>
 #include <utility>
 
-#include "model/core/errors.h"
-#include "model/core/limits.h"
-#include "model/core/status_macros.h"
-#include "model/formats/file.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/status_macros.h"
 #include "model/formats/hf_cache.h"
-#include "model/formats/json.h"
-#include "server/base/log.h"
 #include "server/store/disk.h"
 
 namespace lfm2 {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/base/mutex.h"
+#include "base/mutex.h"
 
 namespace lfm2 {
 

@@ -18,13 +18,13 @@
 #include <thread>
 #include <vector>
 
-#include "client/command_line.h"
+#include "base/sha256.h"
+#include "client/verbs/command_line.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "lfm2/v1/generation.grpc.pb.h"
 #include "lfm2/v1/models.grpc.pb.h"
 #include "lfm2/v1/training.grpc.pb.h"
-#include "model/core/sha256.h"
 
 namespace lfm2 {
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "model/tokenizer/chat_template.h"
-#include "model/tokenizer/known_templates.h"
+#include "model/tokenizer/chat/chat_template.h"
+#include "model/tokenizer/chat/known_templates.h"
 #include "tests/fuzz/tiny_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

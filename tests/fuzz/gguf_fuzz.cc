@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/arch/gguf_model.h"
 #include "model/formats/dequantize.h"
 #include "model/formats/gguf.h"
 #include "tests/fuzz/archive_check.h"

@@ -4,8 +4,8 @@
 #include <cstdlib>
 
 #include "model/formats/gguf.h"
-#include "model/tokenizer/bpe_tokenizer.h"
-#include "model/tokenizer/gguf_tokenizer.h"
+#include "model/tokenizer/json/bpe_tokenizer.h"
+#include "model/tokenizer/json/gguf_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto file = lfm2::ParseGguf("f.gguf", {reinterpret_cast<const std::byte*>(data), size});

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "model/formats/config.h"
+#include "model/arch/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto config = lfm2::ParseModelConfig({reinterpret_cast<const char*>(data), size});

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "model/formats/npz.h"
-#include "tests/formats/zip_builder.h"
 #include "tests/fuzz/archive_check.h"
+#include "tests/model/formats/zip_builder.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   lfm2::CheckArchive(lfm2::ParseNpz("f.npz", {reinterpret_cast<const std::byte*>(data), size}));

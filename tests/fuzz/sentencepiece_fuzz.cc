@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "model/tokenizer/sentencepiece.h"
+#include "model/tokenizer/spm/sentencepiece.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto tokenizer =

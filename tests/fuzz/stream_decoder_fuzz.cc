@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "model/tokenizer/bytes.h"
 #include "model/tokenizer/stream_decoder.h"
 #include "tests/fuzz/tiny_tokenizer.h"
 

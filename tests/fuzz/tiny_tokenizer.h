@@ -5,9 +5,9 @@
 #include <memory>
 #include <string>
 
-#include "model/formats/json.h"
-#include "model/tokenizer/bpe_tokenizer.h"
-#include "model/tokenizer/byte_level.h"
+#include "base/json.h"
+#include "model/tokenizer/json/bpe_tokenizer.h"
+#include "model/tokenizer/json/byte_level.h"
 
 namespace lfm2 {
 

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "model/formats/json.h"
-#include "model/tokenizer/tool_calls.h"
+#include "base/json.h"
+#include "model/tokenizer/chat/tool_calls.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

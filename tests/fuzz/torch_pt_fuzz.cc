@@ -4,8 +4,8 @@
 #include <string>
 
 #include "model/formats/torch_pt.h"
-#include "tests/formats/zip_builder.h"
 #include "tests/fuzz/archive_check.h"
+#include "tests/model/formats/zip_builder.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   lfm2::CheckArchive(lfm2::ParseTorchPt("f.pt", {reinterpret_cast<const std::byte*>(data), size}));

@@ -12,7 +12,7 @@ import yaml
 ROOT = pathlib.Path(sys.argv[1])
 REMOTE = dict(re.findall(r'^(\w+) = "(.*)"$', (ROOT / "configs/remote.toml").read_text(), re.M))
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-STOP_S = int(re.search(r"drain_timeout_ms = ([\d']+);", (ROOT / "server/config.h").read_text()).group(1).replace("'", "")) / 1000 + 10
+STOP_S = int(re.search(r"drain_timeout_ms = ([\d']+);", (ROOT / "server/app/config.h").read_text()).group(1).replace("'", "")) / 1000 + 10
 
 
 def compose():

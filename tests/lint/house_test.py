@@ -10,7 +10,7 @@ BANNED = re.compile(r"\b(std::regex|strcpy|sprintf|popen|torch::jit::load|system
 
 def main():
     bad = []
-    files = [p for d in ("model", "server", "client", "tests", "bench") for p in (ROOT / d).rglob("*")
+    files = [p for d in ("base", "model", "server", "client", "tests", "bench") for p in (ROOT / d).rglob("*")
              if p.suffix in (".h", ".cc", ".py")]
     for path in files:
         text, name = path.read_text(), path.relative_to(ROOT)

@@ -12,9 +12,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "model/decoder.h"
-#include "model/formats/model_folder.h"
+#include "model/arch/model_folder.h"
 #include "model/formats/npz.h"
+#include "model/torch/decoder.h"
 
 namespace lfm2 {
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "model/arch/model_folder.h"
 #include "model/cpu/decoder.h"
-#include "model/formats/model_folder.h"
 #include "model/formats/npz.h"
 
 namespace lfm2 {

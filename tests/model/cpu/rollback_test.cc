@@ -1,7 +1,7 @@
 // Drafted tokens that are taken back leave the state of a run that never saw them, bit for bit.
 #include <algorithm>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "model/cpu/prefix_cache.h"
 #include "tests/model/cpu/random_model.h"
 

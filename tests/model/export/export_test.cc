@@ -5,10 +5,11 @@
 
 #include <cstring>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "model/arch/llama_cpp_names.h"
 #include "model/export/hf_folder.h"
-#include "model/formats/file.h"
-#include "model/formats/json.h"
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
 #include "tests/model/train/tiny_models.h"

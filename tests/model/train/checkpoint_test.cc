@@ -5,11 +5,11 @@
 
 #include <fstream>
 
-#include "model/core/errors.h"
-#include "model/export/aside_directory.h"
-#include "model/formats/file.h"
-#include "model/formats/model_folder.h"
-#include "model/weights.h"
+#include "base/aside_directory.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "model/arch/model_folder.h"
+#include "model/torch/weights.h"
 #include "tests/model/train/tiny_models.h"
 
 namespace lfm2 {

@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "model/formats/json.h"
+#include "base/json.h"
 #include "tests/model/train/tiny_models.h"
 
 namespace lfm2 {

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <set>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 
 namespace lfm2 {
 namespace {

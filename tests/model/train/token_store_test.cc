@@ -4,7 +4,8 @@
 
 #include <fstream>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
+#include "model/tokenizer/bytes.h"
 #include "tests/model/train/tiny_models.h"
 
 namespace lfm2 {

@@ -8,10 +8,11 @@
 #include <fstream>
 #include <functional>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
+#include "base/file.h"
+#include "model/arch/model_folder.h"
 #include "model/export/hf_folder.h"
-#include "model/formats/file.h"
-#include "model/formats/model_folder.h"
+#include "model/tokenizer/bytes.h"
 #include "model/train/checkpoint.h"
 #include "tests/model/train/tiny_models.h"
 

@@ -1,4 +1,4 @@
-#include "server/drainer.h"
+#include "server/app/drainer.h"
 
 #include <gtest/gtest.h>
 

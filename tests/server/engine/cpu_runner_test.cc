@@ -7,7 +7,7 @@
 #include <cstring>
 #include <fstream>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
 #include "server/engine/engine.h"

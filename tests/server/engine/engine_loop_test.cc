@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/gate.h"
 #include "tests/server/fakes/recording_sink.h"

@@ -5,7 +5,7 @@
 #include <random>
 #include <thread>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/gate.h"
 #include "tests/server/fakes/recording_sink.h"

@@ -6,7 +6,7 @@
 #include <future>
 #include <thread>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/temp_directory.h"
 

@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
+#include "model/tokenizer/bytes.h"
 
 namespace lfm2 {
 namespace {

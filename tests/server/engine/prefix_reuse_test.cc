@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "server/engine/engine.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/recording_sink.h"

@@ -6,7 +6,7 @@
 #include <map>
 #include <random>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "model/formats/npz.h"
 #include "tests/server/engine/golden_model.h"
 #include "tests/server/engine/schedule.h"

@@ -5,7 +5,7 @@
 
 #include <future>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "server/engine/engine.h"
 #include "server/engine/score_task.h"
 #include "tests/server/engine/golden_model.h"

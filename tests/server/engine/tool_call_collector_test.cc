@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "model/tokenizer/bytes.h"
+
 namespace lfm2 {
 namespace {
 

@@ -13,7 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
+#include "model/tokenizer/bytes.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/loaded_model.h"
 

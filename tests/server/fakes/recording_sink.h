@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "server/base/mutex.h"
+#include "base/errors.h"
+#include "base/mutex.h"
 #include "server/engine/request.h"
 
 namespace lfm2 {

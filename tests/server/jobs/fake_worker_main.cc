@@ -26,8 +26,8 @@
 #include <sstream>
 #include <string>
 
-#include "model/core/errors.h"
-#include "server/jobs/worker_program.h"
+#include "base/errors.h"
+#include "server/jobs/worker/worker_program.h"
 
 namespace lfm2 {
 namespace {

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "model/core/errors.h"
-#include "server/base/mutex.h"
-#include "server/jobs/job_queue.h"
+#include "base/errors.h"
+#include "base/mutex.h"
+#include "server/jobs/queue/job_queue.h"
 
 namespace lfm2 {
 

@@ -14,7 +14,7 @@
 #include <string>
 #include <utility>
 
-#include "model/core/descriptor.h"
+#include "base/descriptor.h"
 
 namespace lfm2 {
 

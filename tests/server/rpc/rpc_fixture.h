@@ -14,12 +14,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "lfm2/v1/generation.grpc.pb.h"
 #include "lfm2/v1/models.grpc.pb.h"
 #include "lfm2/v1/training.grpc.pb.h"
-#include "server/base/log.h"
 #include "server/rpc/rpc_server.h"
-#include "server/rpc/status.h"
+#include "server/rpc/transport/rpc_options.h"
+#include "server/rpc/transport/service_context.h"
+#include "server/rpc/transport/status.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/temp_directory.h"
 #include "tests/server/rpc/fake_job_queue.h"

@@ -9,8 +9,8 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "model/formats/file.h"
-#include "server/rpc/auth.h"
+#include "base/file.h"
+#include "server/rpc/transport/auth.h"
 #include "tests/server/rpc/rpc_fixture.h"
 
 namespace lfm2 {

@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "tests/server/fakes/temp_directory.h"
 
 namespace lfm2 {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "tests/server/fakes/temp_directory.h"
 
 namespace lfm2 {

@@ -1,14 +1,14 @@
-// The engine over the GPU's decode path, run on the host (tests/cuda/host_library.h), beside the
-// same engine over LibTorch alone.
+// The engine over the GPU's decode path, run on the host (tests/model/cuda/host/host_library.h),
+// beside the same engine over LibTorch alone.
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "model/formats/npz.h"
 #include "server/engine/engine.h"
-#include "server/engine/torch_runner.h"
-#include "tests/cuda/host_library.h"
+#include "server/torch/torch_runner.h"
+#include "tests/model/cuda/host/host_library.h"
 #include "tests/server/fakes/recording_sink.h"
 
 namespace lfm2 {

@@ -1,4 +1,4 @@
-#include "server/engine/torch_runner.h"
+#include "server/torch/torch_runner.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <fstream>
 
-#include "model/core/errors.h"
+#include "base/errors.h"
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
 #include "server/engine/engine.h"

@@ -1,0 +1,40 @@
+// The events of Generate as they are shown: text as it comes, one JSON object at the end, or an
+// event a line. Thread rule: one thread.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "client/calls/session.h"
+
+namespace lfm2 {
+
+class GenerateView {
+ public:
+  explicit GenerateView(Session& session) : session_(session) {}
+
+  absl::Status OnEvent(const v1::GenerateResponse& event);
+  // After the last event, or after an interruption: what was made is printed all the same.
+  absl::Status Finish();
+
+  const std::string& text() const { return text_; }
+  bool ended() const { return ended_; }
+  const v1::GenerateEnd& end() const { return end_; }  // empty before it came
+
+ private:
+  absl::Status AddText(const std::string& text);
+  absl::Status WriteToolCalls() const;
+  void AddToken(const v1::GenerateToken& token);
+  Json Result() const;
+  std::string Summary() const;
+
+  Session& session_;
+  v1::GenerateStart start_;
+  v1::GenerateEnd end_;
+  std::string text_;
+  Json token_ids_ = Json::array();
+  Json logprobs_ = Json::array();
+  bool ended_ = false;
+};
+
+}  // namespace lfm2

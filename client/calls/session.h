@@ -1,0 +1,46 @@
+// One run of the command line: the global flags, the console, and the connection that is made when
+// a verb needs it. Thread rule: one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "client/calls/client.h"
+#include "client/terminal/console.h"
+
+namespace lfm2 {
+
+class Session {
+ public:
+  Session(Console& session_console, Interrupts& session_interrupts)
+      : console(session_console), interrupts(session_interrupts) {}
+
+  // The same client each time. ConfigError.
+  absl::StatusOr<Client*> Connect() {
+    if (client_ == nullptr) {
+      absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect(options, interrupts);
+      if (!client.ok()) return client.status();
+      client_ = *std::move(client);
+    }
+    return client_.get();
+  }
+
+  bool json() const { return output == OutputFormat::kJson; }
+  bool jsonl() const { return output == OutputFormat::kJsonl; }
+  bool table() const { return output == OutputFormat::kTable; }
+
+  Console& console;
+  Interrupts& interrupts;
+  ClientOptions options;
+  OutputFormat output = OutputFormat::kTable;
+  bool verbose = false;
+  std::function<absl::Status()> action;  // of the verb that was given; set while parsing
+
+ private:
+  std::unique_ptr<Client> client_;
+};
+
+}  // namespace lfm2

@@ -1,0 +1,25 @@
+// Local files to the server, content-addressed: the SHA-256 goes first, and the server may answer
+// at once that it has it. Thread rule: one thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/calls/session.h"
+#include "client/flags/source.h"
+
+namespace lfm2 {
+
+// Shows its progress on a terminal.
+absl::StatusOr<v1::Dataset> UploadFile(Session& session, const LocalFile& file);
+
+// Uploads what is local.
+absl::StatusOr<v1::Source> UploadSource(Session& session, const ResolvedSource& resolved);
+
+// ResolveSource, then UploadSource.
+absl::StatusOr<v1::Source> MakeSource(Session& session, const std::string& text,
+                                      SourcePurpose purpose);
+
+}  // namespace lfm2

@@ -1,0 +1,25 @@
+// Any message of the protocol as JSON: numbers as numbers, enums as the lower-case word after their
+// prefix (JOB_STATE_RUNNING is "running"), bytes as text with U+FFFD, unset optional fields and
+// messages left out.
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <string>
+
+#include "client/terminal/console.h"
+
+namespace lfm2 {
+
+Json ProtoToJson(const google::protobuf::Message& message);
+std::string EnumWord(const google::protobuf::EnumValueDescriptor& value);
+
+// "running" of JOB_STATE_RUNNING.
+template <class Enum>
+std::string EnumWord(Enum value) {
+  const auto* found =
+      google::protobuf::GetEnumDescriptor<Enum>()->FindValueByNumber(static_cast<int>(value));
+  return found == nullptr ? std::to_string(static_cast<int>(value)) : EnumWord(*found);
+}
+
+}  // namespace lfm2

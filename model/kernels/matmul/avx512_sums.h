@@ -1,0 +1,35 @@
+// The sums of a tile of T tokens times P panels, in registers between these two. For files compiled
+// with AVX-512 only; each has a copy of its own, so that none runs elsewhere.
+#pragma once
+
+#include <immintrin.h>
+
+#include "model/kernels/matmul/avx512_lanes.h"
+#include "model/kernels/matmul/panel_loop.h"
+
+namespace lfm2 {
+
+// Zeros, or what the steps before left in y.
+template <int T, int P>
+static inline __attribute__((always_inline)) void LoadSums(const Tile& tile, __m512 (&sums)[T][P]) {
+  Unrolled<T>([&](auto t) __attribute__((always_inline)) {
+    Unrolled<P>([&](auto p) __attribute__((always_inline)) {
+      sums[t][p] = tile.resume ? _mm512_maskz_loadu_ps(FirstOf16(tile.rows - p * 16),
+                                                       tile.y + t * tile.y_row + p * 16)
+                               : _mm512_setzero_ps();
+    });
+  });
+}
+
+template <int T, int P>
+static inline __attribute__((always_inline)) void StoreSums(const Tile& tile,
+                                                            const __m512 (&sums)[T][P]) {
+  Unrolled<T>([&](auto t) __attribute__((always_inline)) {
+    Unrolled<P>([&](auto p) __attribute__((always_inline)) {
+      _mm512_mask_storeu_ps(tile.y + t * tile.y_row + p * 16, FirstOf16(tile.rows - p * 16),
+                            sums[t][p]);
+    });
+  });
+}
+
+}  // namespace lfm2

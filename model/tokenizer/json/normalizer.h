@@ -1,0 +1,24 @@
+// The "normalizer" of tokenizer.json: text to text before anything is split.
+// Thread rule: const after making; all methods from many threads.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/json.h"
+
+namespace lfm2 {
+
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  // `text` is valid UTF-8, the result too.
+  virtual absl::StatusOr<std::string> Normalize(std::string text) const = 0;
+};
+
+// NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, ByteLevel, Sequence. nullptr in,
+// nullptr out: no normalizer. kTokenizerInvalid naming a type or key that is not known.
+absl::StatusOr<std::unique_ptr<const Normalizer>> NormalizerFromJson(const Json* json);
+
+}  // namespace lfm2

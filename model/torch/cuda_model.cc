@@ -1,0 +1,181 @@
+#include "model/torch/cuda_model.h"
+
+#include <string>
+#include <utility>
+
+#include "model/torch/layers/diagonal_ssm.h"
+#include "model/torch/layers/gated_mlp.h"
+#include "model/torch/layers/rope.h"
+#include "model/torch/layers/scope.h"
+
+namespace lfm2 {
+namespace {
+
+int Narrow(int64_t value) { return static_cast<int>(value); }
+
+class CudaModelMaker {
+ public:
+  CudaModelMaker(const Decoder& decoder, Weights& weights, const CudaPools& pools)
+      : decoder_(decoder), weights_(weights), pools_(pools) {}
+
+  CudaModel Make();
+  std::vector<at::Tensor>& kept() { return kept_; }
+
+ private:
+  CudaBranch MakeBranch(const Branch& branch, int64_t layer);
+  CudaAttention MakeAttention(const Scope& scope, int64_t layer);
+  CudaShortConv MakeShortConv(const Scope& scope, int64_t layer);
+  CudaSsmBlock MakeSsm(const Scope& scope, int64_t layer);
+  CudaGatedMlp MakeMlp(const Scope& scope, const Branch& branch);
+  CudaLinear MakeLinear(const Scope& scope, const std::string& name) const;
+  CudaLinear Packed(const Scope& scope, const std::vector<std::string>& names);
+  const at::Tensor& Keep(at::Tensor tensor);
+
+  const Decoder& decoder_;
+  Weights& weights_;
+  const CudaPools& pools_;
+  std::vector<at::Tensor> kept_;
+};
+
+const at::Tensor& CudaModelMaker::Keep(at::Tensor tensor) {
+  return kept_.emplace_back(std::move(tensor));
+}
+
+CudaModel CudaModelMaker::Make() {
+  const ModelConfig& config = decoder_.config();
+  CudaModel out;
+  out.dtype = CudaDtype(weights_.dtype());
+  out.vocab = Narrow(config.vocab_size);
+  out.width = Narrow(config.hidden_size);
+  out.taps = Narrow(config.conv_kernel);
+  out.ssm_states = Narrow(config.ssm_state_size);
+  out.eps = static_cast<float>(config.norm_eps);
+  if (pools_.blocks > 0) {
+    out.heads = Narrow(config.num_attention_heads);
+    out.kv_heads = Narrow(config.num_key_value_heads);
+    out.head_dim = Narrow(config.head_dim);
+    out.frequencies = DataOf<float>(
+        Keep(RopeFrequencies(config.head_dim, config.rope_theta, weights_.device()).contiguous()));
+  }
+  out.embedding = Keep(weights_["model.embed_tokens.weight"].contiguous()).const_data_ptr();
+  out.head = Keep(decoder_.Head().contiguous()).const_data_ptr();
+  out.final_norm =
+      Keep(weights_[std::string(config.final_norm()) + ".weight"].contiguous()).const_data_ptr();
+  const std::vector<Layer> layers = config.Layers();
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer);
+    for (const Stage& stage : layers[layer]) {
+      CudaStage& to = out.stages.emplace_back();
+      to.norm = Keep(weights_[prefix + "." + stage.norm + ".weight"].contiguous()).const_data_ptr();
+      for (const Branch& branch : stage.branches) {
+        to.branches.push_back(MakeBranch(branch, static_cast<int64_t>(layer)));
+      }
+    }
+  }
+  return out;
+}
+
+CudaBranch CudaModelMaker::MakeBranch(const Branch& branch, int64_t layer) {
+  const Scope scope(weights_, nullptr,
+                    "model.layers." + std::to_string(layer) + "." + branch.prefix);
+  switch (branch.kind) {
+    case BlockKind::kAttention:
+      return MakeAttention(scope, layer);
+    case BlockKind::kShortConv:
+      return MakeShortConv(scope, layer);
+    case BlockKind::kDiagonalSsm:
+      return MakeSsm(scope, layer);
+    case BlockKind::kGatedMlp:
+      return MakeMlp(scope, branch);
+  }
+  TORCH_CHECK(false, "layer ", layer, " has an unknown kind of block");
+}
+
+CudaLinear CudaModelMaker::MakeLinear(const Scope& scope, const std::string& name) const {
+  const at::Tensor& weight = scope[name + ".weight"];
+  const at::Tensor bias = scope.Optional(name + ".bias");
+  TORCH_CHECK(weight.is_contiguous() && (!bias.defined() || bias.is_contiguous()), name,
+              " is not in rows");
+  return {weight.const_data_ptr(), bias.defined() ? bias.const_data_ptr() : nullptr,
+          Narrow(weight.size(1)), Narrow(weight.size(0))};
+}
+
+// One matrix of several, of which the weights become views: nothing is held twice.
+CudaLinear CudaModelMaker::Packed(const Scope& scope, const std::vector<std::string>& names) {
+  std::vector<at::Tensor> parts;
+  for (const std::string& name : names) {
+    TORCH_CHECK(!scope.Optional(name + ".bias").defined(), name, " has a bias");
+    parts.push_back(scope[name + ".weight"]);
+  }
+  const at::Tensor& packed = Keep(at::cat(parts));
+  int64_t row = 0;
+  for (const at::Tensor& part : parts) {
+    for (auto& [name, tensor] : weights_.mutable_tensors()) {
+      if (tensor.is_same(part)) tensor = packed.narrow(0, row, part.size(0));
+    }
+    row += part.size(0);
+  }
+  return {packed.const_data_ptr(), nullptr, Narrow(packed.size(1)), Narrow(packed.size(0))};
+}
+
+CudaAttention CudaModelMaker::MakeAttention(const Scope& scope, int64_t layer) {
+  CudaAttention out;
+  out.qkv = Packed(scope, {"q_proj", "k_proj", "v_proj"});
+  out.out = MakeLinear(scope, std::string(decoder_.config().attention_out_proj()));
+  if (decoder_.config().qk_norm) {
+    out.q_norm = Keep(scope["q_layernorm.weight"].contiguous()).const_data_ptr();
+    out.k_norm = Keep(scope["k_layernorm.weight"].contiguous()).const_data_ptr();
+  }
+  const at::Tensor& pool = pools_.kv[static_cast<size_t>(layer)];
+  out.keys = pool[0].mutable_data_ptr();
+  out.values = pool[1].mutable_data_ptr();
+  return out;
+}
+
+CudaShortConv CudaModelMaker::MakeShortConv(const Scope& scope, int64_t layer) {
+  CudaShortConv out;
+  out.in = MakeLinear(scope, "in_proj");
+  out.out = MakeLinear(scope, "out_proj");
+  out.weight = Keep(scope["conv.weight"].contiguous()).const_data_ptr();  // [d, 1, L]
+  const at::Tensor bias = scope.Optional("conv.bias");
+  if (bias.defined()) out.bias = Keep(bias.contiguous()).const_data_ptr();
+  out.states = pools_.conv[static_cast<size_t>(layer)].mutable_data_ptr();
+  return out;
+}
+
+CudaSsmBlock CudaModelMaker::MakeSsm(const Scope& scope, int64_t layer) {
+  const SsmParameters ssm =
+      DiscretizeSsm(scope["A_log"], scope["B"], scope["C"], scope["D"], scope["log_dt"]);
+  const auto by_state = [&](const at::Tensor& tensor) {  // [d, N] to [N, d]
+    return DataOf<float>(Keep(tensor.t().contiguous()));
+  };
+  CudaSsmBlock out;
+  out.in = MakeLinear(scope, "in_proj");
+  out.out = MakeLinear(scope, "out_proj");
+  out.decay = by_state(at::exp(ssm.log_decay));
+  out.input = by_state(ssm.dB);
+  out.output = by_state(ssm.C);
+  out.skip = DataOf<float>(Keep(ssm.D.contiguous()));
+  out.states = static_cast<float*>(pools_.ssm[static_cast<size_t>(layer)].mutable_data_ptr());
+  return out;
+}
+
+CudaGatedMlp CudaModelMaker::MakeMlp(const Scope& scope, const Branch& branch) {
+  const GatedMlpNames& names = branch.prefix == "mlp" ? kLlamaMlpNames : kLfm2MlpNames;
+  return {Packed(scope, {names.gate, names.up}), MakeLinear(scope, names.down)};
+}
+
+}  // namespace
+
+int CudaDtype(at::ScalarType type) {
+  TORCH_CHECK(type == at::kFloat || type == at::kBFloat16, "a GPU decodes in float32 or bfloat16");
+  return type == at::kBFloat16 ? kLfm2CudaBf16 : kLfm2CudaF32;
+}
+
+CudaModelParts MakeCudaModel(const Decoder& decoder, Weights& weights, const CudaPools& pools) {
+  CudaModelMaker maker(decoder, weights, pools);
+  CudaModel model = maker.Make();
+  return {std::move(model), std::move(maker.kept())};
+}
+
+}  // namespace lfm2

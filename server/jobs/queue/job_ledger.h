@@ -1,0 +1,147 @@
+// Where every job stands: the rows of the job store and the numbered events, kept in step. A change
+// of state is written to the job's events first and to its row after; the events are what counts,
+// and a row that is behind (a crash in between, a full disk) is brought up to them, at the next
+// tick or the next start.
+//
+// Thread rule: any thread. Listeners are called without a lock held.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/mutex.h"
+#include "server/jobs/queue/event_log.h"
+#include "server/jobs/queue/job_listeners.h"
+#include "server/jobs/queue/job_page.h"
+#include "server/jobs/queue/job_queue_options.h"
+#include "server/jobs/queue/job_store.h"
+#include "server/jobs/queue/job_subscription.h"
+#include "server/jobs/queue/retry_policy.h"
+#include "server/jobs/queue/uuid.h"
+
+namespace lfm2 {
+
+struct LedgerOptions {
+  std::filesystem::path data_dir;
+  Limits limits;
+  RetryPolicy retry;
+};
+
+// A job that the supervisor has taken to run.
+struct JobClaim {
+  std::string id;
+  JobSpec spec;
+  int64_t fencing_token = 0;
+};
+
+// How a job ended.
+struct JobOutcome {
+  JobState state = JobState::kFailed;
+  absl::Status status;
+  std::string result_version;
+  std::vector<ExportedFile> files;
+};
+
+enum class RequeueCause {
+  kCrash,   // counts towards quarantine, waits longer each time
+  kStopped  // it was asked to stop: no fault of its own
+};
+
+class JobLedger {
+ public:
+  // Opens and recovers; see JobQueue::Open.
+  static absl::StatusOr<std::unique_ptr<JobLedger>> Open(LedgerOptions options, Clock& clock);
+
+  // For callers; see JobQueue.
+  absl::StatusOr<Job> Submit(const std::string& principal, const std::string& request_id,
+                             const JobSpec& spec) LFM2_EXCLUDES(mutex_);
+  absl::StatusOr<Job> Get(const std::string& id) LFM2_EXCLUDES(mutex_);
+  absl::StatusOr<JobPage> List(std::optional<JobState> state, int page_size,
+                               const std::string& page_token) LFM2_EXCLUDES(mutex_);
+  absl::StatusOr<Job> Cancel(const std::string& id) LFM2_EXCLUDES(mutex_);
+  absl::StatusOr<std::vector<JobEvent>> ReadEvents(const std::string& id, int64_t from_seq, int max)
+      LFM2_EXCLUDES(mutex_);
+  JobListeners& listeners() { return listeners_; }
+  void Drain() LFM2_EXCLUDES(mutex_);  // Submit refuses from here on
+
+  // For the supervisor. The oldest queued job of these kinds whose time has come is RUNNING when
+  // this returns it.
+  absl::StatusOr<std::optional<JobClaim>> ClaimNext(const std::vector<JobKind>& kinds)
+      LFM2_EXCLUDES(mutex_);
+  // An event of a running job. An error means that it is not kept.
+  absl::Status Record(const std::string& id, const JobEventBody& body) LFM2_EXCLUDES(mutex_);
+  bool CancelRequested(const std::string& id) LFM2_EXCLUDES(mutex_);
+  // Of a running job. On an error nothing has changed: try again.
+  absl::Status End(const std::string& id, const JobOutcome& outcome) LFM2_EXCLUDES(mutex_);
+  absl::Status Requeue(const std::string& id, const absl::Status& why, RequeueCause cause)
+      LFM2_EXCLUDES(mutex_);
+  // The same where no process could be started: neither an attempt nor a crash.
+  absl::Status PutBack(const std::string& id, const absl::Status& why,
+                       std::chrono::milliseconds delay) LFM2_EXCLUDES(mutex_);
+  // Writes the rows of running jobs, each at most once a second.
+  void SaveDue() LFM2_EXCLUDES(mutex_);
+  // When a job that waits may run, or a row is to be written; nullopt when there is neither.
+  std::optional<SteadyTime> NextDue() LFM2_EXCLUDES(mutex_);
+
+  std::filesystem::path JobDirectory(const std::string& id) const { return jobs_dir_ / id; }
+
+ private:
+  // A job whose newest state is here and not, or not only, in the store: it runs, or its row could
+  // not be written.
+  struct Live {
+    JobRecord record;
+    std::shared_ptr<EventLog> log;
+    SteadyTime saved_at;
+    bool dirty = false;
+  };
+
+  JobLedger(LedgerOptions options, std::unique_ptr<JobStore> store, const std::string& newest_id,
+            Clock& clock);
+
+  absl::StatusOr<JobRecord> Current(const std::string& id) LFM2_REQUIRES(mutex_);
+  absl::Status Create(const JobRecord& record) LFM2_REQUIRES(mutex_);
+  absl::StatusOr<Job> SubmitLocked(const std::string& principal, const std::string& request_id,
+                                   const JobSpec& spec) LFM2_REQUIRES(mutex_);
+  absl::StatusOr<Job> CancelLocked(const std::string& id) LFM2_REQUIRES(mutex_);
+  absl::StatusOr<std::optional<JobClaim>> ClaimLocked(const std::vector<JobKind>& kinds)
+      LFM2_REQUIRES(mutex_);
+  absl::StatusOr<JobClaim> ClaimOne(const std::string& id) LFM2_REQUIRES(mutex_);
+  absl::Status RecordLocked(const std::string& id, const JobEventBody& body) LFM2_REQUIRES(mutex_);
+  absl::Status RequeueLocked(const std::string& id, const absl::Status& why, RequeueCause cause)
+      LFM2_REQUIRES(mutex_);
+  // Appends the change, then writes `next` with it applied.
+  absl::Status Change(JobRecord next, StateChange change) LFM2_REQUIRES(mutex_);
+  absl::Status Save(Live& live) LFM2_REQUIRES(mutex_);
+
+  // Recovery: job_ledger_recovery.cc.
+  absl::Status Recover() LFM2_EXCLUDES(mutex_);
+  absl::Status RecoverJob(const std::string& id) LFM2_REQUIRES(mutex_);
+  absl::Status Replay(EventLog& log, JobRecord& record) LFM2_REQUIRES(mutex_);
+  void CleanFolders() LFM2_REQUIRES(mutex_);
+
+  const LedgerOptions options_;
+  const std::filesystem::path jobs_dir_;
+  Clock& clock_;
+  JobListeners listeners_;
+
+  Mutex mutex_;
+  const std::unique_ptr<JobStore> store_ LFM2_GUARDED_BY(mutex_);
+  EventLogCache logs_ LFM2_GUARDED_BY(mutex_);
+  UuidSequence ids_ LFM2_GUARDED_BY(mutex_);
+  std::map<std::string, Live> live_ LFM2_GUARDED_BY(mutex_);
+  std::map<std::string, SteadyTime> not_before_ LFM2_GUARDED_BY(mutex_);  // queued jobs that wait
+  bool draining_ LFM2_GUARDED_BY(mutex_) = false;
+};
+
+// What an event says about where its job stands.
+void ApplyEvent(const JobEventBody& body, JobRecord& record);
+
+}  // namespace lfm2

@@ -1,0 +1,383 @@
+#include "server/jobs/queue/job_store.h"
+
+#include <sqlite3.h>
+
+#include <limits>
+#include <system_error>
+#include <utility>
+
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "server/jobs/wire/codec.h"
+
+namespace lfm2 {
+namespace {
+
+constexpr int64_t kSchemaVersion = 1;
+
+constexpr char kCreate[] = R"sql(
+BEGIN IMMEDIATE;
+CREATE TABLE jobs (
+  id TEXT PRIMARY KEY NOT NULL,
+  principal TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  kind INTEGER NOT NULL,
+  spec BLOB NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  updated_at_ms INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  step INTEGER NOT NULL,
+  loss REAL NOT NULL,
+  tokens_per_second REAL NOT NULL,
+  checkpoint TEXT NOT NULL,
+  cancel_requested INTEGER NOT NULL,
+  error BLOB NOT NULL,
+  result_version TEXT NOT NULL,
+  files BLOB NOT NULL,
+  last_seq INTEGER NOT NULL,
+  fencing_token INTEGER NOT NULL,
+  crashes INTEGER NOT NULL,
+  high_step INTEGER NOT NULL,
+  crash_step INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX jobs_by_request ON jobs (principal, request_id) WHERE request_id <> '';
+CREATE INDEX jobs_by_state ON jobs (state, kind, id);
+PRAGMA user_version = 1;
+COMMIT;
+)sql";
+
+constexpr char kColumns[] =
+    "SELECT id, principal, request_id, spec, created_at_ms, state, updated_at_ms, attempt, step, "
+    "loss,"
+    " tokens_per_second, checkpoint, cancel_requested, error, result_version, files, last_seq,"
+    " fencing_token, crashes, high_step, crash_step FROM jobs ";
+
+absl::Status SqliteStatus(sqlite3* db, std::string_view action) {
+  const int code = sqlite3_errcode(db) & 0xff;
+  const std::string message =
+      "the job store, " + std::string(action) + ": " + std::string(sqlite3_errmsg(db));
+  switch (code) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Error(Reason::kJobStoreCorrupt, message);
+    case SQLITE_FULL:
+      return Error(Reason::kDiskFull, message);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return Error(Reason::kWrongState, message + " (another process has it open)");
+    case SQLITE_NOMEM:
+      return Error(Reason::kOutOfMemory, message);
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      return Error(Reason::kStorageIoError, message);
+    default:
+      return Error(Reason::kInternal, message);
+  }
+}
+
+// A prepared statement; values are bound and read in the order of their columns.
+class Statement {
+ public:
+  Statement(sqlite3* db, const std::string& sql) : db_(db) {
+    prepared_ = sqlite3_prepare_v2(db, sql.c_str(), static_cast<int>(sql.size()), &statement_,
+                                   nullptr) == SQLITE_OK;
+  }
+  ~Statement() { sqlite3_finalize(statement_); }
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+  Statement& Integer(int64_t value) {
+    if (prepared_) sqlite3_bind_int64(statement_, ++bound_, value);
+    return *this;
+  }
+  Statement& Real(double value) {
+    if (prepared_) sqlite3_bind_double(statement_, ++bound_, value);
+    return *this;
+  }
+  Statement& Text(const std::string& value) {
+    if (prepared_) {
+      sqlite3_bind_text(statement_, ++bound_, value.data(), static_cast<int>(value.size()),
+                        SQLITE_TRANSIENT);
+    }
+    return *this;
+  }
+  Statement& Blob(const std::string& value) {
+    if (prepared_) {
+      sqlite3_bind_blob(statement_, ++bound_, value.data(), static_cast<int>(value.size()),
+                        SQLITE_TRANSIENT);
+    }
+    return *this;
+  }
+
+  // True when there is a row to read.
+  absl::StatusOr<bool> Step(std::string_view action) {
+    if (!prepared_) return SqliteStatus(db_, action);
+    read_ = 0;
+    const int code = sqlite3_step(statement_);
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    return SqliteStatus(db_, action);
+  }
+
+  int64_t Integer() { return sqlite3_column_int64(statement_, read_++); }
+  double Real() { return sqlite3_column_double(statement_, read_++); }
+  std::string Bytes() {
+    const void* data = sqlite3_column_blob(statement_, read_);
+    const int size = sqlite3_column_bytes(statement_, read_++);
+    return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), size);
+  }
+
+ private:
+  sqlite3* const db_;
+  sqlite3_stmt* statement_ = nullptr;
+  bool prepared_ = false;
+  int bound_ = 0, read_ = 0;
+};
+
+// Not a number is a value that a loss may have; SQLite would make NULL of it.
+constexpr double kNotANumber = -1e308;
+double Storable(double value) { return value == value ? value : kNotANumber; }
+double Loaded(double value) {
+  return value == kNotANumber ? std::numeric_limits<double>::quiet_NaN() : value;
+}
+
+absl::StatusOr<JobRecord> ReadRecord(Statement& row) {
+  JobRecord record;
+  Job& job = record.job;
+  job.id = row.Bytes();
+  job.principal = row.Bytes();
+  job.request_id = row.Bytes();
+  const std::string spec = row.Bytes();
+  job.created_at_ms = row.Integer();
+  const int64_t state = row.Integer();
+  job.updated_at_ms = row.Integer();
+  job.attempt = row.Integer();
+  job.step = row.Integer();
+  job.loss = Loaded(row.Real());
+  job.tokens_per_second = Loaded(row.Real());
+  job.checkpoint = row.Bytes();
+  job.cancel_requested = row.Integer() != 0;
+  const std::string error = row.Bytes();
+  job.result_version = row.Bytes();
+  const std::string files = row.Bytes();
+  job.last_seq = row.Integer();
+  record.fencing_token = row.Integer();
+  record.crashes = row.Integer();
+  record.high_step = row.Integer();
+  record.crash_step = row.Integer();
+  if (state < 0 || state > static_cast<int64_t>(JobState::kQuarantined)) {
+    return Error(Reason::kJobStoreCorrupt,
+                 "job " + job.id + " has the unknown state " + std::to_string(state));
+  }
+  job.state = static_cast<JobState>(state);
+  job.error = ParseStatus(error);
+  LFM2_ASSIGN_OR_RETURN(job.spec, DecodeJobSpec(spec));
+  LFM2_ASSIGN_OR_RETURN(job.files, DecodeFiles(files));
+  return record;
+}
+
+void BindProgress(Statement& statement, const JobRecord& record) {
+  const Job& job = record.job;
+  statement.Integer(static_cast<int64_t>(job.state))
+      .Integer(job.updated_at_ms)
+      .Integer(job.attempt)
+      .Integer(job.step)
+      .Real(Storable(job.loss))
+      .Real(Storable(job.tokens_per_second))
+      .Text(job.checkpoint)
+      .Integer(job.cancel_requested)
+      .Blob(SerializeStatus(job.error))
+      .Text(job.result_version)
+      .Blob(EncodeFiles(job.files))
+      .Integer(job.last_seq)
+      .Integer(record.fencing_token)
+      .Integer(record.crashes)
+      .Integer(record.high_step)
+      .Integer(record.crash_step);
+}
+
+bool HoldsEntries(const std::filesystem::path& directory) {
+  std::error_code error;
+  return std::filesystem::is_directory(directory, error) &&
+         !std::filesystem::is_empty(directory, error) && !error;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::filesystem::path& file,
+                                                         const std::filesystem::path& jobs_dir) {
+  sqlite3* db = nullptr;
+  const int code = sqlite3_open_v2(
+      file.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (db == nullptr) return Error(Reason::kOutOfMemory, "no memory to open the job store");
+  std::unique_ptr<JobStore> store(new JobStore(db));
+  if (code != SQLITE_OK) return SqliteStatus(db, "opening");
+  LFM2_RETURN_IF_ERROR(store->Configure());
+  LFM2_RETURN_IF_ERROR(store->Check());
+  LFM2_RETURN_IF_ERROR(store->Migrate(HoldsEntries(jobs_dir)));
+  return store;
+}
+
+JobStore::~JobStore() { sqlite3_close(db_); }
+
+absl::Status JobStore::Execute(const char* sql) {
+  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) == SQLITE_OK) return absl::OkStatus();
+  absl::Status status = SqliteStatus(db_, "writing");
+  if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+  return status;
+}
+
+absl::StatusOr<int64_t> JobStore::Number(const char* sql) {
+  Statement statement(db_, sql);
+  LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading"));
+  if (!row) return Error(Reason::kInternal, "the job store gave no answer");
+  return statement.Integer();
+}
+
+absl::Status JobStore::Configure() {
+  // EXCLUSIVE before WAL: the index of the log then lives in this process, and no other one can
+  // open the file.
+  return Execute(
+      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+      "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
+      "BEGIN EXCLUSIVE; COMMIT;");
+}
+
+absl::Status JobStore::Check() {
+  Statement statement(db_, "PRAGMA quick_check(1)");
+  LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("checking"));
+  const std::string answer = row ? statement.Bytes() : "no answer";
+  if (answer == "ok") return absl::OkStatus();
+  return Error(Reason::kJobStoreCorrupt, "the job store is damaged: " + answer);
+}
+
+absl::Status JobStore::Migrate(bool jobs_exist) {
+  LFM2_ASSIGN_OR_RETURN(const int64_t version, Number("PRAGMA user_version"));
+  if (version > kSchemaVersion) {
+    return Error(Reason::kUnsupported,
+                 "the job store has schema version " + std::to_string(version) +
+                     "; this program knows versions up to " + std::to_string(kSchemaVersion));
+  }
+  if (version == kSchemaVersion) return absl::OkStatus();
+  LFM2_ASSIGN_OR_RETURN(const int64_t tables, Number("SELECT count(*) FROM sqlite_schema"));
+  if (tables > 0 || jobs_exist) {
+    return Error(Reason::kJobStoreCorrupt,
+                 tables > 0 ? "the file in the job store's place is another program's database"
+                            : "the job store is missing or empty, but folders of jobs are there");
+  }
+  return Execute(kCreate);
+}
+
+absl::Status JobStore::Insert(const JobRecord& record) {
+  Statement statement(db_,
+                      "INSERT INTO jobs (id, principal, request_id, kind, spec, created_at_ms, "
+                      "state, updated_at_ms,"
+                      " attempt, step, loss, tokens_per_second, checkpoint, cancel_requested, "
+                      "error, result_version,"
+                      " files, last_seq, fencing_token, crashes, high_step, crash_step)"
+                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+  const Job& job = record.job;
+  statement.Text(job.id)
+      .Text(job.principal)
+      .Text(job.request_id)
+      .Integer(static_cast<int64_t>(job.spec.kind))
+      .Blob(EncodeJobSpec(job.spec))
+      .Integer(job.created_at_ms);
+  BindProgress(statement, record);
+  return statement.Step("adding a job").status();
+}
+
+absl::Status JobStore::Update(const JobRecord& record) {
+  Statement statement(
+      db_,
+      "UPDATE jobs SET state=?, updated_at_ms=?, attempt=?, step=?, loss=?, tokens_per_second=?,"
+      " checkpoint=?, cancel_requested=?, error=?, result_version=?, files=?, last_seq=?,"
+      " fencing_token=?, crashes=?, high_step=?, crash_step=? WHERE id=?");
+  BindProgress(statement, record);
+  statement.Text(record.job.id);
+  LFM2_RETURN_IF_ERROR(statement.Step("changing a job").status());
+  if (sqlite3_changes(db_) == 1) return absl::OkStatus();
+  return NotFound(Reason::kJobNotFound, "job", record.job.id);
+}
+
+absl::StatusOr<JobRecord> JobStore::Find(const std::string& id) {
+  Statement statement(db_, std::string(kColumns) + "WHERE id=?");
+  statement.Text(id);
+  LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
+  if (!row) return NotFound(Reason::kJobNotFound, "job", id);
+  return ReadRecord(statement);
+}
+
+absl::StatusOr<std::optional<JobRecord>> JobStore::FindByRequest(const std::string& principal,
+                                                                 const std::string& request_id) {
+  if (request_id.empty()) return std::nullopt;
+  Statement statement(
+      db_, std::string(kColumns) + "WHERE principal=? AND request_id=? AND request_id<>''");
+  statement.Text(principal).Text(request_id);
+  LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
+  if (!row) return std::nullopt;
+  LFM2_ASSIGN_OR_RETURN(JobRecord record, ReadRecord(statement));
+  return std::optional<JobRecord>(std::move(record));
+}
+
+absl::StatusOr<std::vector<Job>> JobStore::List(std::optional<JobState> state, int limit,
+                                                const std::string& before) {
+  const std::string wanted = state ? std::to_string(static_cast<int>(*state)) : "state";
+  Statement statement(db_, std::string(kColumns) + "WHERE state=" + wanted +
+                               " AND (?1='' OR id<?1) ORDER BY id DESC LIMIT ?2");
+  statement.Text(before).Integer(limit);
+  std::vector<Job> jobs;
+  while (true) {
+    LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("listing jobs"));
+    if (!row) return jobs;
+    LFM2_ASSIGN_OR_RETURN(JobRecord record, ReadRecord(statement));
+    jobs.push_back(std::move(record.job));
+  }
+}
+
+absl::StatusOr<int64_t> JobStore::Count(JobState state) {
+  const std::string sql =
+      "SELECT count(*) FROM jobs WHERE state=" + std::to_string(static_cast<int>(state));
+  return Number(sql.c_str());
+}
+
+absl::StatusOr<std::vector<std::string>> JobStore::Ids(const char* sql, int64_t first,
+                                                       int64_t second) {
+  Statement statement(db_, sql);
+  statement.Integer(first).Integer(second);
+  std::vector<std::string> ids;
+  while (true) {
+    LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("listing jobs"));
+    if (!row) return ids;
+    ids.push_back(statement.Bytes());
+  }
+}
+
+absl::StatusOr<std::vector<std::string>> JobStore::Queued(JobKind kind, int limit) {
+  return Ids("SELECT id FROM jobs WHERE state=0 AND kind=? ORDER BY id LIMIT ?",
+             static_cast<int64_t>(kind), limit);
+}
+
+absl::StatusOr<std::vector<std::string>> JobStore::Unfinished() {
+  return Ids("SELECT id FROM jobs WHERE state IN (?, ?) ORDER BY id",
+             static_cast<int64_t>(JobState::kQueued), static_cast<int64_t>(JobState::kRunning));
+}
+
+absl::StatusOr<std::optional<JobState>> JobStore::StateOf(const std::string& id) {
+  Statement statement(db_, "SELECT state FROM jobs WHERE id=?");
+  statement.Text(id);
+  LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
+  if (!row) return std::nullopt;
+  return static_cast<JobState>(statement.Integer());
+}
+
+absl::StatusOr<std::string> JobStore::NewestId() {
+  Statement statement(db_, "SELECT id FROM jobs ORDER BY id DESC LIMIT 1");
+  LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
+  return row ? statement.Bytes() : std::string();
+}
+
+}  // namespace lfm2

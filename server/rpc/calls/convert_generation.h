@@ -1,0 +1,64 @@
+// Generation: requests to checked plain data in two steps (what needs no model, then what does),
+// and events to messages. Thread rule: pure functions; the second step tokenizes, so it runs on the
+// executor.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lfm2/v1/generation.pb.h"
+#include "model/grammar/grammar.h"
+#include "model/tokenizer/chat/chat_template.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/engine/request.h"
+#include "server/rpc/transport/service_context.h"
+
+namespace lfm2 {
+
+struct PromptText {
+  std::string text;
+  EncodeOptions options;
+};
+using Prompt = std::variant<std::monostate, PromptText, std::vector<int32_t>, Conversation>;
+
+// A GenerateRequest of the wire whose every rule that needs no model holds.
+struct GenerateAsk {
+  v1::ModelRef model;
+  Prompt prompt;
+  SamplingParams sampling;  // the seed drawn when the request has none
+  std::optional<int64_t> max_new_tokens;
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_ids;
+  bool ignore_eos = false;
+  Priority priority = Priority::kNormal;
+  bool use_prefix_cache = true;
+  std::optional<GrammarSource> structure;
+  bool takes_tool_calls = false;
+};
+
+// All violations at once. kPromptEmpty, kPromptTooLong {bytes, limit}, kInvalidArgument.
+absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request, const Limits& limits);
+
+// Tokenizes and checks against the model. kPromptEmpty, kPromptTooLong {tokens, limit},
+// kContextExceeded, kTokenizerMismatch, kUnknownTemplate, kInvalidArgument for ids outside the
+// vocabulary. request_id, tenant, deadline and the grammar are the caller's to fill in.
+absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
+                                             int64_t default_context);
+
+absl::StatusOr<Prompt> CheckScore(const v1::ScoreRequest& request, const Limits& limits);
+// At least 2 tokens, within the context.
+absl::StatusOr<std::vector<int32_t>> BindScore(const Prompt& prompt, const LoadedModel& model,
+                                               int64_t default_context);
+
+absl::StatusOr<Prompt> CheckTokenize(const v1::TokenizeRequest& request, const Limits& limits);
+absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const Tokenizer& tokenizer);
+
+v1::GenerateResponse StartMessage(const GenerateRequest& request);
+v1::GenerateResponse TokenMessage(const TokenEvent& event, const Tokenizer& tokenizer);
+v1::GenerateResponse EndMessage(const GenerateEnd& end);
+
+}  // namespace lfm2

@@ -1,0 +1,50 @@
+// One Generate: checked, bound to a model and submitted on the executor; from then on the engine
+// pushes tokens into the stream. A reader that is gone or too slow makes Stopped() say so at once,
+// so the engine frees the sequence before its next step. Ownership: the engine shares it until
+// OnEnd, the stream holds itself until OnDone.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "lfm2/v1/generation.pb.h"
+#include "server/engine/request.h"
+#include "server/rpc/calls/convert_generation.h"
+#include "server/rpc/transport/event_stream.h"
+
+namespace lfm2 {
+
+class GenerateCall final : public EventStream, public TokenSink {
+ public:
+  using EventStream::EventStream;
+  void Start(const v1::GenerateRequest& request);  // on the executor
+
+  void OnStart() override { started_ = true; }
+  bool Ready() override { return HasRoom(); }
+  bool OnToken(TokenEvent event) override;
+  void OnEnd(GenerateEnd end) override;
+  absl::Status Stopped() const override { return WhyStopped(); }
+
+ private:
+  Reason LateReason() const override {
+    return started_ ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue;
+  }
+  // On the executor, one after the other.
+  void OnModel(const ModelPool::Acquired& model);
+  void AskForGrammar(const GrammarSource& source);
+  void OnGrammar(const GrammarCache::Result& grammar);  // on whatever thread compiled it
+  void Submit();
+  void OnStopped() override;
+
+  GenerateAsk ask_;          // from Start to OnModel
+  GenerateRequest request_;  // from OnModel to Submit
+  // Held while a grammar goes on to the executor, which a call that was stopped may outlive.
+  // Recursive: a full executor stops the call.
+  std::recursive_mutex posting_;
+  SteadyTime deadline_;
+  std::atomic<bool> started_{false};
+  std::shared_ptr<const Tokenizer> tokenizer_;  // set before Submit
+};
+
+}  // namespace lfm2

@@ -1,0 +1,62 @@
+#include "model/arch/llama_cpp_names.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "model/export/export.h"
+#include "tests/model/train/tiny_models.h"
+
+namespace lfm2 {
+namespace {
+
+TEST(LlamaCppNames, GoBothWaysForEveryTensorOfEachArchitecture) {
+  ModelConfig biased = testing::TinyLfm2();
+  biased.conv_bias = true;
+  ModelConfig parallel = testing::TinyHybrid();
+  parallel.parallel_residual = true;
+  for (ModelConfig config :
+       {testing::TinyLfm2(), testing::TinyHybrid(), testing::TinyLlama(), biased, parallel}) {
+    config.tie_word_embeddings = false;
+    std::set<std::string> seen;
+    for (const TensorSpec& spec : config.TensorSpecs()) {
+      const std::string theirs = LlamaCppName(config, spec.name);
+      EXPECT_FALSE(theirs.empty()) << spec.name;
+      EXPECT_TRUE(seen.insert(theirs).second) << theirs;
+      EXPECT_EQ(NameFromLlamaCpp(config, theirs), spec.name);
+    }
+  }
+}
+
+TEST(LlamaCppNames, AreThoseThatLlamaCppWrites) {
+  const ModelConfig lfm2 = testing::TinyLfm2(), hybrid = testing::TinyHybrid();
+  EXPECT_EQ(LlamaCppName(lfm2, "model.embed_tokens.weight"), "token_embd.weight");
+  EXPECT_EQ(LlamaCppName(lfm2, "model.embedding_norm.weight"), "token_embd_norm.weight");
+  EXPECT_EQ(LlamaCppName(hybrid, "model.norm.weight"), "output_norm.weight");
+  EXPECT_EQ(LlamaCppName(lfm2, "lm_head.weight"), "output.weight");
+  EXPECT_EQ(LlamaCppName(lfm2, "model.layers.0.conv.in_proj.weight"),
+            "blk.0.shortconv.in_proj.weight");
+  EXPECT_EQ(LlamaCppName(lfm2, "model.layers.12.self_attn.q_layernorm.weight"),
+            "blk.12.attn_q_norm.weight");
+  EXPECT_EQ(LlamaCppName(lfm2, "model.layers.1.feed_forward.w3.weight"), "blk.1.ffn_up.weight");
+  EXPECT_EQ(LlamaCppName(hybrid, "model.layers.1.ssm.A_log"), "blk.1.ssm_a_log");
+  EXPECT_EQ(LlamaCppName(testing::TinyLlama(), "model.layers.1.post_attention_layernorm.weight"),
+            "blk.1.ffn_norm.weight");
+  EXPECT_EQ(LlamaCppName(testing::TinyLlama(), "model.norm.weight"), "output_norm.weight");
+  EXPECT_EQ(LlamaCppName(hybrid, "model.layers.1.self_attn.o_proj.weight"),
+            "blk.1.attn_output.weight");
+}
+
+TEST(LlamaCppNames, KnowNothingOfTheOtherArchitectureOrOfNonsense) {
+  const ModelConfig lfm2 = testing::TinyLfm2(), hybrid = testing::TinyHybrid();
+  EXPECT_EQ(LlamaCppName(hybrid, "model.layers.0.conv.in_proj.weight"), "");
+  EXPECT_EQ(LlamaCppName(lfm2, "model.layers.0.ssm.A_log"), "");
+  for (const char* name : {"", "model.layers.", "model.layers.x.ffn_norm.weight", ".weight",
+                           "model.layers..ffn_norm.weight", "model.layers.0"}) {
+    EXPECT_EQ(LlamaCppName(lfm2, name), "") << name;
+    EXPECT_FALSE(NameFromLlamaCpp(lfm2, name)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace lfm2
