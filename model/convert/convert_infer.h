@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/convert/conversion.h"
+#include "model/formats/tensor_archive.h"
 
 namespace lfm2 {
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/convert/conversion.h"
+#include "model/formats/tensor_archive.h"
 
 namespace lfm2 {
 

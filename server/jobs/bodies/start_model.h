@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/arch/model_folder.h"
-#include "model/convert/conversion.h"
+#include "model/convert/convert.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/jobs/wire/job.h"
 

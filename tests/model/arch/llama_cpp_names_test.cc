@@ -4,8 +4,7 @@
 
 #include <set>
 
-#include "model/export/export.h"
-#include "tests/model/train/tiny_models.h"
+#include "tests/model/arch/tiny_configs.h"
 
 namespace lfm2 {
 namespace {
