@@ -14,7 +14,7 @@ export LFM2_SERVER ?= 127.0.0.1:7070
 
 .PHONY: help setup build test demo model train infer export parity serve lint asan tsan fuzz bench
 
-help: ## list the verbs
+help: ## list these verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: ## install the dependencies (CUDA=1: also LibTorch's CUDA libraries and nvcc; DEV=1: clang and friends)
@@ -24,18 +24,18 @@ build: setup ## build lfm2d, lfm2-worker and lfm2ctl (CUDA=1: also liblfm2_cuda.
 	@cmake --preset $(PRESET) $(CUDA_FLAG) >/dev/null
 	@cmake --build --preset $(PRESET) -j $(JOBS) --target lfm2d lfm2-worker lfm2ctl lfm2_spm $(CUDA_TARGET)
 
-test: setup ## all tests
+test: setup ## build everything and run all tests
 	@cmake --preset $(PRESET) $(CUDA_FLAG) >/dev/null
 	@cmake --build --preset $(PRESET) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
-demo: build ## the whole loop: serve, train on real text, generate, export, check parity
+demo: build ## run the whole loop: serve, train on real text, generate, export, check parity
 	@scripts/demo.sh $(BIN)
 
-model: build ## fetch SmolLM2-135M-Instruct (93 MB) and make it the model `smollm2`: `lfm2ctl chat --model smollm2`
+model: build ## fetch SmolLM2-135M-Instruct (93 MB) as the model `smollm2`: then `lfm2ctl chat --model smollm2`
 	@scripts/get_model.sh $(BIN)
 
-serve: build ## the daemon on loopback, with data/
+serve: build ## run the daemon on loopback, data in data/
 	@$(BIN)/lfm2d --config configs/server.toml
 
 train: build ## train MODEL on the licence texts, through the running daemon
@@ -50,31 +50,31 @@ export: build ## export MODEL to NPZ + meta JSON
 	@mkdir -p export
 	@$(BIN)/lfm2ctl export --model $(MODEL) --format npz --out export/$(MODEL).npz --meta export/$(MODEL).json
 
-parity: build ## per-layer checksums of MODEL
+parity: build ## print checksums of each layer of MODEL
 	@$(BIN)/lfm2ctl parity --model $(MODEL) --tokens 1,2,3,4
 
 lint: export DEV = 1
-lint: build ## format, include table, file lengths, deploy files, clang-tidy
+lint: build ## check format, include table, file lengths, deploy files; run clang-tidy
 	@git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror
 	@ctest --test-dir $(BUILD) --output-on-failure -L lint --no-tests=error
 	@cmake --preset tidy >/dev/null && cmake --build --preset tidy -j $(JOBS)
 
 asan: export DEV = 1
-asan: setup ## unit and rpc tests under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: setup ## run unit and rpc tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan >/dev/null && cmake --build --preset asan -j $(JOBS)
 	@ctest --test-dir build/asan --output-on-failure -L 'unit|rpc' --no-tests=error -j $(JOBS)
 
 tsan: export DEV = 1
-tsan: setup ## engine tests under ThreadSanitizer
+tsan: setup ## run engine tests under ThreadSanitizer
 	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS) --target engine_tests base_tests
 	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan_suppressions.txt ctest --test-dir build/tsan --output-on-failure -L unit --no-tests=error -j $(JOBS)
 
 fuzz: export DEV = 1
-fuzz: setup ## every fuzz target, SECONDS=60 each
+fuzz: setup ## run every fuzz target for SECONDS_EACH=60 seconds
 	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzz_targets
 	@scripts/fuzz.sh build/fuzz $${SECONDS_EACH:-60}
 
 bench: export DEV = 1
-bench: model ## this build's speed beside llama.cpp's, as tables, written to bench/results/ (BENCH="--quick": does it all work?); under load: bench/load.sh
+bench: model ## measure this build beside llama.cpp; tables go to bench/results/ (BENCH="--quick": does it all work?). Under load: bench/load.sh
 	@cmake --build --preset $(PRESET) -j $(JOBS) --target lfm2_engine_bench lfm2_kernels_bench lfm2_gemm_peak lfm2_load
 	@bench/run.sh $(BIN) $(BENCH)
