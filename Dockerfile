@@ -36,6 +36,7 @@ RUN apt-get update -qq \
     libssl3 \
     libtomlplusplus3 \
     libutf8proc2 \
+    zlib1g \
 # end
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --user-group --home-dir /var/lib/lfm2d --create-home --shell /usr/sbin/nologin lfm2d

@@ -1,12 +1,13 @@
 // WriteNpz: a zip of stored members, written in one pass. Source of the layout: PKWARE's
 // APPNOTE, 4.3 and 4.5.3 (zip64).
+#include <zlib.h>
+
 #include <algorithm>
 #include <limits>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "base/crc32.h"
 #include "base/errors.h"
 #include "base/file.h"
 #include "base/status_macros.h"
@@ -30,6 +31,14 @@ struct Member {
   uint64_t offset = 0;
   uint32_t crc = 0;
 };
+
+// `before`: 0, or the result for what comes before. zlib answers 0 for a null pointer, which an
+// empty tensor's data may be.
+uint32_t Crc32(uint32_t before, std::string_view bytes) {
+  if (bytes.empty()) return before;
+  return static_cast<uint32_t>(
+      crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
 
 void Put16(std::string& out, uint64_t value) {
   for (int i = 0; i < 2; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);

@@ -97,6 +97,41 @@ TEST(Npz, WritesWhatItReadsAndTheSameBytesEachTime) {
   }
 }
 
+// CRC-32 as zip defines it, bit by bit: polynomial 0xEDB88320, reflected.
+uint32_t PlainCrc32(std::string_view bytes) {
+  uint32_t crc = ~0u;
+  for (const char c : bytes) {
+    crc ^= static_cast<unsigned char>(c);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xEDB88320u : 0);
+  }
+  return ~crc;
+}
+
+template <typename T>
+T FieldAt(const std::string& file, size_t at) {
+  T value{};
+  std::memcpy(&value, file.data() + at, sizeof(T));
+  return value;
+}
+
+TEST(Npz, WritesTheStandardsChecksumOfEachMember) {
+  ASSERT_EQ(PlainCrc32("123456789"), 0xCBF43926u);  // the check value
+  ASSERT_EQ(PlainCrc32(""), 0u);
+  const ScratchFolder folder;
+  std::string data;
+  for (int64_t size = 0; size <= 300; ++size) {
+    const auto* bytes = size == 0 ? nullptr : reinterpret_cast<const std::byte*>(data.data());
+    const TensorView tensors[] = {{"a", DType::kU8, {size}, bytes, size}};
+    ASSERT_TRUE(WriteNpz(folder / "a.npz", tensors).ok());
+    const std::string file = Slurp(folder / "a.npz");
+    const size_t begin = 30 + size_t{FieldAt<uint16_t>(file, 26)} + FieldAt<uint16_t>(file, 28);
+    const std::string member = file.substr(begin, FieldAt<uint32_t>(file, 22));
+    ASSERT_TRUE(member.ends_with(data)) << size;
+    EXPECT_EQ(FieldAt<uint32_t>(file, 14), PlainCrc32(member)) << size;
+    data += static_cast<char>(size * 7);
+  }
+}
+
 TEST(Npz, WritesMoreMembersThanAPlainZipCounts) {
   const ScratchFolder folder;
   std::vector<TensorView> many;
