@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
-#include "client/calls/sha256.h"
+#include "client/calls/upload.h"
 #include "client/flags/flags.h"
 #include "client/flags/model_flags.h"
 #include "client/flags/source.h"
@@ -98,8 +98,7 @@ absl::StatusOr<std::string> LocalTokenizerHash(const ResolvedSource& source) {
   for (const char* wanted : {"tokenizer.json", "tokenizer.model", ""}) {
     for (const LocalFile& file : source.files) {
       if (*wanted != '\0' && file.name != wanted) continue;
-      LFM2_ASSIGN_OR_RETURN(const FileDigest digest, DigestFile(file.path));
-      return digest.sha256;
+      return HashOf(file);
     }
   }
   return Error(Reason::kFileNotFound, "no tokenizer file");

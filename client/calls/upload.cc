@@ -1,10 +1,12 @@
 #include "client/calls/upload.h"
 
+#include <unistd.h>
+
 #include <fstream>
 #include <vector>
 
+#include "base/file.h"
 #include "base/status_macros.h"
-#include "client/calls/sha256.h"
 #include "client/terminal/progress.h"
 
 namespace lfm2 {
@@ -37,12 +39,24 @@ absl::Status SendFile(Session& session, const LocalFile& file, int64_t bytes, Wr
 
 }  // namespace
 
+absl::StatusOr<std::string> HashOf(const LocalFile& file) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file.path, error) || access(file.path.c_str(), R_OK) != 0) {
+    return Error(Reason::kFileNotFound,
+                 file.path.string() + " cannot be opened or is not a regular file");
+  }
+  return Sha256OfFile(file.path);
+}
+
 absl::StatusOr<v1::Dataset> UploadFile(Session& session, const LocalFile& file) {
   if (!IsValidUtf8(file.name)) {
     return Error(Reason::kInvalidUtf8, "the name of " + file.path.string() + " is not UTF-8");
   }
   LFM2_ASSIGN_OR_RETURN(Client * client, session.Connect());
-  LFM2_ASSIGN_OR_RETURN(const FileDigest digest, DigestFile(file.path));
+  LFM2_ASSIGN_OR_RETURN(const std::string sha256, HashOf(file));
+  std::error_code error;
+  const auto bytes = static_cast<int64_t>(std::filesystem::file_size(file.path, error));
+  if (error) return Error(Reason::kStorageIoError, file.path.string() + ": " + error.message());
   grpc::ClientContext context;
   client->Prepare(context, CallLength::kLong);
   const Interrupts::Scope scope(session.interrupts, &context);
@@ -50,19 +64,18 @@ absl::StatusOr<v1::Dataset> UploadFile(Session& session, const LocalFile& file) 
   const std::unique_ptr<Writer> writer = client->training().UploadDataset(&context, &dataset);
   v1::UploadDatasetRequest header;
   header.mutable_header()->set_name(file.name);
-  header.mutable_header()->set_bytes(digest.bytes);
-  header.mutable_header()->set_sha256(digest.sha256);
+  header.mutable_header()->set_bytes(bytes);
+  header.mutable_header()->set_sha256(sha256);
   absl::Status sent;
-  if (writer->Write(header)) sent = SendFile(session, file, digest.bytes, *writer);
+  if (writer->Write(header)) sent = SendFile(session, file, bytes, *writer);
   if (!sent.ok()) context.TryCancel();
   writer->WritesDone();
   const grpc::Status status = writer->Finish();
   LFM2_RETURN_IF_ERROR(sent);
   LFM2_RETURN_IF_ERROR(Client::Failed(status, context));
-  if (dataset.id() != "sha256:" + digest.sha256) {
+  if (dataset.id() != "sha256:" + sha256) {
     return Error(Reason::kDatasetHashMismatch, "the server stored " + file.name + " as " +
-                                                   dataset.id() +
-                                                   ", sent was sha256:" + digest.sha256);
+                                                   dataset.id() + ", sent was sha256:" + sha256);
   }
   return dataset;
 }

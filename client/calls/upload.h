@@ -12,6 +12,10 @@
 
 namespace lfm2 {
 
+// The SHA-256 that it is uploaded under. kFileNotFound when it cannot be opened or is not a regular
+// file, kStorageIoError when it cannot be read.
+absl::StatusOr<std::string> HashOf(const LocalFile& file);
+
 // Shows its progress on a terminal.
 absl::StatusOr<v1::Dataset> UploadFile(Session& session, const LocalFile& file);
 
