@@ -46,7 +46,7 @@ USER 10001:10001
 VOLUME /var/lib/lfm2d
 EXPOSE 7070
 STOPSIGNAL SIGTERM
-ENV LFM2_DATA_DIR=/var/lib/lfm2d LFM2_SERVER=unix:/var/lib/lfm2d/lfm2d.sock
+ENV LFM2_DATA_DIR=/var/lib/lfm2d LFM2CTL_SERVER=unix:/var/lib/lfm2d/lfm2d.sock
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["lfm2ctl", "health", "--live"]
 # On a Unix socket in the data volume by default: beyond the container the daemon wants TLS and tokens (deploy/compose.yaml).
 ENTRYPOINT ["lfm2d"]

@@ -10,7 +10,6 @@ CUDA ?= 0
 export CUDA
 CUDA_FLAG := $(if $(filter-out 0,$(CUDA)),-DLFM2_CUDA=ON)
 CUDA_TARGET := $(if $(filter-out 0,$(CUDA)),lfm2_cuda)
-export LFM2_SERVER ?= 127.0.0.1:7070
 
 .PHONY: help setup build test demo model train infer export parity serve lint asan tsan fuzz bench
 

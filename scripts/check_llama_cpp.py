@@ -110,7 +110,7 @@ class Daemon:
         for _ in range(300):
             text = pathlib.Path(self.out.name).read_text()
             if "listening on " in text:
-                self.env = os.environ | {"LFM2_SERVER": text.split("listening on ", 1)[1].split()[0]}
+                self.env = os.environ | {"LFM2CTL_SERVER": text.split("listening on ", 1)[1].split()[0]}
                 return self
             if self.process.poll() is not None:
                 raise SystemExit(f"lfm2d ended early: {text}")

@@ -20,8 +20,8 @@ for _ in $(seq 100); do
   kill -0 "$daemon" 2>/dev/null || { cat "$work/stderr"; exit 1; }
   sleep 0.1
 done
-LFM2_SERVER=$(sed -n 's/^listening on //p' "$work/stdout")
-export LFM2_SERVER
+LFM2CTL_SERVER=$(sed -n 's/^listening on //p' "$work/stdout")
+export LFM2CTL_SERVER
 ctl() { "$bin/lfm2ctl" "$@"; }
 ctl health --live
 

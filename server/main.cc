@@ -2,7 +2,6 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -124,15 +123,8 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string text = *variable;
     const size_t equals = text.find('=');
-    // Those that lfm2ctl, the kernels and the libraries opened at run time read share the prefix.
-    static const std::vector<std::string> kForOthers = {
-        "LFM2_SERVER",        "LFM2_TOKEN_FILE",    "LFM2_TLS_CA",
-        "LFM2_SPM_LIBRARY",   "LFM2_XGRAMMAR_DIR",  "LFM2_CUDA_LIBRARY",
-        "LFM2_TORCH_LIBRARY", "LFM2_TORCH_LIB_DIR", "LFM2_ISA"};
     if (text.rfind("LFM2_", 0) != 0 || equals == std::string::npos) continue;
-    const std::string name = text.substr(0, equals);
-    if (std::find(kForOthers.begin(), kForOthers.end(), name) != kForOthers.end()) continue;
-    line.sources.environment[name] = text.substr(equals + 1);
+    line.sources.environment[text.substr(0, equals)] = text.substr(equals + 1);
   }
   return std::nullopt;
 }

@@ -18,8 +18,9 @@ class Session {
   Session(Console& session_console, Interrupts& session_interrupts)
       : console(session_console), interrupts(session_interrupts) {}
 
-  // The same client each time. ConfigError.
+  // The same client each time. ConfigError, also for an environment_problem.
   absl::StatusOr<Client*> Connect() {
+    if (!environment_problem.empty()) return ConfigError(environment_problem);
     if (client_ == nullptr) {
       absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect(options, interrupts);
       if (!client.ok()) return client.status();
@@ -35,6 +36,7 @@ class Session {
   Console& console;
   Interrupts& interrupts;
   ClientOptions options;
+  std::string environment_problem;  // why `options` may not be what the user meant
   OutputFormat output = OutputFormat::kTable;
   bool verbose = false;
   std::function<absl::Status()> action;  // of the verb that was given; set while parsing

@@ -1,7 +1,9 @@
 #include "client/verbs/command_line.h"
 
+#include <cstdlib>
 #include <ostream>
 #include <sstream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/flags/flags.h"
@@ -22,20 +24,20 @@ void AddGlobalFlags(CLI::App& app, Session& session) {
   ClientOptions& options = session.options;
   TextFlag(app, "--server", "Where lfm2d listens: HOST:PORT or unix:PATH [127.0.0.1:7070]",
            [&](const std::string& value) { options.server = value; })
-      ->envname("LFM2_SERVER");
+      ->envname("LFM2CTL_SERVER");
   app.add_flag("--tls", options.tls, "Use TLS with the system's certificate authorities");
   TextFlag(app, "--tls_ca", "PEM of the authorities to trust; turns TLS on",
            [&](const std::string& value) { options.tls_ca = value; })
-      ->envname("LFM2_TLS_CA");
+      ->envname("LFM2CTL_TLS_CA");
   TextFlag(app, "--tls_cert", "PEM of this client's certificate", [&](const std::string& value) {
     options.tls_cert = value;
-  })->envname("LFM2_TLS_CERT");
+  })->envname("LFM2CTL_TLS_CERT");
   TextFlag(app, "--tls_key", "PEM of this client's key", [&](const std::string& value) {
     options.tls_key = value;
-  })->envname("LFM2_TLS_KEY");
+  })->envname("LFM2CTL_TLS_KEY");
   TextFlag(app, "--token_file", "File that holds the bearer token", [&](const std::string& value) {
     options.token_file = value;
-  })->envname("LFM2_TOKEN_FILE");
+  })->envname("LFM2CTL_TOKEN_FILE");
   NumberFlag(app, "--timeout", "Seconds that a call may take [60; streams: no limit]",
              [&](double value) { options.timeout_s = value; });
   TextFlag(app, "-o,--output", "table, json (one object) or jsonl (one object a line) [table]",
@@ -49,6 +51,20 @@ void AddGlobalFlags(CLI::App& app, Session& session) {
   app.add_flag("-v,--verbose", session.verbose, "Show every line of long reports");
   app.add_flag_callback(
       "--no_color", [&] { session.console.color = false; }, "No colours; NO_COLOR does the same");
+}
+
+// A variable of an earlier release, where neither its flag nor its new name is given: going on
+// without it would call another server, or the same one unprotected. LFM2_TLS_CERT and LFM2_TLS_KEY
+// had to go without this: they name the daemon's own pair. Empty when there is none.
+std::string RenamedVariable(const CLI::App& app) {
+  for (const auto& [flag, name] : {std::pair("--server", "SERVER"), std::pair("--tls_ca", "TLS_CA"),
+                                   std::pair("--token_file", "TOKEN_FILE")}) {
+    const std::string old = absl::StrCat("LFM2_", name);
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes the environment
+    if (std::getenv(old.c_str()) == nullptr || app.get_option(flag)->count() > 0) continue;
+    return absl::StrCat(old, " is not read any more: name it LFM2CTL_", name);
+  }
+  return "";
 }
 
 // The flag may stand anywhere, and must be known when the arguments themselves are wrong.
@@ -143,6 +159,7 @@ int RunCommandLine(const std::vector<std::string>& arguments, const CommandLine&
     } catch (const CLI::ParseError& error) {
       return refuse(UsageProblem(*app, error, flags_with_value));
     }
+    session.environment_problem = RenamedVariable(*app);
     return RunAction(*app, session);
   } catch (const std::exception& error) {
     return Report(Error(Reason::kInternal, std::string("exception: ") + error.what()),

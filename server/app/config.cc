@@ -17,6 +17,13 @@ namespace {
 
 constexpr int64_t kConfigFileBytesMax = 1 << 20;
 
+constexpr char kEnvironment[] = "environment ";
+
+// Read where they are used, and by workers, which inherit them: not keys.
+constexpr const char* kNotKeys[] = {"LFM2_ISA",           "LFM2_SPM_LIBRARY",
+                                    "LFM2_XGRAMMAR_DIR",  "LFM2_CUDA_LIBRARY",
+                                    "LFM2_TORCH_LIBRARY", "LFM2_TORCH_LIB_DIR"};
+
 using Target = std::variant<std::string*, int64_t*, bool*>;
 
 struct Row {
@@ -147,9 +154,10 @@ absl::Status UnknownKey(const std::vector<Row>& rows, const std::string& key,
   std::vector<std::string> keys;
   for (const Row& row : rows) keys.push_back(row.key);
   const std::string nearest = NearestWord(key, keys);
-  return Error(Reason::kConfigInvalid,
-               origin + ": no key is named \"" + key + "\"; the nearest is \"" + nearest + "\"",
-               {{"key", key}, {"nearest", nearest}});
+  std::string problem =
+      origin + ": no key is named \"" + key + "\"; the nearest is \"" + nearest + "\"";
+  if (origin.starts_with(kEnvironment)) problem += "; lfm2ctl's variables begin with LFM2CTL_";
+  return Error(Reason::kConfigInvalid, problem, {{"key", key}, {"nearest", nearest}});
 }
 
 absl::Status BadValue(const Row& row, const std::string& text, const std::string& origin,
@@ -284,9 +292,12 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources) {
   std::map<std::string, std::string> environment;
   std::map<std::string, std::string> variable_of;
   for (const auto& [variable, text] : sources.environment) {
+    if (std::find(std::begin(kNotKeys), std::end(kNotKeys), variable) != std::end(kNotKeys)) {
+      continue;
+    }
     const std::string key = EnvironmentKey(variable);
     environment[key] = text;
-    variable_of[key] = "environment " + variable;
+    variable_of[key] = kEnvironment + variable;
   }
   LFM2_RETURN_IF_ERROR(
       apply(environment, [&](const std::string& key) { return variable_of[key]; }));

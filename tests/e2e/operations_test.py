@@ -35,7 +35,9 @@ def the_check_refuses_what_the_start_refuses(bin_dir, work):
             done = lfm2d(bin_dir, *command, *both)
             assert done.returncode == 78 and text in done.stderr, (command, flags, done)
     assert lfm2d(bin_dir, "config", "check").returncode == 0
-    assert lfm2d(bin_dir, "config", "check", env={"LFM2_TLS_CA": "ca.crt"}).returncode == 0, "a variable of lfm2ctl"
+    assert lfm2d(bin_dir, "config", "check", env={"LFM2CTL_TLS_CA": "ca.crt"}).returncode == 0, "a variable of lfm2ctl"
+    done = lfm2d(bin_dir, "config", "check", env={"LFM2_SERVER": "localhost:7070"})
+    assert done.returncode == 78 and "LFM2CTL_" in done.stderr, done
 
 
 def an_address_in_use_is_a_matter_of_the_moment(bin_dir, work):

@@ -29,7 +29,7 @@ def compose():
     assert int(service["stop_grace_period"].removesuffix("s")) >= STOP_S
     health = service["healthcheck"]["test"]
     assert health[health.index("--tls-ca") + 1] == REMOTE["tls_cert"], health
-    host = service["environment"]["LFM2_SERVER"].split(":")[0]
+    host = service["environment"]["LFM2CTL_SERVER"].split(":")[0]
     names = re.search(r"-addext subjectAltName=(\S+) .*-out (\S+)", OPERATIONS)
     assert f"DNS:{host}" in names.group(1).split(","), names.group(0)
     assert names.group(2) == pathlib.Path(REMOTE["tls_cert"]).name, names.group(0)

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "tests/client/fake_server.h"
 
@@ -340,11 +341,48 @@ TEST(GlobalFlags, WhatIsLocal) {
   }
 }
 
+// A variable of the environment, for as long as it lives.
+class Variable {
+ public:
+  Variable(std::string name, const std::string& value) : name_(std::move(name)) {
+    setenv(name_.c_str(), value.c_str(), 1);
+  }
+  ~Variable() { unsetenv(name_.c_str()); }
+
+ private:
+  const std::string name_;
+};
+
 TEST(GlobalFlags, TheServerMayComeFromTheEnvironment) {
   const FakeServer server;
-  setenv("LFM2_SERVER", server.address().c_str(), 1);
+  const Variable named("LFM2CTL_SERVER", server.address());
+  const Variable old("LFM2_SERVER", "127.0.0.1:1");
   EXPECT_EQ(RunCtl({"model", "list"}).code, 0);
-  unsetenv("LFM2_SERVER");
+}
+
+TEST(GlobalFlags, AnOldNameOfAVariableIsRefusedWhereItWouldCount) {
+  const FakeServer server;
+  for (const std::string name : {"SERVER", "TLS_CA", "TOKEN_FILE"}) {
+    const Variable old("LFM2_" + name, server.address());
+    const Outcome outcome =
+        name == "SERVER" ? RunCtl({"model", "list"}) : RunCtl(server, {"model", "list"});
+    EXPECT_EQ(outcome.code, 78) << name;
+    EXPECT_THAT(outcome.err,
+                HasSubstr("LFM2_" + name + " is not read any more: name it LFM2CTL_" + name));
+  }
+  const Variable old("LFM2_SERVER", "127.0.0.1:1");
+  EXPECT_EQ(RunCtl(server, {"model", "list"}).code, 0);
+  EXPECT_EQ(RunCtl({"version"}).code, 0);
+}
+
+TEST(GlobalFlags, TheDaemonsKeyPairInTheEnvironmentIsNotTheClients) {
+  const FakeServer server;
+  const TempFolder folder;
+  const std::string text = folder.Write("pem", "-----BEGIN X");
+  const Variable cert("LFM2_TLS_CERT", text), key("LFM2_TLS_KEY", text);
+  EXPECT_EQ(RunCtl(server, {"model", "list"}).code, 0);
+  const Variable own("LFM2CTL_TLS_CERT", text);
+  EXPECT_EQ(RunCtl(server, {"model", "list"}).code, 78);
 }
 
 TEST(Verbs, HelpAndVersionNeedNoServer) {
@@ -401,6 +439,8 @@ TEST(DatasetVerbs, UploadSendsNameSizeAndHash) {
   EXPECT_EQ(server.captured.upload[0].sha256(), Sha256Hex(big));
   EXPECT_EQ(server.captured.upload[0].name(), "a.txt");
   EXPECT_EQ(RunCtl(server, {"dataset", "upload", folder / "none"}).code, 3);
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  EXPECT_EQ(RunCtl(server, {"dataset", "upload", folder / "fifo"}).code, 3);  // at once
   EXPECT_EQ(RunCtl(server, {"dataset", "list"}).code, 0);
 }
 

@@ -65,6 +65,14 @@ TEST(Config, TakesLimitsFromTheEnvironment) {
   EXPECT_EQ(loaded->config.limits.running_sequences, 7);
 }
 
+TEST(Config, LeavesVariablesThatAreNotKeysToThoseWhoReadThem) {
+  EXPECT_TRUE(LoadConfig({"", {{"LFM2_ISA", "portable"}, {"LFM2_TORCH_LIBRARY", "x"}}, {}}).ok());
+  const auto client = LoadConfig({"", {{"LFM2_SERVER", "localhost:7070"}}, {}});
+  EXPECT_EQ(DetailsOf(client.status()).reason, Reason::kConfigInvalid);
+  EXPECT_THAT(std::string(client.status().message()), HasSubstr("environment LFM2_SERVER: "));
+  EXPECT_THAT(std::string(client.status().message()), HasSubstr("begin with LFM2CTL_"));
+}
+
 TEST(Config, GuessingIsOnUntilItIsTurnedOff) {
   EXPECT_EQ(LoadConfig({})->config.limits.speculative_tokens, 8);
   const auto off = LoadConfig({WriteToml("[limits]\nspeculative_tokens = 0\n"
