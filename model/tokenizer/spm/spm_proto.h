@@ -2,6 +2,11 @@
 // of decoding that its interface does not tell, and the checks that it does not make. Source:
 // sentencepiece_model.proto, and the layout of its precompiled character map (a darts-clone double
 // array, then NUL-terminated strings). Thread rule: pure.
+//
+// Why not libprotobuf: Debian's sentencepiece exports a protobuf of its own, 3.14. Beside another
+// one it works only when it is opened with RTLD_DEEPBIND, which AddressSanitizer does not allow:
+// in every sanitizer and fuzz program that had libprotobuf too, it would refuse each model
+// ("compiled against version 3.14.0").
 #pragma once
 
 #include <string_view>
