@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/errors.h"
+#include "base/operator_new/work_limit.h"
 #include "base/status_macros.h"
 #include "base/utf8.h"
 #include "model/grammar/grammar_object.h"

@@ -13,7 +13,6 @@
 #include "absl/status/statusor.h"
 #include "base/limits.h"
 #include "model/grammar/grammar.h"
-#include "model/grammar/work_limit.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace lfm2 {

@@ -7,10 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/errors.h"
+#include "base/operator_new/work_limit.h"
 #include "base/program_folder.h"
 #include "base/program_library.h"
 #include "base/status_macros.h"
-#include "model/grammar/work_limit.h"
 
 namespace lfm2 {
 namespace {

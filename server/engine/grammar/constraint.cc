@@ -5,9 +5,9 @@
 
 #include "base/errors.h"
 #include "base/mutex.h"
+#include "base/operator_new/work_limit.h"
 #include "base/status_macros.h"
 #include "model/grammar/grammar_matcher.h"
-#include "model/grammar/work_limit.h"
 
 namespace lfm2 {
 namespace {
@@ -47,7 +47,7 @@ struct Constraint::Shared {
   absl::Status status LFM2_GUARDED_BY(mutex);
 
   absl::StatusOr<bool> GoOnWithin(std::chrono::milliseconds step_limit, std::optional<int32_t> id) {
-    const WorkLimit limit(step_limit);
+    const WorkLimit limit(step_limit, kGrammarWorkBytes);
     absl::StatusOr<bool> ended = GoOn(id);
     if (limit.broken() == WorkLimit::Broken::kTime) return TooSlow(step_limit);
     if (limit.broken() == WorkLimit::Broken::kBytes) return TooLarge();

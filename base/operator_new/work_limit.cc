@@ -1,4 +1,4 @@
-#include "model/grammar/work_limit.h"
+#include "base/operator_new/work_limit.h"
 
 #include <dlfcn.h>
 #include <link.h>

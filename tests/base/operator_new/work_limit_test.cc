@@ -1,4 +1,4 @@
-#include "model/grammar/work_limit.h"
+#include "base/operator_new/work_limit.h"
 
 #include "model/tokenizer/bytes.h"
 #include "tests/model/grammar/support.h"
