@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "base/program_library.h"
 #include "base/status_macros.h"
+#include "server/app/build_id.h"
 
 namespace lfm2 {
 namespace {
@@ -15,7 +16,7 @@ constexpr char kFileName[] = "liblfm2_torch.so";
 absl::StatusOr<const TorchParts*> Open() {
   LFM2_ASSIGN_OR_RETURN(void* const library, OpenProgramLibrary(kFileName, "LFM2_TORCH_LIBRARY"));
   decltype(&lfm2_torch_parts) parts = nullptr;
-  if (!FindFunction(library, "lfm2_torch_parts", parts) || parts()->build != TorchPartsBuild()) {
+  if (!FindFunction(library, "lfm2_torch_parts", parts) || parts()->build != kBuildId) {
     return Error(Reason::kUnsupported,
                  std::string(kFileName) + " is of another build than this program");
   }

@@ -19,22 +19,12 @@
 namespace lfm2 {
 
 struct TorchParts {
-  uint64_t build;  // TorchPartsBuild()
+  uint64_t build;  // kBuildId of server/app/build_id.h, which the build makes
   decltype(&ResolveDevice) resolve_device;
   decltype(&MakeTorchModelLoader) make_model_loader;
   decltype(&PlanTrainJob) plan_train_job;
   decltype(&ProbeSource) probe_source;
 };
-
-// Differs where a type that crosses the border does.
-constexpr uint64_t TorchPartsBuild() {
-  uint64_t build = 0;
-  for (const uint64_t size : {sizeof(TorchOptions), sizeof(LoadedModel), sizeof(JobSpec),
-                              sizeof(TrainPlan), sizeof(SourceSpec), sizeof(ParityReport)}) {
-    build = build * 1009 + size;
-  }
-  return build;
-}
 
 // From the file that LFM2_TORCH_LIBRARY names, else from beside the program. kUnsupported when it
 // is not there, cannot be opened (with what the linker says), or is of another build.

@@ -1,8 +1,9 @@
 // liblfm2_torch.so.
+#include "server/app/build_id.h"
 #include "server/app/torch_parts.h"
 
 extern "C" const lfm2::TorchParts* lfm2_torch_parts() {
-  static constexpr lfm2::TorchParts kParts = {lfm2::TorchPartsBuild(), &lfm2::ResolveDevice,
+  static constexpr lfm2::TorchParts kParts = {lfm2::kBuildId, &lfm2::ResolveDevice,
                                               &lfm2::MakeTorchModelLoader, &lfm2::PlanTrainJob,
                                               &lfm2::ProbeSource};
   return &kParts;
