@@ -2,6 +2,9 @@
 // PCRE2's that matches the same texts. What differs between the two is rewritten (\s, \w, \v,
 // \uHHHH, scripts, possessive intervals) or refused by name. Source: Oniguruma doc/RE and
 // doc/SYNTAX.md; pcre2pattern(3), for PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE. Thread rule: pure.
+//
+// Why not the Oniguruma library: its repository was archived in April 2025 and Debian has the
+// version of 2022, so nobody mends what a hostile pattern finds there. PCRE2 is maintained.
 #pragma once
 
 #include <string>
