@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "model/cpu/pass.h"
-#include "model/kernels/matmul/matmul.h"
 
 namespace lfm2 {
 namespace {
@@ -38,8 +37,8 @@ class AttentionLayer {
     const int64_t rows = pass_.rows, width = layout_.heads * layout_.head_dim;
     qkv_ = Room(pass_.work.wide, rows * layout_.width);
     mixed_ = Room(pass_.work.middle, rows * width);
-    MatMul(attention_.qkv, pass_.work.normed.data(), rows, qkv_, pass_.pool);
-    ProbeProjections(prefix);
+    attention_.qkv.Run(pass_.work.normed.data(), qkv_, pass_);
+    ProbeNorms(prefix);
     pass_.pool.ParallelFor(rows, GrainOf(layout_.width), [this](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) PrepareRow(row);
     });
@@ -49,8 +48,7 @@ class AttentionLayer {
     });
     JoinSplitTiles();
     float* out = Room(pass_.work.out, rows * attention_.out.rows());
-    MatMul(attention_.out, mixed_, rows, out, pass_.pool);
-    pass_.Probe(prefix + "." + attention_.out_name, out, {rows, attention_.out.rows()});
+    attention_.out.Run(mixed_, out, pass_);
   }
 
  private:
@@ -166,14 +164,10 @@ class AttentionLayer {
     }
   }
 
-  void ProbeProjections(const std::string& prefix) const {
+  void ProbeNorms(const std::string& prefix) const {
     if (pass_.probes == nullptr) return;
-    const int64_t q_width = layout_.k_begin(), k_width = layout_.kv_heads * layout_.head_dim;
-    pass_.ProbeColumns(prefix + ".q_proj", qkv_, layout_.width, 0, q_width);
-    pass_.ProbeColumns(prefix + ".k_proj", qkv_, layout_.width, q_width, k_width);
-    pass_.ProbeColumns(prefix + ".v_proj", qkv_, layout_.width, layout_.v_begin(), k_width);
     ProbeNorm(prefix + ".q_layernorm", attention_.q_norm, 0, layout_.heads);
-    ProbeNorm(prefix + ".k_layernorm", attention_.k_norm, q_width, layout_.kv_heads);
+    ProbeNorm(prefix + ".k_layernorm", attention_.k_norm, layout_.k_begin(), layout_.kv_heads);
   }
 
   void ProbeNorm(const std::string& name, const std::vector<float>& weight, int64_t begin,

@@ -7,7 +7,6 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "model/cpu/pass.h"
-#include "model/kernels/matmul/matmul.h"
 
 namespace lfm2 {
 namespace {
@@ -177,26 +176,23 @@ void CpuDecoder::RunBranch(CpuPass& pass, const CpuBranch& branch) {
   } else if (const auto* ssm = std::get_if<CpuSsm>(&branch.block)) {
     RunSsm(*ssm, branch.prefix, pass);
   } else {
-    RunGatedMlp(pass, std::get<CpuGatedMlp>(branch.block), branch.prefix);
+    RunGatedMlp(pass, std::get<CpuGatedMlp>(branch.block));
   }
 }
 
-void CpuDecoder::RunGatedMlp(CpuPass& pass, const CpuGatedMlp& mlp, const std::string& prefix) {
+void CpuDecoder::RunGatedMlp(CpuPass& pass, const CpuGatedMlp& mlp) {
   const int64_t width = mlp.down.cols(), rows = pass.rows;
   float* wide = Room(work_->wide, rows * 2 * width);
   float* middle = Room(work_->middle, rows * width);
   float* out = Room(work_->out, rows * mlp.down.rows());
-  MatMul(mlp.gate_up, work_->normed.data(), rows, wide, pool_);
-  pass.ProbeColumns(prefix + "." + mlp.gate_name, wide, 2 * width, 0, width);
-  pass.ProbeColumns(prefix + "." + mlp.up_name, wide, 2 * width, width, width);
+  mlp.gate_up.Run(work_->normed.data(), wide, pass);
   pool_.ParallelFor(rows, GrainOf(width), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* gate = wide + row * 2 * width;
       kernels_.silu_mul(gate, gate + width, width, middle + row * width);
     }
   });
-  MatMul(mlp.down, middle, rows, out, pool_);
-  pass.Probe(prefix + "." + mlp.down_name, out, {rows, mlp.down.rows()});
+  mlp.down.Run(middle, out, pass);
 }
 
 void CpuDecoder::AddPending(CpuPass& pass) {
@@ -247,7 +243,7 @@ std::span<const float> CpuDecoder::Logits(CpuPass& pass) {
   if (pass.rows == 0) return {};
   AddAndNorm(pass, weights_->final_norm());
   float* logits = Room(work_->logits, pass.rows * vocab);
-  MatMul(weights_->head(), work_->normed.data(), pass.rows, logits, pool_);
+  weights_->head().Run(work_->normed.data(), logits, pass);
   return {logits, static_cast<size_t>(pass.rows * vocab)};
 }
 

@@ -65,7 +65,7 @@ class CpuDecoder {
   void RunLayers(CpuPass& pass);
   void RunStage(CpuPass& pass, const CpuStage& stage);
   void RunBranch(CpuPass& pass, const CpuBranch& branch);
-  void RunGatedMlp(CpuPass& pass, const CpuGatedMlp& mlp, const std::string& prefix);
+  void RunGatedMlp(CpuPass& pass, const CpuGatedMlp& mlp);
   // Adds what the last branch gave to the residual stream, and norms it into `normed`.
   void AddPending(CpuPass& pass);
   void AddAndNorm(CpuPass& pass, const std::vector<float>& weight);

@@ -20,6 +20,8 @@ struct CpuWorkspace {
   std::vector<float> logits;    // [rows][vocab]
   std::vector<float> cos, sin;  // [T][head_dim / 2]
   std::vector<float> parts;     // attention results of parts of the keys
+  std::vector<float> narrow;    // [T][rank] what an adapter's A gives
+  std::vector<float> change;    // [T][..] what its B gives
   std::vector<float> probe;
 };
 

@@ -2,19 +2,11 @@
 #include <cstring>
 
 #include "model/cpu/pass.h"
-#include "model/kernels/matmul/matmul.h"
 
 namespace lfm2 {
 namespace {
 
 constexpr int64_t kChannelTile = 128;
-
-// y[row] += bias, for [rows][bias.size()].
-void AddBias(const std::vector<float>& bias, int64_t rows, float* y, const LayerKernels& kernels) {
-  if (bias.empty()) return;
-  const auto width = static_cast<int64_t>(bias.size());
-  for (int64_t row = 0; row < rows; ++row) kernels.add(bias.data(), width, y + row * width);
-}
 
 // Calls run(first token, tokens) for the pieces of a span, which end at its checkpoints and at
 // every drafted token. After a piece: keep(checkpoint) when it ends at one, and mark(i) when i of
@@ -69,9 +61,7 @@ void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& 
   float* bcx = Room(pass.work.wide, rows * 3 * d);
   float* y = Room(pass.work.middle, rows * d);
   float* out = Room(pass.work.out, rows * d);
-  MatMul(conv.in, pass.work.normed.data(), rows, bcx, pass.pool);
-  AddBias(conv.in_bias, rows, bcx, pass.kernels);
-  pass.Probe(prefix + ".in_proj", bcx, {rows, 3 * d});
+  conv.in.Run(pass.work.normed.data(), bcx, pass);
   float* convolved = pass.probes == nullptr ? nullptr : Room(pass.work.probe, rows * d);
   ForChannels(pass, 5 * d, [&](size_t s, int64_t begin, int64_t end) {
     ShortConvRun run;
@@ -105,9 +95,7 @@ void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& 
         });
   });
   if (convolved != nullptr) pass.Probe(prefix + ".conv", convolved, {rows, d});
-  MatMul(conv.out, y, rows, out, pass.pool);
-  AddBias(conv.out_bias, rows, out, pass.kernels);
-  pass.Probe(prefix + ".out_proj", out, {rows, d});
+  conv.out.Run(y, out, pass);
 }
 
 void RunSsm(const CpuSsm& ssm, const std::string& prefix, CpuPass& pass) {
@@ -115,8 +103,7 @@ void RunSsm(const CpuSsm& ssm, const std::string& prefix, CpuPass& pass) {
   float* uz = Room(pass.work.wide, rows * 2 * d);
   float* y = Room(pass.work.middle, rows * d);
   float* out = Room(pass.work.out, rows * d);
-  MatMul(ssm.in, pass.work.normed.data(), rows, uz, pass.pool);
-  pass.Probe(prefix + ".in_proj", uz, {rows, 2 * d});
+  ssm.in.Run(pass.work.normed.data(), uz, pass);
   float* scanned = pass.probes == nullptr ? nullptr : Room(pass.work.probe, rows * d);
   ForChannels(pass, 4 * d * pass.shape.ssm_states, [&](size_t s, int64_t begin, int64_t end) {
     SsmRun run;
@@ -149,8 +136,7 @@ void RunSsm(const CpuSsm& ssm, const std::string& prefix, CpuPass& pass) {
         });
   });
   if (scanned != nullptr) pass.Probe(prefix + ".scan", scanned, {rows, d});
-  MatMul(ssm.out, y, rows, out, pass.pool);
-  pass.Probe(prefix + ".out_proj", out, {rows, d});
+  ssm.out.Run(y, out, pass);
 }
 
 }  // namespace lfm2

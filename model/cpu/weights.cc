@@ -54,7 +54,9 @@ class CpuWeightsLoader {
   absl::StatusOr<TensorView> View(const std::string& name) const;
   absl::StatusOr<std::vector<float>> Floats(const std::string& name) const;
   absl::StatusOr<std::vector<float>> FloatsIfAny(const std::string& name) const;
-  absl::StatusOr<PackedMatrix> Matrix(std::initializer_list<std::string> names);
+  // Linears that share an input, stacked: "<prefix>.<name>.weight" and its bias, for each name.
+  absl::StatusOr<CpuLinear> Linear(const std::string& prefix,
+                                   std::initializer_list<std::string> names);
   absl::StatusOr<PackedMatrix> Vocabulary(const std::string& name);
 
   absl::StatusOr<CpuStage> LoadStage(const std::string& layer, const Stage& stage);
@@ -107,13 +109,27 @@ absl::StatusOr<std::vector<float>> CpuWeightsLoader::FloatsIfAny(const std::stri
   return Floats(name);
 }
 
-absl::StatusOr<PackedMatrix> CpuWeightsLoader::Matrix(std::initializer_list<std::string> names) {
-  std::vector<TensorView> parts;
+absl::StatusOr<CpuLinear> CpuWeightsLoader::Linear(const std::string& prefix,
+                                                   std::initializer_list<std::string> names) {
+  std::vector<TensorView> weights;
+  std::vector<CpuPart> parts;
   for (const std::string& name : names) {
-    LFM2_ASSIGN_OR_RETURN(TensorView view, View(name));
-    parts.push_back(std::move(view));
+    const std::string module = prefix + "." + name;
+    LFM2_ASSIGN_OR_RETURN(TensorView weight, View(module + ".weight"));
+    parts.push_back({weight.shape[0], module});
+    weights.push_back(std::move(weight));
   }
-  return Pack(parts, out_.options_.format);
+  LFM2_ASSIGN_OR_RETURN(PackedMatrix matrix, Pack(weights, out_.options_.format));
+  std::vector<float> bias;
+  for (const CpuPart& part : parts) {
+    LFM2_ASSIGN_OR_RETURN(const std::vector<float> values, FloatsIfAny(part.probe + ".bias"));
+    bias.insert(bias.end(), values.begin(), values.end());
+  }
+  if (!bias.empty() && bias.size() != static_cast<size_t>(matrix.rows())) {
+    return Error(Reason::kUnsupported,
+                 "only some of the linears that " + prefix + " stacks have a bias");
+  }
+  return CpuLinear{std::move(matrix), std::move(bias), {}, std::move(parts)};
 }
 
 absl::StatusOr<PackedMatrix> CpuWeightsLoader::Pack(std::span<const TensorView> parts,
@@ -135,34 +151,28 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Vocabulary(const std::string& nam
 }
 
 absl::StatusOr<CpuAttention> CpuWeightsLoader::LoadAttention(const std::string& prefix) {
-  LFM2_ASSIGN_OR_RETURN(
-      PackedMatrix qkv,
-      Matrix({prefix + ".q_proj.weight", prefix + ".k_proj.weight", prefix + ".v_proj.weight"}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear qkv, Linear(prefix, {"q_proj", "k_proj", "v_proj"}));
   const std::string out_name(out_.config_.attention_out_proj());
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix out, Matrix({prefix + "." + out_name + ".weight"}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear(prefix, {out_name}));
   LFM2_ASSIGN_OR_RETURN(std::vector<float> q_norm, FloatsIfAny(prefix + ".q_layernorm.weight"));
   LFM2_ASSIGN_OR_RETURN(std::vector<float> k_norm, FloatsIfAny(prefix + ".k_layernorm.weight"));
-  return CpuAttention{attentions_++, std::move(qkv),    std::move(out),
-                      out_name,      std::move(q_norm), std::move(k_norm)};
+  return CpuAttention{attentions_++, std::move(qkv), std::move(out), std::move(q_norm),
+                      std::move(k_norm)};
 }
 
 absl::StatusOr<CpuShortConv> CpuWeightsLoader::LoadShortConv(const std::string& prefix) {
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix in, Matrix({prefix + ".in_proj.weight"}));
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix out, Matrix({prefix + ".out_proj.weight"}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear in, Linear(prefix, {"in_proj"}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear(prefix, {"out_proj"}));
   LFM2_ASSIGN_OR_RETURN(const std::vector<float> taps, Floats(prefix + ".conv.weight"));
-  LFM2_ASSIGN_OR_RETURN(std::vector<float> in_bias, FloatsIfAny(prefix + ".in_proj.bias"));
   LFM2_ASSIGN_OR_RETURN(std::vector<float> bias, FloatsIfAny(prefix + ".conv.bias"));
-  LFM2_ASSIGN_OR_RETURN(std::vector<float> out_bias, FloatsIfAny(prefix + ".out_proj.bias"));
-  return CpuShortConv{convs_++,           std::move(in),
-                      std::move(out),     Transposed(taps, out_.config_.hidden_size),
-                      std::move(in_bias), std::move(bias),
-                      std::move(out_bias)};
+  return CpuShortConv{convs_++, std::move(in), std::move(out),
+                      Transposed(taps, out_.config_.hidden_size), std::move(bias)};
 }
 
 // Zero-order hold in float64, rounded once: decay = exp(dt A), input = (decay - 1) / A * B.
 absl::StatusOr<CpuSsm> CpuWeightsLoader::LoadSsm(const std::string& prefix) {
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix in, Matrix({prefix + ".in_proj.weight"}));
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix out, Matrix({prefix + ".out_proj.weight"}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear in, Linear(prefix, {"in_proj"}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear(prefix, {"out_proj"}));
   LFM2_ASSIGN_OR_RETURN(const std::vector<float> a_log, Floats(prefix + ".A_log"));
   LFM2_ASSIGN_OR_RETURN(const std::vector<float> b, Floats(prefix + ".B"));
   LFM2_ASSIGN_OR_RETURN(const std::vector<float> c, Floats(prefix + ".C"));
@@ -188,10 +198,9 @@ absl::StatusOr<CpuGatedMlp> CpuWeightsLoader::LoadGatedMlp(const std::string& pr
   const bool short_names = specs_.count(prefix + ".w1.weight") != 0;
   const std::string gate = short_names ? "w1" : "gate_proj", up = short_names ? "w3" : "up_proj",
                     down = short_names ? "w2" : "down_proj";
-  const auto weight = [&](const std::string& name) { return prefix + "." + name + ".weight"; };
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix gate_up, Matrix({weight(gate), weight(up)}));
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix narrow, Matrix({weight(down)}));
-  return CpuGatedMlp{std::move(gate_up), std::move(narrow), gate, up, down};
+  LFM2_ASSIGN_OR_RETURN(CpuLinear gate_up, Linear(prefix, {gate, up}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear narrow, Linear(prefix, {down}));
+  return CpuGatedMlp{std::move(gate_up), std::move(narrow)};
 }
 
 absl::StatusOr<CpuBranch> CpuWeightsLoader::LoadBranch(const std::string& layer,
@@ -236,10 +245,12 @@ absl::Status CpuWeightsLoader::Run() {
                                            ", the CPU's attention takes at most " +
                                            std::to_string(kHeadDimMax));
   }
-  LFM2_ASSIGN_OR_RETURN(out_.embedding_, Vocabulary("model.embed_tokens.weight"));
+  LFM2_ASSIGN_OR_RETURN(PackedMatrix head, Vocabulary("model.embed_tokens.weight"));
   if (!config.tie_word_embeddings) {
-    LFM2_ASSIGN_OR_RETURN(out_.head_, Vocabulary("lm_head.weight"));
+    out_.embedding_ = std::move(head);
+    LFM2_ASSIGN_OR_RETURN(head, Vocabulary("lm_head.weight"));
   }
+  out_.head_ = CpuLinear{std::move(head), {}, {}, {{config.vocab_size, ""}}};
   LFM2_ASSIGN_OR_RETURN(out_.final_norm_, Floats(std::string(config.final_norm()) + ".weight"));
   for (const Layer& layer : config.Layers()) {
     CpuLayer loaded;
@@ -296,14 +307,14 @@ int64_t CpuWeights::bytes() const {
       return b.qkv.bytes() + b.out.bytes() + of({&b.q_norm, &b.k_norm});
     }
     int64_t operator()(const CpuShortConv& b) const {
-      return b.in.bytes() + b.out.bytes() + of({&b.taps, &b.in_bias, &b.bias, &b.out_bias});
+      return b.in.bytes() + b.out.bytes() + of({&b.taps, &b.bias});
     }
     int64_t operator()(const CpuSsm& b) const {
       return b.in.bytes() + b.out.bytes() + of({&b.decay, &b.input, &b.output, &b.skip});
     }
     int64_t operator()(const CpuGatedMlp& b) const { return b.gate_up.bytes() + b.down.bytes(); }
   };
-  int64_t total = embedding_->bytes() + (head_.has_value() ? head_->bytes() : 0);
+  int64_t total = head_->bytes() + (embedding_.has_value() ? embedding_->bytes() : 0);
   total += sum({&final_norm_});
   for (const CpuLayer& layer : layers_) {
     for (const CpuStage& stage : layer.stages) {

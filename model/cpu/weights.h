@@ -15,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/arch/config.h"
+#include "model/cpu/linear.h"
 #include "model/cpu/state.h"
 #include "model/formats/tensor_archive.h"
 #include "model/kernels/machine/thread_pool.h"
@@ -25,29 +26,27 @@ namespace lfm2 {
 // `index` counts the layers of one kind, as StateShape does. Empty vectors: the model has none.
 struct CpuAttention {
   int64_t index = 0;
-  PackedMatrix qkv;  // rows: q of all heads, k of all KV heads, v of all KV heads
-  PackedMatrix out;
-  std::string out_name;               // "out_proj", "o_proj"
+  CpuLinear qkv;  // parts: q of all heads, k of all KV heads, v of all KV heads
+  CpuLinear out;
   std::vector<float> q_norm, k_norm;  // [head_dim]
 };
 
 struct CpuShortConv {
   int64_t index = 0;
-  PackedMatrix in, out;
-  std::vector<float> taps;                     // [L][d]: tap L-1 meets the current token
-  std::vector<float> in_bias, bias, out_bias;  // [3 d], [d], [d]
+  CpuLinear in, out;
+  std::vector<float> taps;  // [L][d]: tap L-1 meets the current token
+  std::vector<float> bias;  // [d]
 };
 
 struct CpuSsm {
   int64_t index = 0;
-  PackedMatrix in, out;
+  CpuLinear in, out;
   std::vector<float> decay, input, output;  // [N][d]: dA, dB, C
   std::vector<float> skip;                  // [d]: D
 };
 
 struct CpuGatedMlp {
-  PackedMatrix gate_up, down;
-  std::string gate_name, up_name, down_name;  // "w1", "w3", "w2"
+  CpuLinear gate_up, down;
 };
 
 struct CpuBranch {
@@ -97,8 +96,10 @@ class CpuWeights {
   KvType kv_type() const {
     return options_.format == WeightFormat::kF32 ? KvType::kF32 : KvType::kBF16;
   }
-  const PackedMatrix& embedding() const { return *embedding_; }  // [vocab_size, d]
-  const PackedMatrix& head() const { return head_.has_value() ? *head_ : *embedding_; }
+  const PackedMatrix& embedding() const {  // [vocab_size, d]
+    return embedding_.has_value() ? *embedding_ : head_->matrix;
+  }
+  const CpuLinear& head() const { return *head_; }
   const std::vector<CpuLayer>& layers() const { return layers_; }
   const std::vector<float>& final_norm() const { return final_norm_; }
   int64_t bytes() const;
@@ -109,7 +110,8 @@ class CpuWeights {
 
   ModelConfig config_;
   Options options_;
-  std::optional<PackedMatrix> embedding_, head_;
+  std::optional<PackedMatrix> embedding_;  // absent when it is the head's matrix
+  std::optional<CpuLinear> head_;
   std::vector<CpuLayer> layers_;
   std::vector<float> final_norm_;
 };
