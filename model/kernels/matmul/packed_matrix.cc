@@ -51,20 +51,6 @@ std::vector<SourceRow> ListRows(std::span<const TensorView> parts) {
 
 }  // namespace
 
-const char* WeightFormatName(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kF32:
-      return "f32";
-    case WeightFormat::kBF16:
-      return "bf16";
-    case WeightFormat::kInt8:
-      return "int8";
-    case WeightFormat::kInt4:
-      return "int4";
-  }
-  return "unknown";
-}
-
 absl::StatusOr<PackedMatrix> PackedMatrix::Pack(std::span<const TensorView> parts,
                                                 WeightFormat format, Isa isa, ThreadPool& pool,
                                                 HugeArena* arena) {
@@ -98,7 +84,7 @@ void PackedMatrix::Row(int64_t row, std::span<float> out) const {
   const std::byte* panel = data() + row / kPanelRows * StepsOf(format_, cols_) * StepBytes(format_);
   const int64_t r = row % kPanelRows;
   for (int64_t c = 0; c < cols_; ++c) {
-    const int64_t g = c / kGroup;
+    const int64_t g = c / kWeightGroup;
     switch (format_) {
       case WeightFormat::kF32:
         std::memcpy(&out[c], panel + FloatOffset(r, c), sizeof(float));
@@ -110,11 +96,11 @@ void PackedMatrix::Row(int64_t row, std::span<float> out) const {
       case WeightFormat::kInt4: {
         const float scale = HalfToFloat(Load16(panel + ScaleOffset(format_, r, g)));
         const std::byte* group = panel + GroupOffset(format_, r, g);
-        const int64_t in_group = c % kGroup;
+        const int64_t in_group = c % kWeightGroup;
         const int byte = std::to_integer<int>(
             group[format_ == WeightFormat::kInt8 ? Int8Offset(in_group) : Int4Offset(in_group)]);
         const int q = format_ == WeightFormat::kInt8 ? byte - 128
-                      : in_group < kGroup / 2        ? (byte & 15) - 8
+                      : in_group < kWeightGroup / 2  ? (byte & 15) - 8
                                                      : (byte >> 4) - 8;
         out[c] = scale * static_cast<float>(q);
         break;

@@ -23,18 +23,12 @@
 #include "model/kernels/machine/huge_buffer.h"
 #include "model/kernels/machine/isa.h"
 #include "model/kernels/machine/thread_pool.h"
+#include "model/kernels/matmul/weight_format.h"
 
 namespace lfm2 {
 
-enum class WeightFormat { kF32, kBF16, kInt8, kInt4 };
-
-const char* WeightFormatName(WeightFormat format);  // "f32", "bf16", "int8", "int4"
-
 class PackedMatrix {
  public:
-  static constexpr int64_t kPanelRows = 16;
-  static constexpr int64_t kGroup = 32;
-
   // Stacks the rows of `parts` (each [rows_i, cols] of F32, F16, BF16, Q8_0, Q4_0 or Q4_1, in any
   // mixture). Q8_0 to kInt8 and Q4_0 to kInt4 keep every number; everything else is rounded once,
   // to nearest even for kBF16 and by the rule of ggml's reference quantizers for kInt8 and kInt4.

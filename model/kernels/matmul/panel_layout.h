@@ -22,8 +22,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "model/kernels/matmul/packed_matrix.h"
 #include "model/kernels/matmul/panel_kernel.h"
+#include "model/kernels/matmul/weight_format.h"
 
 namespace lfm2 {
 
@@ -66,7 +66,7 @@ inline constexpr int64_t StepsOf(WeightFormat format, int64_t cols) {
   return CeilDiv(cols, StepCols(format));
 }
 
-inline constexpr int64_t PanelsOf(int64_t rows) { return CeilDiv(rows, PackedMatrix::kPanelRows); }
+inline constexpr int64_t PanelsOf(int64_t rows) { return CeilDiv(rows, kPanelRows); }
 
 // Byte offset, within its panel, of row `r` (0..15) at column `c`.
 inline constexpr int64_t FloatOffset(int64_t r, int64_t c) { return c * 64 + r * 4; }

@@ -14,7 +14,7 @@
 namespace lfm2 {
 namespace {
 
-constexpr int64_t kGroup = PackedMatrix::kGroup;
+constexpr int64_t kWeightGroup = kWeightGroup;
 constexpr int64_t kScale = sizeof(uint16_t);
 constexpr uint32_t kInfinity = 0x7f800000U;
 
@@ -68,7 +68,7 @@ bool PanelPacker::IsSource(DType dtype) {
 PanelPacker::PanelPacker(WeightFormat format, Isa isa, int64_t cols, FirstRefusal* refusal)
     : format_(format),
       cols_(cols),
-      groups_(CeilDiv(cols, kGroup)),
+      groups_(CeilDiv(cols, kWeightGroup)),
       kernel_(KernelFor(isa)),
       refusal_(refusal) {
   switch (format) {
@@ -80,7 +80,7 @@ PanelPacker::PanelPacker(WeightFormat format, Isa isa, int64_t cols, FirstRefusa
       break;
     case WeightFormat::kInt8:
     case WeightFormat::kInt4:
-      group_bytes_ = format == WeightFormat::kInt8 ? kGroup : kGroup / 2;
+      group_bytes_ = format == WeightFormat::kInt8 ? kWeightGroup : kWeightGroup / 2;
       image_bytes_ = groups_ * group_bytes_;
       scales_.resize(static_cast<size_t>(kRows * groups_));
       wide_scales_.resize(static_cast<size_t>(groups_));
@@ -89,7 +89,7 @@ PanelPacker::PanelPacker(WeightFormat format, Isa isa, int64_t cols, FirstRefusa
   images_.resize(static_cast<size_t>(kRows * image_bytes_));
   // As long as a row of blocks, which have a scale in each.
   zeros_.resize(static_cast<size_t>(image_bytes_ + groups_ * kScale));
-  values_.resize(static_cast<size_t>(groups_ * kGroup));
+  values_.resize(static_cast<size_t>(groups_ * kWeightGroup));
 }
 
 void PanelPacker::Pack(int64_t first_row, std::span<const SourceRow> rows, std::byte* panel) {
@@ -185,7 +185,7 @@ bool PanelPacker::CopyScales(int64_t r) {
   for (int64_t g = 0; g < groups_; ++g, block += kScale + group_bytes_) {
     scales[g] = Load16(block);
     if (IsFiniteHalf(scales[g])) continue;
-    Refuse(r, g * kGroup, HalfToFloat(scales[g]));
+    Refuse(r, g * kWeightGroup, HalfToFloat(scales[g]));
     return false;
   }
   return true;
@@ -211,9 +211,9 @@ void PanelPacker::RoundGroups(int64_t r) {
   for (int64_t g = 0; g < groups_; ++g) {
     scales[g] = FloatToHalf(wide_scales_[static_cast<size_t>(g)]);
     if (IsFiniteHalf(scales[g])) continue;
-    const auto begin = values_.begin() + g * kGroup;
+    const auto begin = values_.begin() + g * kWeightGroup;
     const auto largest = std::max_element(
-        begin, begin + kGroup, [](float a, float b) { return std::abs(a) < std::abs(b); });
+        begin, begin + kWeightGroup, [](float a, float b) { return std::abs(a) < std::abs(b); });
     return Refuse(r, largest - values_.begin(), *largest);
   }
 }

@@ -13,7 +13,7 @@
 #include "model/formats/tensor_archive.h"
 #include "model/kernels/machine/isa.h"
 #include "model/kernels/matmul/pack_kernel.h"
-#include "model/kernels/matmul/packed_matrix.h"
+#include "model/kernels/matmul/weight_format.h"
 
 namespace lfm2 {
 
@@ -54,7 +54,7 @@ class PanelPacker {
   void Pack(int64_t first_row, std::span<const SourceRow> rows, std::byte* panel);
 
  private:
-  static constexpr int64_t kRows = PackedMatrix::kPanelRows;
+  static constexpr int64_t kRows = kPanelRows;
 
   void PackFloats(std::byte* panel);
   void PackGroups(std::byte* panel);

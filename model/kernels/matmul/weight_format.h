@@ -1,0 +1,16 @@
+// The number formats of packed weights, and the sizes that all of their layouts share. Thread rule:
+// pure.
+#pragma once
+
+#include <cstdint>
+
+namespace lfm2 {
+
+enum class WeightFormat { kF32, kBF16, kInt8, kInt4 };
+
+const char* WeightFormatName(WeightFormat format);  // "f32", "bf16", "int8", "int4"
+
+inline constexpr int64_t kPanelRows = 16;    // rows of a panel
+inline constexpr int64_t kWeightGroup = 32;  // columns that share a scale: kInt8, kInt4
+
+}  // namespace lfm2
