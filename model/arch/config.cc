@@ -1,146 +1,95 @@
 #include "model/arch/config.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "base/json.h"
+#include "model/arch/registry.h"
 
 namespace lfm2 {
 namespace {
 
 using Specs = std::vector<TensorSpec>;
 
-// What an architecture calls its parts.
-struct Names {
-  Architecture architecture;
-  const char* name;
-  const char* model_type;
-  const char* hf_class;  // null: transformers has none
-  const char* final_norm;
-  const char* out_proj;
-  const char* gate;
-  const char* up;
-  const char* down;
-  const char* eps;
-  const char* attends;  // in layer_types; null: every layer attends, and there is no such list
-  const char* other;
+// Appends the tensors of one layer, or of the model.
+class SpecList {
+ public:
+  SpecList(const ModelConfig& config, int64_t layer, Specs& out)
+      : config_(config), names_(config.names()), layer_(layer), out_(out) {}
+
+  void Add(Role role, std::initializer_list<int64_t> shape, bool bias = false) {
+    const TensorId id{role, layer_, bias};
+    out_.push_back({NameOf(names_, id), shape, id});
+  }
+
+  // [rows, cols], and [rows] where the block has biases.
+  void AddLinear(Role role, int64_t rows, int64_t cols, bool bias) {
+    Add(role, {rows, cols});
+    if (bias) Add(role, {rows}, /*bias=*/true);
+  }
+
+  void AddBlock(BlockKind kind) {
+    switch (kind) {
+      case BlockKind::kAttention:
+        return AddAttention();
+      case BlockKind::kShortConv:
+        return AddShortConv();
+      case BlockKind::kDiagonalSsm:
+        return AddDiagonalSsm();
+      case BlockKind::kGatedMlp:
+        return AddGatedMlp();
+    }
+  }
+
+ private:
+  void AddAttention() {
+    const int64_t d = config_.hidden_size, head_dim = config_.head_dim;
+    const int64_t query = config_.num_attention_heads * head_dim;
+    const int64_t key = config_.num_key_value_heads * head_dim;
+    Add(Role::kQuery, {query, d});
+    Add(Role::kKey, {key, d});
+    Add(Role::kValue, {key, d});
+    Add(Role::kAttentionOut, {d, query});
+    if (!config_.qk_norm) return;
+    Add(Role::kQueryNorm, {head_dim});
+    Add(Role::kKeyNorm, {head_dim});
+  }
+
+  void AddShortConv() {
+    const int64_t d = config_.hidden_size;
+    AddLinear(Role::kConvIn, 3 * d, d, config_.conv_bias);
+    Add(Role::kConv, {d, 1, config_.conv_kernel});
+    if (config_.conv_bias) Add(Role::kConv, {d}, /*bias=*/true);
+    AddLinear(Role::kConvOut, d, d, config_.conv_bias);
+  }
+
+  void AddDiagonalSsm() {
+    const int64_t d = config_.hidden_size, n = config_.ssm_state_size;
+    Add(Role::kSsmIn, {2 * d, d});
+    Add(Role::kSsmALog, {d, n});
+    Add(Role::kSsmB, {d, n});
+    Add(Role::kSsmC, {d, n});
+    Add(Role::kSsmD, {d});
+    Add(Role::kSsmLogDt, {d});
+    Add(Role::kSsmOut, {d, d});
+  }
+
+  void AddGatedMlp() {
+    Add(Role::kGate, {config_.intermediate_size, config_.hidden_size});
+    Add(Role::kUp, {config_.intermediate_size, config_.hidden_size});
+    Add(Role::kDown, {config_.hidden_size, config_.intermediate_size});
+  }
+
+  const ModelConfig& config_;
+  const TensorNames names_;
+  const int64_t layer_;
+  Specs& out_;
 };
 
-constexpr Names kNames[kArchitectures] = {
-    {Architecture::kLfm2, "lfm2", "lfm2", "Lfm2ForCausalLM", "model.embedding_norm", "out_proj",
-     "w1", "w3", "w2", "norm_eps", "full_attention", "conv"},
-    {Architecture::kHybrid, "hybrid", "lfm2_ssm_hybrid", nullptr, "model.norm", "o_proj",
-     "gate_proj", "up_proj", "down_proj", "norm_eps", "attention_ssm", "ssm"},
-    {Architecture::kLlama, "llama", "llama", "LlamaForCausalLM", "model.norm", "o_proj",
-     "gate_proj", "up_proj", "down_proj", "rms_norm_eps", nullptr, nullptr},
-};
-static_assert(kNames[static_cast<int>(Architecture::kLlama)].architecture == Architecture::kLlama);
-
-const Names& NamesOf(const ModelConfig& config) {
-  return kNames[static_cast<size_t>(config.architecture)];
-}
-
-void AppendAttention(const ModelConfig& config, const std::string& prefix, Specs& specs) {
-  const int64_t query = config.num_attention_heads * config.head_dim;
-  const int64_t key = config.num_key_value_heads * config.head_dim;
-  specs.push_back({prefix + "q_proj.weight", {query, config.hidden_size}});
-  specs.push_back({prefix + "k_proj.weight", {key, config.hidden_size}});
-  specs.push_back({prefix + "v_proj.weight", {key, config.hidden_size}});
-  specs.push_back(
-      {prefix + std::string(config.attention_out_proj()) + ".weight", {config.hidden_size, query}});
-  if (config.qk_norm) {
-    specs.push_back({prefix + "q_layernorm.weight", {config.head_dim}});
-    specs.push_back({prefix + "k_layernorm.weight", {config.head_dim}});
-  }
-}
-
-void AppendShortConv(const ModelConfig& config, const std::string& prefix, Specs& specs) {
-  const int64_t d = config.hidden_size;
-  specs.push_back({prefix + "in_proj.weight", {3 * d, d}});
-  if (config.conv_bias) specs.push_back({prefix + "in_proj.bias", {3 * d}});
-  specs.push_back({prefix + "conv.weight", {d, 1, config.conv_kernel}});
-  if (config.conv_bias) specs.push_back({prefix + "conv.bias", {d}});
-  specs.push_back({prefix + "out_proj.weight", {d, d}});
-  if (config.conv_bias) specs.push_back({prefix + "out_proj.bias", {d}});
-}
-
-void AppendDiagonalSsm(const ModelConfig& config, const std::string& prefix, Specs& specs) {
-  const int64_t d = config.hidden_size;
-  const int64_t n = config.ssm_state_size;
-  specs.push_back({prefix + "in_proj.weight", {2 * d, d}});
-  specs.push_back({prefix + "A_log", {d, n}});
-  specs.push_back({prefix + "B", {d, n}});
-  specs.push_back({prefix + "C", {d, n}});
-  specs.push_back({prefix + "D", {d}});
-  specs.push_back({prefix + "log_dt", {d}});
-  specs.push_back({prefix + "out_proj.weight", {d, d}});
-}
-
-void AppendGatedMlp(const ModelConfig& config, const std::string& prefix, Specs& specs) {
-  const Names& names = NamesOf(config);
-  const std::vector<int64_t> wide = {config.intermediate_size, config.hidden_size};
-  const std::vector<int64_t> narrow = {config.hidden_size, config.intermediate_size};
-  specs.push_back({prefix + names.gate + ".weight", wide});
-  specs.push_back({prefix + names.up + ".weight", wide});
-  specs.push_back({prefix + names.down + ".weight", narrow});
-}
-
-void AppendBranch(const ModelConfig& config, const Branch& branch, const std::string& layer,
-                  Specs& specs) {
-  const std::string prefix = layer + branch.prefix + ".";
-  switch (branch.kind) {
-    case BlockKind::kAttention:
-      return AppendAttention(config, prefix, specs);
-    case BlockKind::kShortConv:
-      return AppendShortConv(config, prefix, specs);
-    case BlockKind::kDiagonalSsm:
-      return AppendDiagonalSsm(config, prefix, specs);
-    case BlockKind::kGatedMlp:
-      return AppendGatedMlp(config, prefix, specs);
-  }
-}
-
-Layer Lfm2Layer(bool attends) {
-  const Branch mixer =
-      attends ? Branch{BlockKind::kAttention, "self_attn"} : Branch{BlockKind::kShortConv, "conv"};
-  return {{"operator_norm", {mixer}}, {"ffn_norm", {{BlockKind::kGatedMlp, "feed_forward"}}}};
-}
-
-Layer HybridLayer(bool attends, bool parallel) {
-  const Branch ssm = {BlockKind::kDiagonalSsm, "ssm"};
-  const Branch mlp = {BlockKind::kGatedMlp, "mlp"};
-  Layer layer;
-  if (attends) layer.push_back({"attention_norm", {{BlockKind::kAttention, "self_attn"}}});
-  if (parallel) {
-    layer.push_back({"ssm_norm", {ssm, mlp}});
-  } else {
-    layer.push_back({"ssm_norm", {ssm}});
-    layer.push_back({"ffn_norm", {mlp}});
-  }
-  return layer;
-}
-
-Layer LlamaLayer() {
-  return {{"input_layernorm", {{BlockKind::kAttention, "self_attn"}}},
-          {"post_attention_layernorm", {{BlockKind::kGatedMlp, "mlp"}}}};
-}
-
-Layer LayerOf(const ModelConfig& config, bool attends) {
-  switch (config.architecture) {
-    case Architecture::kLfm2:
-      return Lfm2Layer(attends);
-    case Architecture::kHybrid:
-      return HybridLayer(attends, config.parallel_residual);
-    case Architecture::kLlama:
-      return LlamaLayer();
-  }
-  return {};
-}
-
-Json LayerTypes(const ModelConfig& config) {
-  const Names& names = NamesOf(config);
+Json LayerTypes(const ArchSpec& spec, const ModelConfig& config) {
   Json types = Json::array();
   for (bool attends : config.attention_layers) {
-    types.push_back(attends ? names.attends : names.other);
+    types.push_back(attends ? spec.attends_word : spec.other_word);
   }
   return types;
 }
@@ -154,7 +103,7 @@ void PutTokenIds(const ModelConfig& config, Json& out) {
   out["pad_token_id"] = IdOrNull(config.pad_token_id);
 }
 
-void PutSizes(const ModelConfig& config, Json& out) {
+void PutSizes(const ArchSpec& spec, const ModelConfig& config, Json& out) {
   out["vocab_size"] = config.vocab_size;
   out["hidden_size"] = config.hidden_size;
   out["intermediate_size"] = config.intermediate_size;
@@ -167,86 +116,40 @@ void PutSizes(const ModelConfig& config, Json& out) {
   if (config.max_position_embeddings > 0) {
     out["max_position_embeddings"] = config.max_position_embeddings;
   }
-  out[NamesOf(config).eps] = config.norm_eps;
+  out[spec.eps_key] = config.norm_eps;
   out["rope_theta"] = config.rope_theta;
   out["tie_word_embeddings"] = config.tie_word_embeddings;
-  if (NamesOf(config).attends != nullptr) out["layer_types"] = LayerTypes(config);
-}
-
-// transformers 5 reads the base from here.
-void PutRope(const ModelConfig& config, Json& out) {
-  out["rope_parameters"] = {{"rope_theta", config.rope_theta}, {"rope_type", "default"}};
-}
-
-void PutLfm2Keys(const ModelConfig& config, Json& out) {
-  PutRope(config, out);
-  out["block_auto_adjust_ff_dim"] = false;
-  out["block_ffn_dim_multiplier"] = 1.0;
-  out["block_multiple_of"] = 256;
-  out["conv_L_cache"] = config.conv_kernel;
-  out["conv_bias"] = config.conv_bias;
-  out["initializer_range"] = 0.02;
-  out["use_cache"] = true;
-}
-
-void PutLlamaKeys(const ModelConfig& config, Json& out) {
-  PutRope(config, out);
-  out["hidden_act"] = "silu";
-  out["attention_bias"] = false;
-  out["mlp_bias"] = false;
-  out["initializer_range"] = 0.02;
-  out["use_cache"] = true;
-}
-
-void PutHybridKeys(const ModelConfig& config, Json& out) {
-  out["ssm_state_size"] = config.ssm_state_size;
-  out["parallel_residual"] = config.parallel_residual;
-  for (int64_t every = 0; every <= config.num_layers(); ++every) {
-    if (AttentionEvery(config.num_layers(), every) == config.attention_layers) {
-      out["attn_every"] = every;
-      return;
-    }
-  }
+  if (spec.attends_word != nullptr) out["layer_types"] = LayerTypes(spec, config);
 }
 
 }  // namespace
 
-const char* NameOf(Architecture architecture) {
-  return kNames[static_cast<size_t>(architecture)].name;
-}
-
-std::optional<Architecture> ArchitectureByName(std::string_view name) {
-  for (const Names& names : kNames) {
-    if (name == names.name) return names.architecture;
-  }
-  return std::nullopt;
-}
+TensorNames ModelConfig::names() const { return SpecOf(*this).tensors; }
 
 std::vector<Layer> ModelConfig::Layers() const {
+  const ArchSpec& spec = SpecOf(*this);
   std::vector<Layer> layers;
   layers.reserve(attention_layers.size());
-  for (bool attends : attention_layers) {
-    layers.push_back(LayerOf(*this, attends));
+  for (int64_t index = 0; index < num_layers(); ++index) {
+    layers.push_back(spec.layer(*this, index));
   }
   return layers;
 }
 
-std::string_view ModelConfig::final_norm() const { return NamesOf(*this).final_norm; }
-
-std::string_view ModelConfig::attention_out_proj() const { return NamesOf(*this).out_proj; }
-
 std::vector<TensorSpec> ModelConfig::TensorSpecs() const {
-  Specs specs = {{"model.embed_tokens.weight", {vocab_size, hidden_size}}};
+  Specs specs;
+  SpecList model(*this, /*layer=*/-1, specs);
+  model.Add(Role::kEmbedding, {vocab_size, hidden_size});
   int64_t index = 0;
   for (const Layer& layer : Layers()) {
-    const std::string prefix = "model.layers." + std::to_string(index++) + ".";
+    SpecList list(*this, index++, specs);
     for (const Stage& stage : layer) {
-      specs.push_back({prefix + stage.norm + ".weight", {hidden_size}});
-      for (const Branch& branch : stage.branches) AppendBranch(*this, branch, prefix, specs);
+      list.Add(stage.norm, {hidden_size});
+      for (const Branch& branch : stage.branches) list.AddBlock(branch.kind);
     }
   }
-  specs.push_back({std::string(final_norm()) + ".weight", {hidden_size}});
-  if (!tie_word_embeddings) specs.push_back({"lm_head.weight", {vocab_size, hidden_size}});
+  model.Add(Role::kFinalNorm, {hidden_size});
+  if (!tie_word_embeddings) model.Add(Role::kHead, {vocab_size, hidden_size});
   return specs;
 }
 
@@ -261,23 +164,13 @@ int64_t ModelConfig::ParameterCount() const {
 }
 
 std::string ModelConfigToJson(const ModelConfig& config) {
-  const Names& names = NamesOf(config);
+  const ArchSpec& spec = SpecOf(config);
   Json out;
-  if (names.hf_class != nullptr) out["architectures"] = {names.hf_class};
-  out["model_type"] = names.model_type;
-  PutSizes(config, out);
+  if (spec.hf_class != nullptr) out["architectures"] = {spec.hf_class};
+  out["model_type"] = spec.model_type;
+  PutSizes(spec, config, out);
   PutTokenIds(config, out);
-  switch (config.architecture) {
-    case Architecture::kLfm2:
-      PutLfm2Keys(config, out);
-      break;
-    case Architecture::kHybrid:
-      PutHybridKeys(config, out);
-      break;
-    case Architecture::kLlama:
-      PutLlamaKeys(config, out);
-      break;
-  }
+  spec.write(config, out);
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

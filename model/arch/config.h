@@ -1,10 +1,6 @@
-// config.json of a model, checked: the one place that knows the architectures.
-//
-// A layer is a list of stages, a stage is a norm and the branches that share it: x +=
-// sum(branch(norm(x))). Everything else (decoder, weights, export, parity) walks that list and
-// never asks which architecture it is. Source of the layouts: shared design notes "The models,
-// exactly" 1 and 2; transformers' Lfm2Config and LlamaConfig for the keys. Thread rule: plain data.
-// No LibTorch.
+// config.json of a model, checked. What its architecture makes of it (layers, tensors, names, keys)
+// is in that architecture's file; registry.h. Source of the layouts: shared design notes "The
+// models, exactly" 1 and 2. Thread rule: plain data. No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -14,34 +10,20 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/arch/architecture.h"
+#include "model/arch/layer.h"
+#include "model/arch/tensor_names.h"
 
 namespace lfm2 {
 
-// Stored in job records by number: new ones go to the end.
-enum class Architecture { kLfm2, kHybrid, kLlama };
-inline constexpr int kArchitectures = 3;
-
-const char* NameOf(Architecture architecture);  // "lfm2", "hybrid", "llama"
-std::optional<Architecture> ArchitectureByName(std::string_view name);
-
-// Sub-blocks, each with its own tensors under "model.layers.<i>.<prefix>.".
-enum class BlockKind { kAttention, kShortConv, kDiagonalSsm, kGatedMlp };
-
-struct Branch {
-  BlockKind kind;
-  std::string prefix;  // "self_attn", "conv", "ssm", "feed_forward", "mlp"
-};
-
-struct Stage {
-  std::string norm;  // "operator_norm", "attention_norm", "input_layernorm", …
-  std::vector<Branch> branches;
-};
-
-using Layer = std::vector<Stage>;
+// What every architecture calls its embedding and its head: for weights that have no config.
+inline constexpr char kEmbeddingWeight[] = "model.embed_tokens.weight";
+inline constexpr char kHeadWeight[] = "lm_head.weight";
 
 struct TensorSpec {
   std::string name;  // Hugging Face's state-dict name, e.g. "model.layers.0.conv.in_proj.weight"
   std::vector<int64_t> shape;
+  TensorId id = {};
 };
 
 struct ModelConfig {
@@ -63,10 +45,9 @@ struct ModelConfig {
   int64_t max_position_embeddings = 0;  // 0: no limit of its own (hybrid without one)
   std::optional<int32_t> bos_token_id, eos_token_id, pad_token_id;
   std::vector<int32_t> eos_token_ids;  // all of generation_config / config when a list is given
-  // One entry a layer: does it carry attention (instead of the conv for LFM2, beside the SSM for
-  // the hybrid; always for Llama)?
+  // One entry a layer: does it carry attention?
   std::vector<bool> attention_layers;
-  // LFM2 with block_auto_adjust_ff_dim, else absent: the width that the formula gives, and
+  // With block_auto_adjust_ff_dim, else absent: the width that the formula gives, and
   // intermediate_size as config.json has it. Parsing takes the formula's; OpenModelFolder takes the
   // other one when the weights have that (repackaged configs hold the adjusted width already), so
   // intermediate_size == *configured_... records that it happened.
@@ -74,12 +55,19 @@ struct ModelConfig {
   std::optional<int64_t> configured_intermediate_size;
 
   int64_t num_layers() const { return static_cast<int64_t>(attention_layers.size()); }
-  std::vector<Layer> Layers() const;            // the explicit list of sub-blocks
-  std::string_view final_norm() const;          // "model.embedding_norm" or "model.norm"
-  std::string_view attention_out_proj() const;  // "out_proj" (LFM2) or "o_proj"
-  std::vector<TensorSpec> TensorSpecs()
-      const;                       // every tensor of the state dict; lm_head only when untied
+  std::vector<Layer> Layers() const;  // the explicit list of sub-blocks
+  // Every tensor of the state dict, in the order of the forward pass; lm_head only when untied.
+  std::vector<TensorSpec> TensorSpecs() const;
   int64_t ParameterCount() const;  // tied weights counted once
+  TensorNames names() const;       // of its architecture
+  // Name of a module, and of its weight: "model.layers.3.conv.in_proj", "….weight".
+  std::string Module(Role role, int64_t layer = -1) const { return StemOf(names(), role, layer); }
+  std::string Weight(Role role, int64_t layer = -1) const {
+    return NameOf(names(), TensorId{role, layer});
+  }
+  std::string Bias(Role role, int64_t layer) const {
+    return NameOf(names(), TensorId{role, layer, /*bias=*/true});
+  }
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
@@ -88,10 +76,8 @@ struct ModelConfig {
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text);
 
 // config.json text that ParseModelConfig reads back to an equal config (the effective width is
-// written, so the two optional widths come back absent), and that transformers loads for LFM2 and
-// Llama (model_type, architectures, layer_types, rope_parameters). For the hybrid, model_type
-// "lfm2_ssm_hybrid" with an explicit "layer_types" list ("ssm", "attention_ssm") beside
-// "attn_every" when one exists.
+// written, so the two optional widths come back absent), and that transformers loads where it has
+// the architecture.
 std::string ModelConfigToJson(const ModelConfig& config);
 
 // attn_every compiled to the explicit list: layer i attends when k > 0 and (i + 1) % k == 0.

@@ -23,8 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kNamedMismatches = 20;
 constexpr int64_t kMaxConfigBytes = 4 << 20;
-constexpr char kHead[] = "lm_head.weight";
-constexpr char kEmbedding[] = "model.embed_tokens.weight";
 
 bool IsFile(const fs::path& path) {
   std::error_code error;
@@ -136,10 +134,10 @@ absl::StatusOr<TensorArchive> ReadWeights(const fs::path& path, const std::strin
 // weights decide.
 absl::Status ReconcileWidth(const TensorArchive& weights, ModelConfig& config) {
   if (!config.formula_intermediate_size) return absl::OkStatus();
-  const std::string name = "model.layers.0.feed_forward.w1.weight";
-  const TensorView* w1 = weights.Find(name);
-  if (w1 == nullptr || w1->shape.empty()) return absl::OkStatus();
-  const int64_t rows = w1->shape[0];
+  const std::string name = config.Weight(Role::kGate, 0);
+  const TensorView* gate = weights.Find(name);
+  if (gate == nullptr || gate->shape.empty()) return absl::OkStatus();
+  const int64_t rows = gate->shape[0];
   if (rows == *config.formula_intermediate_size || rows == *config.configured_intermediate_size) {
     config.intermediate_size = rows;
     return absl::OkStatus();
@@ -160,8 +158,8 @@ bool SameBytes(const TensorView& a, const TensorView& b) {
 }
 
 bool HeadRepeatsEmbedding(const TensorArchive& weights) {
-  const TensorView* head = weights.Find(kHead);
-  const TensorView* embedding = weights.Find(kEmbedding);
+  const TensorView* head = weights.Find(kHeadWeight);
+  const TensorView* embedding = weights.Find(kEmbeddingWeight);
   return head != nullptr && embedding != nullptr && SameBytes(*head, *embedding);
 }
 
@@ -169,7 +167,7 @@ void DropRepeatedHead(const ModelConfig& config, TensorArchive& weights) {
   if (!config.tie_word_embeddings || !HeadRepeatsEmbedding(weights)) return;
   auto& tensors = weights.tensors;
   tensors.erase(std::remove_if(tensors.begin(), tensors.end(),
-                               [](const TensorView& tensor) { return tensor.name == kHead; }),
+                               [](const TensorView& tensor) { return tensor.name == kHeadWeight; }),
                 tensors.end());
 }
 
@@ -193,7 +191,7 @@ std::vector<std::string> Mismatches(const ModelConfig& config, const TensorArchi
   }
   for (const TensorView& tensor : weights.tensors) {
     if (left.count(tensor.name) == 0) continue;
-    if (config.tie_word_embeddings && tensor.name == kHead) {
+    if (config.tie_word_embeddings && tensor.name == kHeadWeight) {
       if (HeadRepeatsEmbedding(weights)) continue;
       out.push_back("lm_head.weight differs from the embedding that the config ties it to");
       continue;

@@ -5,6 +5,7 @@
 #include "base/errors.h"
 #include "base/limits.h"
 #include "base/status_macros.h"
+#include "model/arch/registry.h"
 #include "model/convert/convert.h"
 #include "model/convert/convert_infer.h"
 
@@ -52,16 +53,16 @@ absl::Status CheckSameArchitecture(const ModelShape& shape, const ModelConfig& s
   MustEqual(out, "num_kv_heads", shape.num_kv_heads, source.num_key_value_heads);
   MustEqual(out, "rope_theta", shape.rope_theta, source.rope_theta);
   CheckAttentionEvery(out, shape.attn_every, source);
-  if (source.architecture == Architecture::kHybrid) {
-    MustEqual(out, "ssm_state_size", shape.ssm_state_size, source.ssm_state_size);
+  const ArchSpec& spec = SpecOf(source);
+  if (spec.has_ssm) MustEqual(out, "ssm_state_size", shape.ssm_state_size, source.ssm_state_size);
+  if (spec.has_parallel) {
     MustEqual(out, "parallel_residual", shape.parallel_residual, source.parallel_residual);
-  } else if (source.architecture == Architecture::kLfm2) {
-    MustEqual(out, "conv_kernel", shape.conv_kernel, source.conv_kernel);
   }
+  if (spec.has_conv) MustEqual(out, "conv_kernel", shape.conv_kernel, source.conv_kernel);
   return out.ToStatus(Reason::kFlagContradictsModel);
 }
 
-absl::Status CheckToHybrid(const ModelShape& shape, const ModelConfig& source) {
+absl::Status CheckCrossing(const ModelShape& shape, const ModelConfig& source) {
   Violations out;
   CheckSharedSizes(out, shape, source);
   if (shape.num_kv_heads &&
@@ -76,15 +77,16 @@ absl::Status CheckToHybrid(const ModelShape& shape, const ModelConfig& source) {
 // A flag of the other architecture says something that the new model cannot be.
 absl::Status CheckForeignFlags(const ModelShape& shape, Architecture target) {
   Violations out;
-  const std::string of = absl::StrCat("is not a property of ", NameOf(target), " models");
-  if (target != Architecture::kLfm2 && shape.conv_kernel) out.Add("conv_kernel", of);
-  if (target != Architecture::kHybrid) {
-    if (shape.ssm_state_size) out.Add("ssm_state_size", of);
-    if (shape.parallel_residual.value_or(false)) out.Add("parallel_residual", of);
+  const ArchSpec& spec = SpecOf(target);
+  const std::string of = absl::StrCat("is not a property of ", spec.name, " models");
+  if (!spec.has_conv && shape.conv_kernel) out.Add("conv_kernel", of);
+  if (!spec.has_ssm && shape.ssm_state_size) out.Add("ssm_state_size", of);
+  if (!spec.has_parallel && shape.parallel_residual.value_or(false)) {
+    out.Add("parallel_residual", of);
   }
-  if (target == Architecture::kLlama && shape.attn_every.value_or(1) != 1) {
-    out.Add("attn_every",
-            absl::StrCat("is ", *shape.attn_every, "; every layer of a llama model attends"));
+  if (!spec.chooses_attention && shape.attn_every.value_or(1) != 1) {
+    out.Add("attn_every", absl::StrCat("is ", *shape.attn_every, "; every layer of a ", spec.name,
+                                       " model attends"));
   }
   return out.ToStatus();
 }
@@ -94,8 +96,7 @@ absl::Status CheckForeignFlags(const ModelShape& shape, Architecture target) {
 void ResizeLayers(const ModelShape& shape, ModelConfig& config) {
   const int64_t layers = std::clamp<int64_t>(shape.num_layers.value_or(config.num_layers()), 0,
                                              kDefaultLimits.layers + 1);
-  config.attention_layers.resize(static_cast<size_t>(layers),
-                                 config.architecture == Architecture::kLlama);
+  config.attention_layers.resize(static_cast<size_t>(layers), !SpecOf(config).chooses_attention);
   if (shape.attn_every) config.attention_layers = AttentionEvery(layers, *shape.attn_every);
 }
 
@@ -109,12 +110,14 @@ ModelConfig Overlay(const ModelShape& shape, ModelConfig config) {
   if (sizes_change && config.num_attention_heads > 0) {
     config.head_dim = config.hidden_size / config.num_attention_heads;
   }
-  if (config.architecture == Architecture::kHybrid) {
+  const ArchSpec& spec = SpecOf(config);
+  if (spec.has_ssm) {
     config.ssm_state_size = shape.ssm_state_size.value_or(config.ssm_state_size);
-    config.parallel_residual = shape.parallel_residual.value_or(config.parallel_residual);
-  } else if (config.architecture == Architecture::kLfm2) {
-    config.conv_kernel = shape.conv_kernel.value_or(config.conv_kernel);
   }
+  if (spec.has_parallel) {
+    config.parallel_residual = shape.parallel_residual.value_or(config.parallel_residual);
+  }
+  if (spec.has_conv) config.conv_kernel = shape.conv_kernel.value_or(config.conv_kernel);
   config.tie_word_embeddings = shape.tie_word_embeddings.value_or(config.tie_word_embeddings);
   config.rope_theta = shape.rope_theta.value_or(config.rope_theta);
   config.norm_eps = shape.norm_eps.value_or(config.norm_eps);
@@ -133,12 +136,12 @@ absl::StatusOr<ModelConfig> SourceConfig(const ModelFolder& source, const ModelS
 }
 
 absl::StatusOr<ModelConfig> PlanPartial(const ModelFolder& source, const ModelShape& shape) {
-  const Architecture target = shape.architecture.value_or(Architecture::kHybrid);
+  const Architecture target = shape.architecture.value_or(DefaultArchitecture());
   const absl::StatusOr<ModelConfig> whole = SourceConfig(source, shape);
   if (whole.ok()) return Checked(Overlay(shape, Recast(*whole, target)));
   // A bag of tensors: vocab_size and d_model from the embedding, the rest as for a fresh model.
   ModelShape filled = shape;
-  const TensorView* embedding = source.weights.Find("model.embed_tokens.weight");
+  const TensorView* embedding = source.weights.Find(kEmbeddingWeight);
   if (embedding != nullptr && embedding->shape.size() == 2) {
     if (!filled.vocab_size) filled.vocab_size = embedding->shape[0];
     if (!filled.hidden_size) filled.hidden_size = embedding->shape[1];
@@ -160,7 +163,7 @@ absl::StatusOr<ModelConfig> PlanConfig(const ModelFolder* source, const Conversi
   }
   if (spec.partial) {
     LFM2_RETURN_IF_ERROR(
-        CheckForeignFlags(shape, shape.architecture.value_or(Architecture::kHybrid)));
+        CheckForeignFlags(shape, shape.architecture.value_or(DefaultArchitecture())));
     return PlanPartial(*source, shape);
   }
   LFM2_ASSIGN_OR_RETURN(const ModelConfig config, SourceConfig(*source, shape));
@@ -170,14 +173,14 @@ absl::StatusOr<ModelConfig> PlanConfig(const ModelFolder* source, const Conversi
     LFM2_RETURN_IF_ERROR(CheckSameArchitecture(shape, config));
     return Checked(config);
   }
-  if (target != Architecture::kHybrid) {
+  if (SpecOf(target).converted_from == nullptr) {
     return Error(Reason::kUnsupported,
                  absl::StrCat("a model of architecture ", NameOf(config.architecture),
                               " does not become one of ", NameOf(target),
                               ": its layers have no place there; a partial load copies what "
                               "matches by name"));
   }
-  LFM2_RETURN_IF_ERROR(CheckToHybrid(shape, config));
+  LFM2_RETURN_IF_ERROR(CheckCrossing(shape, config));
   return Checked(Overlay(shape, Recast(config, target)));
 }
 

@@ -1,13 +1,17 @@
 #include "model/convert/convert_infer.h"
 
 #include <algorithm>
-#include <charconv>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/errors.h"
 #include "base/limits.h"
 #include "base/status_macros.h"
+#include "model/arch/registry.h"
 
 namespace lfm2 {
 namespace {
@@ -15,26 +19,7 @@ namespace {
 constexpr int64_t kByteVocabulary = 259;
 constexpr int64_t kFreshHidden = 256;
 constexpr int64_t kFreshLayers = 4;
-constexpr int64_t kFreshAttentionEvery = 2;
 constexpr int64_t kFreshSsmState = 16;
-constexpr double kLfm2Theta = 1e6, kHybridTheta = 1e4, kLlamaTheta = 1e4;
-constexpr std::string_view kLayers = "model.layers.";
-
-// "model.layers.<i>.<rest>"
-struct LayerName {
-  int64_t layer = 0;
-  std::string_view rest;
-};
-
-std::optional<LayerName> ParseLayerName(std::string_view name) {
-  if (!name.starts_with(kLayers)) return std::nullopt;
-  name.remove_prefix(kLayers.size());
-  LayerName out;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), out.layer);
-  if (error != std::errc() || end == name.data() + name.size() || *end != '.') return std::nullopt;
-  out.rest = name.substr(static_cast<size_t>(end - name.data()) + 1);
-  return out;
-}
 
 absl::Status Missing(std::string_view what) {
   return Error(
@@ -46,41 +31,54 @@ int64_t Dimension(const TensorView* tensor, size_t axis) {
   return tensor != nullptr && axis < tensor->shape.size() ? tensor->shape[axis] : 0;
 }
 
-// The first tensor of any layer with this rest of the name.
-const TensorView* FindInLayers(const TensorArchive& weights, std::string_view rest) {
-  for (const TensorView& tensor : weights.tensors) {
-    const auto name = ParseLayerName(tensor.name);
-    if (name && name->rest == rest) return &tensor;
+// The tensors of a file without a config, seen as those of an architecture.
+class Tensors {
+ public:
+  Tensors(const ArchSpec& spec, const TensorArchive& weights) {
+    for (const TensorView& tensor : weights.tensors) {
+      const std::optional<TensorId> id = IdOf(spec.tensors, tensor.name);
+      if (id && id->layer >= 0) found_.emplace_back(*id, &tensor);
+    }
   }
-  return nullptr;
-}
 
-absl::Status InferLayers(const TensorArchive& weights, ModelConfig& config) {
+  // The first tensor of any layer with this role.
+  const TensorView* Find(Role role, bool bias = false) const {
+    for (const auto& [id, tensor] : found_) {
+      if (id.role == role && id.bias == bias) return tensor;
+    }
+    return nullptr;
+  }
+
+  const std::vector<std::pair<TensorId, const TensorView*>>& all() const { return found_; }
+
+ private:
+  std::vector<std::pair<TensorId, const TensorView*>> found_;
+};
+
+absl::Status InferLayers(const TensorArchive& weights, const Tensors& known, ModelConfig& config) {
   int64_t layers = 0;
   for (const TensorView& tensor : weights.tensors) {
-    const auto name = ParseLayerName(tensor.name);
-    if (!name) continue;
-    if (name->layer < 0 || name->layer >= kDefaultLimits.layers) {
+    const std::optional<int64_t> layer = LayerOf(tensor.name);
+    if (!layer) continue;
+    if (*layer < 0 || *layer >= kDefaultLimits.layers) {
       return Error(Reason::kConfigInvalid, absl::StrCat("tensor ", tensor.name, ": layer past ",
                                                         kDefaultLimits.layers - 1));
     }
-    layers = std::max(layers, name->layer + 1);
+    layers = std::max(layers, *layer + 1);
   }
   if (layers == 0) return Missing("how many layers it has (no model.layers.N tensor)");
   config.attention_layers.assign(static_cast<size_t>(layers), false);
-  for (const TensorView& tensor : weights.tensors) {
-    const auto name = ParseLayerName(tensor.name);
-    if (name && name->rest == "self_attn.q_proj.weight") {
-      config.attention_layers[static_cast<size_t>(name->layer)] = true;
+  for (const auto& [id, tensor] : known.all()) {
+    if (id.role == Role::kQuery && !id.bias) {
+      config.attention_layers[static_cast<size_t>(id.layer)] = true;
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status InferHeads(const TensorArchive& weights, const ModelShape& hints,
-                        ModelConfig& config) {
-  const int64_t query = Dimension(FindInLayers(weights, "self_attn.q_proj.weight"), 0);
-  const int64_t key = Dimension(FindInLayers(weights, "self_attn.k_proj.weight"), 0);
+absl::Status InferHeads(const Tensors& known, const ModelShape& hints, ModelConfig& config) {
+  const int64_t query = Dimension(known.Find(Role::kQuery), 0);
+  const int64_t key = Dimension(known.Find(Role::kKey), 0);
   if (query == 0) {
     config.num_attention_heads =
         hints.num_heads.value_or(std::max<int64_t>(1, config.hidden_size / kDefaultHeadDim));
@@ -88,7 +86,7 @@ absl::Status InferHeads(const TensorArchive& weights, const ModelShape& hints,
     config.head_dim = config.hidden_size / std::max<int64_t>(1, config.num_attention_heads);
     return absl::OkStatus();
   }
-  config.head_dim = Dimension(FindInLayers(weights, "self_attn.q_layernorm.weight"), 0);
+  config.head_dim = Dimension(known.Find(Role::kQueryNorm), 0);
   if (config.head_dim == 0 && hints.num_heads && *hints.num_heads > 0) {
     config.head_dim = query / *hints.num_heads;
   }
@@ -104,72 +102,64 @@ absl::Status InferHeads(const TensorArchive& weights, const ModelShape& hints,
   return absl::OkStatus();
 }
 
-// A tensor that every layer of the architecture has and no other one.
-struct Mark {
-  Architecture architecture;
-  std::string_view tensor, feed_forward;
-  double rope_theta;
-};
-
-constexpr Mark kMarks[] = {
-    {Architecture::kHybrid, "ssm.A_log", "mlp.gate_proj.weight", kHybridTheta},
-    {Architecture::kLfm2, "operator_norm.weight", "feed_forward.w1.weight", kLfm2Theta},
-    {Architecture::kLlama, "input_layernorm.weight", "mlp.gate_proj.weight", kLlamaTheta},
-};
-
-const Mark* FindMark(const TensorArchive& weights) {
-  for (const Mark& mark : kMarks) {
-    if (FindInLayers(weights, mark.tensor) != nullptr) return &mark;
+// A newer architecture has what an older one has, and more: the newest whose mark is there.
+const ArchSpec* FindMarked(const TensorArchive& weights) {
+  const auto all = AllArchitectures();
+  for (auto spec = all.rbegin(); spec != all.rend(); ++spec) {
+    if (Tensors(**spec, weights).Find((*spec)->mark) != nullptr) return *spec;
   }
   return nullptr;
 }
 
-double ThetaOf(Architecture architecture) {
-  for (const Mark& mark : kMarks) {
-    if (mark.architecture == architecture) return mark.rope_theta;
+std::string Marks() {
+  std::string out;
+  const auto all = AllArchitectures();
+  for (size_t i = 0; i < all.size(); ++i) {
+    absl::StrAppend(&out, i == 0 ? "" : i + 1 == all.size() ? " and " : ", ");
+    absl::StrAppend(&out, StemOf(all[i]->tensors, all[i]->mark));
   }
-  return kHybridTheta;
+  return out;
 }
 
 }  // namespace
 
 absl::StatusOr<ModelConfig> InferConfig(const TensorArchive& weights, const ModelShape& hints) {
-  const TensorView* embedding = weights.Find("model.embed_tokens.weight");
+  const TensorView* embedding = weights.Find(kEmbeddingWeight);
   if (embedding == nullptr || embedding->shape.size() != 2) {
-    return Missing("vocab_size and d_model (no matrix model.embed_tokens.weight)");
+    return Missing(absl::StrCat("vocab_size and d_model (no matrix ", kEmbeddingWeight, ")"));
   }
+  const ArchSpec* spec = FindMarked(weights);
+  if (spec == nullptr) {
+    return Missing(absl::StrCat("its architecture (none of ", Marks(), " in its layers)"));
+  }
+  const Tensors known(*spec, weights);
   ModelConfig config;
-  const Mark* mark = FindMark(weights);
-  if (mark == nullptr) {
-    return Missing(
-        "its architecture (none of ssm.A_log, operator_norm and input_layernorm in its layers)");
-  }
-  config.architecture = mark->architecture;
-  const bool hybrid = config.architecture == Architecture::kHybrid;
+  config.architecture = spec->id;
   config.vocab_size = embedding->shape[0];
   config.hidden_size = embedding->shape[1];
-  config.intermediate_size = Dimension(FindInLayers(weights, mark->feed_forward), 0);
+  config.intermediate_size = Dimension(known.Find(Role::kGate), 0);
   if (config.intermediate_size == 0) return Missing("the width of its feed-forward");
-  LFM2_RETURN_IF_ERROR(InferLayers(weights, config));
-  LFM2_RETURN_IF_ERROR(InferHeads(weights, hints, config));
-  config.rope_theta = hints.rope_theta.value_or(mark->rope_theta);
+  LFM2_RETURN_IF_ERROR(InferLayers(weights, known, config));
+  LFM2_RETURN_IF_ERROR(InferHeads(known, hints, config));
+  config.rope_theta = hints.rope_theta.value_or(spec->rope_theta);
   config.norm_eps = hints.norm_eps.value_or(config.norm_eps);
-  config.tie_word_embeddings = weights.Find("lm_head.weight") == nullptr;
-  config.qk_norm = config.architecture == Architecture::kLfm2;
-  if (hybrid) {
-    config.ssm_state_size = Dimension(FindInLayers(weights, "ssm.A_log"), 1);
-    config.parallel_residual = FindInLayers(weights, "ffn_norm.weight") == nullptr;
-  } else if (const TensorView* conv = FindInLayers(weights, "conv.conv.weight")) {
+  config.tie_word_embeddings = weights.Find(kHeadWeight) == nullptr;
+  config.qk_norm = spec->qk_norm;
+  if (spec->has_ssm) config.ssm_state_size = Dimension(known.Find(Role::kSsmALog), 1);
+  if (spec->has_parallel) {
+    config.parallel_residual = known.Find(Role::kFeedForwardNorm) == nullptr;
+  }
+  if (const TensorView* conv = known.Find(Role::kConv)) {
     config.conv_kernel = Dimension(conv, 2);
-    config.conv_bias = FindInLayers(weights, "conv.in_proj.bias") != nullptr;
+    config.conv_bias = known.Find(Role::kConvIn, /*bias=*/true) != nullptr;
   }
   return config;
 }
 
 ModelConfig FreshConfig(const ModelShape& shape) {
   ModelConfig config;
-  config.architecture = shape.architecture.value_or(Architecture::kHybrid);
-  const bool hybrid = config.architecture == Architecture::kHybrid;
+  config.architecture = shape.architecture.value_or(DefaultArchitecture());
+  const ArchSpec& spec = SpecOf(config);
   config.vocab_size = shape.vocab_size.value_or(kByteVocabulary);
   config.hidden_size = shape.hidden_size.value_or(kFreshHidden);
   config.intermediate_size = shape.intermediate_size.value_or(3 * config.hidden_size);
@@ -179,17 +169,15 @@ ModelConfig FreshConfig(const ModelShape& shape) {
   config.num_key_value_heads = shape.num_kv_heads.value_or(heads % 2 == 0 ? heads / 2 : heads);
   config.head_dim = heads > 0 ? config.hidden_size / heads : 0;
   config.conv_kernel = shape.conv_kernel.value_or(config.conv_kernel);
-  config.ssm_state_size = hybrid ? shape.ssm_state_size.value_or(kFreshSsmState) : 0;
+  config.ssm_state_size = spec.has_ssm ? shape.ssm_state_size.value_or(kFreshSsmState) : 0;
   config.parallel_residual = shape.parallel_residual.value_or(false);
   config.tie_word_embeddings = shape.tie_word_embeddings.value_or(true);
-  config.rope_theta = shape.rope_theta.value_or(ThetaOf(config.architecture));
+  config.rope_theta = shape.rope_theta.value_or(spec.rope_theta);
   config.norm_eps = shape.norm_eps.value_or(config.norm_eps);
-  config.qk_norm = config.architecture == Architecture::kLfm2;
+  config.qk_norm = spec.qk_norm;
   const int64_t layers =
       std::clamp<int64_t>(shape.num_layers.value_or(kFreshLayers), 0, kDefaultLimits.layers + 1);
-  const bool llama = config.architecture == Architecture::kLlama;
-  config.attention_layers =
-      AttentionEvery(layers, shape.attn_every.value_or(llama ? 1 : kFreshAttentionEvery));
+  config.attention_layers = AttentionEvery(layers, shape.attn_every.value_or(spec.attn_every));
   return config;
 }
 
@@ -197,12 +185,12 @@ ModelConfig Recast(const ModelConfig& config, Architecture architecture) {
   ModelConfig out = config;
   if (architecture == config.architecture) return out;
   const ModelConfig defaults;
-  const bool hybrid = architecture == Architecture::kHybrid;
+  const ArchSpec& spec = SpecOf(architecture);
   out.architecture = architecture;
-  out.qk_norm = architecture == Architecture::kLfm2;
+  out.qk_norm = spec.qk_norm;
   out.conv_kernel = defaults.conv_kernel;
   out.conv_bias = defaults.conv_bias;
-  out.ssm_state_size = hybrid ? kFreshSsmState : 0;
+  out.ssm_state_size = spec.has_ssm ? kFreshSsmState : 0;
   out.parallel_residual = false;
   return out;
 }

@@ -1,17 +1,16 @@
 #include "model/convert/convert_plan.h"
 
 #include <algorithm>
-#include <charconv>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "model/arch/registry.h"
 
 namespace lfm2 {
 namespace {
-
-constexpr std::string_view kLayers = "model.layers.";
 
 bool IsFloating(DType dtype) {
   return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 ||
@@ -21,63 +20,11 @@ bool IsFloating(DType dtype) {
 // What becomes float32 on the way, because a plain tensor file has no such type or nobody wants it.
 bool IsWidened(DType dtype) { return dtype == DType::kF64 || IsBlockType(dtype); }
 
-// "model.layers.7.mlp.up_proj.weight": 7 and "mlp.up_proj.weight".
-struct SplitName {
-  int64_t layer = -1;  // -1: outside the layers
-  std::string prefix, rest;
-};
-
-SplitName Split(const std::string& name) {
-  if (name.rfind(kLayers, 0) != 0) return {-1, "", name};
-  const size_t dot = name.find('.', kLayers.size());
-  if (dot == std::string::npos) return {-1, "", name};
-  SplitName out;
-  const char* end = name.data() + dot;
-  if (std::from_chars(name.data() + kLayers.size(), end, out.layer).ptr != end)
-    return {-1, "", name};
-  out.prefix = name.substr(0, dot + 1);
-  out.rest = name.substr(dot + 1);
-  return out;
-}
-
-struct Rename {
-  std::string_view hybrid, lfm2, llama;
-};
-
-// Everything of the hybrid that another architecture has under its own name. The other's norm
-// before the operator feeds both of the hybrid's.
-constexpr Rename kModelRenames[] = {
-    {"model.embed_tokens.weight", "model.embed_tokens.weight", "model.embed_tokens.weight"},
-    {"model.norm.weight", "model.embedding_norm.weight", "model.norm.weight"},
-    {"lm_head.weight", "lm_head.weight", "lm_head.weight"},
-};
-constexpr Rename kLayerRenames[] = {
-    {"attention_norm.weight", "operator_norm.weight", "input_layernorm.weight"},
-    {"ssm_norm.weight", "operator_norm.weight", "input_layernorm.weight"},
-    {"ffn_norm.weight", "ffn_norm.weight", "post_attention_layernorm.weight"},
-    {"self_attn.q_proj.weight", "self_attn.q_proj.weight", "self_attn.q_proj.weight"},
-    {"self_attn.k_proj.weight", "self_attn.k_proj.weight", "self_attn.k_proj.weight"},
-    {"self_attn.v_proj.weight", "self_attn.v_proj.weight", "self_attn.v_proj.weight"},
-    {"self_attn.o_proj.weight", "self_attn.out_proj.weight", "self_attn.o_proj.weight"},
-    {"mlp.gate_proj.weight", "feed_forward.w1.weight", "mlp.gate_proj.weight"},
-    {"mlp.up_proj.weight", "feed_forward.w3.weight", "mlp.up_proj.weight"},
-    {"mlp.down_proj.weight", "feed_forward.w2.weight", "mlp.down_proj.weight"},
-};
-
-template <size_t N>
-std::string_view Renamed(const Rename (&table)[N], Architecture source, std::string_view hybrid) {
-  for (const Rename& rename : table) {
-    if (rename.hybrid == hybrid) return source == Architecture::kLfm2 ? rename.lfm2 : rename.llama;
-  }
-  return {};
-}
-
-// The source's name of a tensor of the hybrid; empty when the source has nothing like it.
-std::string SourceNameOf(Architecture source, const std::string& hybrid_name) {
-  const SplitName split = Split(hybrid_name);
-  const std::string_view found = split.layer < 0 ? Renamed(kModelRenames, source, split.rest)
-                                                 : Renamed(kLayerRenames, source, split.rest);
-  return found.empty() ? "" : split.prefix + std::string(found);
+// The source's name of what a tensor of the target is made of; empty when the source has nothing
+// like it.
+std::string SourceNameOf(const ModelConfig& source, const ModelConfig& target, TensorId id) {
+  id.role = SpecOf(target).converted_from(id.role);
+  return NameOf(source.names(), id);
 }
 
 class Planner {
@@ -104,10 +51,10 @@ class Planner {
     TensorPlan plan;
     plan.target = spec;
     plan.report = {spec.name, TensorFate::kFresh, ""};
-    const std::string from = Crosses() ? SourceNameOf(config_->architecture, spec.name) : spec.name;
+    const std::string from = Crosses() ? SourceNameOf(*config_, target_, spec.id) : spec.name;
     const TensorView* view = from.empty() ? nullptr : source_.Find(from);
     if (view == nullptr) {
-      plan.report.note = WhyFresh(spec.name, from);
+      plan.report.note = WhyFresh(spec.id, from);
       return plan;
     }
     used_.insert(from);
@@ -132,10 +79,8 @@ class Planner {
   // k and v projections for fewer kv heads: each new head is the mean of the old ones that its
   // queries used.
   bool Average(const TensorView& view, const TensorSpec& spec, TensorPlan& plan) const {
-    const std::string rest = Split(spec.name).rest;
-    if (!Crosses() || (rest != "self_attn.k_proj.weight" && rest != "self_attn.v_proj.weight")) {
-      return false;
-    }
+    const bool keys_or_values = spec.id.role == Role::kKey || spec.id.role == Role::kValue;
+    if (!Crosses() || !keys_or_values) return false;
     const int64_t old_heads = config_->num_key_value_heads;
     const int64_t new_heads = target_.num_key_value_heads;
     const bool whole =
@@ -149,32 +94,34 @@ class Planner {
     return true;
   }
 
-  std::string WhyFresh(const std::string& name, const std::string& from) const {
+  std::string WhyFresh(const TensorId& id, const std::string& from) const {
     if (from.empty()) {
       return absl::StrCat(Crosses() ? NameOf(config_->architecture) : "the source",
                           " has no such tensor");
     }
-    const SplitName split = Split(name);
-    if (Crosses() && split.layer >= config_->num_layers()) return "the source has fewer layers";
-    if (Crosses() && split.rest.rfind("self_attn.", 0) == 0) {
-      return absl::StrCat("layer ", split.layer, " of the source has a conv, no attention");
+    if (Crosses() && id.layer >= config_->num_layers()) return "the source has fewer layers";
+    if (Crosses() && IsOfAttention(id.role)) {
+      return absl::StrCat("layer ", id.layer, " of the source has a conv, no attention");
     }
     return absl::StrCat("the source has no ", from);
   }
 
   std::string WhyLeftOver(const TensorView& tensor) const {
     if (!Crosses()) return "the new model has no tensor of this name";
-    const SplitName split = Split(tensor.name);
-    if (split.layer >= target_.num_layers()) return "the new model has fewer layers";
-    if (split.rest.find("_layernorm.") != std::string::npos) {
-      return "the hybrid's attention has no norm on q and k";
+    const std::string the_target = absl::StrCat("the ", NameOf(target_.architecture));
+    const std::optional<TensorId> id = IdOf(config_->names(), tensor.name);
+    const int64_t layer = LayerOf(tensor.name).value_or(-1);
+    if (layer >= target_.num_layers()) return "the new model has fewer layers";
+    if (!id) return the_target + " has no such tensor";
+    if (id->role == Role::kQueryNorm || id->role == Role::kKeyNorm) {
+      return the_target + "'s attention has no norm on q and k";
     }
-    if (split.rest.rfind("conv.", 0) == 0) return "the hybrid has no conv; its SSM starts fresh";
-    if (split.rest.rfind("self_attn.", 0) == 0) {
-      return absl::StrCat("layer ", split.layer, " of the new model has no attention");
+    if (IsOfShortConv(id->role)) return the_target + " has no conv; its SSM starts fresh";
+    if (IsOfAttention(id->role)) {
+      return absl::StrCat("layer ", layer, " of the new model has no attention");
     }
-    if (split.rest.rfind("ffn_norm.", 0) == 0) return "parallel_residual has no norm of its own";
-    return "the hybrid has no such tensor";
+    if (id->role == Role::kFeedForwardNorm) return "parallel_residual has no norm of its own";
+    return the_target + " has no such tensor";
   }
 
   const TensorArchive& source_;

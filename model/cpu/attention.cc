@@ -33,12 +33,12 @@ class AttentionLayer {
         attend_(pass.shape.kv_type == KvType::kBF16 ? kernels_.attend_bf16 : kernels_.attend_f32),
         store_(pass.shape.kv_type == KvType::kBF16 ? kernels_.store_bf16 : kernels_.store_f32) {}
 
-  void Run(const std::string& prefix) {
+  void Run() {
     const int64_t rows = pass_.rows, width = layout_.heads * layout_.head_dim;
     qkv_ = Room(pass_.work.wide, rows * layout_.width);
     mixed_ = Room(pass_.work.middle, rows * width);
     attention_.qkv.Run(pass_.work.normed.data(), qkv_, pass_);
-    ProbeNorms(prefix);
+    ProbeNorms();
     pass_.pool.ParallelFor(rows, GrainOf(layout_.width), [this](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) PrepareRow(row);
     });
@@ -164,10 +164,10 @@ class AttentionLayer {
     }
   }
 
-  void ProbeNorms(const std::string& prefix) const {
+  void ProbeNorms() const {
     if (pass_.probes == nullptr) return;
-    ProbeNorm(prefix + ".q_layernorm", attention_.q_norm, 0, layout_.heads);
-    ProbeNorm(prefix + ".k_layernorm", attention_.k_norm, layout_.k_begin(), layout_.kv_heads);
+    ProbeNorm(attention_.q_norm_probe, attention_.q_norm, 0, layout_.heads);
+    ProbeNorm(attention_.k_norm_probe, attention_.k_norm, layout_.k_begin(), layout_.kv_heads);
   }
 
   void ProbeNorm(const std::string& name, const std::vector<float>& weight, int64_t begin,
@@ -241,9 +241,8 @@ void PlanAttention(const ModelConfig& config, CpuPass& pass) {
   if (results > 0) Room(pass.work.parts, results * (PaddedHeadDim(layout.head_dim) + 2));
 }
 
-void RunAttention(const ModelConfig& config, const CpuAttention& attention,
-                  const std::string& prefix, CpuPass& pass) {
-  AttentionLayer(config, attention, pass).Run(prefix);
+void RunAttention(const ModelConfig& config, const CpuAttention& attention, CpuPass& pass) {
+  AttentionLayer(config, attention, pass).Run();
 }
 
 }  // namespace lfm2

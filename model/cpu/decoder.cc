@@ -136,7 +136,7 @@ void CpuDecoder::Embed(const CpuPass& pass) {
       weights_->embedding().Row(token, {x + row * d, static_cast<size_t>(d)});
     }
   });
-  pass.Probe("model.embed_tokens", x, {pass.rows, d});
+  pass.Probe(weights_->config().Module(Role::kEmbedding), x, {pass.rows, d});
 }
 
 void CpuDecoder::RunLayers(CpuPass& pass) {
@@ -170,9 +170,9 @@ void CpuDecoder::RunStage(CpuPass& pass, const CpuStage& stage) {
 
 void CpuDecoder::RunBranch(CpuPass& pass, const CpuBranch& branch) {
   if (const auto* attention = std::get_if<CpuAttention>(&branch.block)) {
-    RunAttention(weights_->config(), *attention, branch.prefix, pass);
+    RunAttention(weights_->config(), *attention, pass);
   } else if (const auto* conv = std::get_if<CpuShortConv>(&branch.block)) {
-    RunShortConv(*conv, branch.prefix, pass);
+    RunShortConv(*conv, pass);
   } else if (const auto* ssm = std::get_if<CpuSsm>(&branch.block)) {
     RunSsm(*ssm, branch.prefix, pass);
   } else {
@@ -237,7 +237,7 @@ std::span<const float> CpuDecoder::Logits(CpuPass& pass) {
   const int64_t d = weights_->config().hidden_size, vocab = weights_->config().vocab_size;
   if (pass.probes != nullptr) {
     AddAndNorm(pass, weights_->final_norm());
-    pass.Probe(std::string(weights_->config().final_norm()), work_->normed.data(), {pass.rows, d});
+    pass.Probe(weights_->config().Module(Role::kFinalNorm), work_->normed.data(), {pass.rows, d});
   }
   KeepLogitRows(pass);
   if (pass.rows == 0) return {};

@@ -80,9 +80,8 @@ inline int64_t GrainOf(int64_t floats_per_row) {
 // Which queries are computed together, for all attention layers of the pass.
 void PlanAttention(const ModelConfig& config, CpuPass& pass);
 // `normed` to `out`, each.
-void RunAttention(const ModelConfig& config, const CpuAttention& attention,
-                  const std::string& prefix, CpuPass& pass);
-void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& pass);
+void RunAttention(const ModelConfig& config, const CpuAttention& attention, CpuPass& pass);
+void RunShortConv(const CpuShortConv& conv, CpuPass& pass);
 void RunSsm(const CpuSsm& ssm, const std::string& prefix, CpuPass& pass);
 
 }  // namespace lfm2

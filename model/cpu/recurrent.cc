@@ -56,7 +56,7 @@ void CopyColumns(const float* from, int64_t rows, int64_t d, int64_t begin, int6
 
 }  // namespace
 
-void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& pass) {
+void RunShortConv(const CpuShortConv& conv, CpuPass& pass) {
   const int64_t d = pass.shape.hidden_size, rows = pass.rows;
   float* bcx = Room(pass.work.wide, rows * 3 * d);
   float* y = Room(pass.work.middle, rows * d);
@@ -94,7 +94,7 @@ void RunShortConv(const CpuShortConv& conv, const std::string& prefix, CpuPass& 
                       pass.spans[s].state->conv_trail(conv.index) + (drafted + known) * d);
         });
   });
-  if (convolved != nullptr) pass.Probe(prefix + ".conv", convolved, {rows, d});
+  if (convolved != nullptr) pass.Probe(conv.probe, convolved, {rows, d});
   conv.out.Run(y, out, pass);
 }
 

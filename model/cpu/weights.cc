@@ -43,8 +43,8 @@ class CpuWeightsLoader {
                    ThreadPool& pool, CpuWeights& out)
       : source_(source), packed_(packed), pool_(pool), out_(out) {
     for (TensorSpec& spec : out.config_.TensorSpecs()) {
-      const std::string name = spec.name;
-      specs_.emplace(name, std::move(spec));
+      std::string name = spec.name;
+      specs_.emplace(std::move(name), std::move(spec));
     }
   }
 
@@ -54,17 +54,21 @@ class CpuWeightsLoader {
   absl::StatusOr<TensorView> View(const std::string& name) const;
   absl::StatusOr<std::vector<float>> Floats(const std::string& name) const;
   absl::StatusOr<std::vector<float>> FloatsIfAny(const std::string& name) const;
-  // Linears that share an input, stacked: "<prefix>.<name>.weight" and its bias, for each name.
-  absl::StatusOr<CpuLinear> Linear(const std::string& prefix,
-                                   std::initializer_list<std::string> names);
+  // Linears of the layer that share an input, stacked: weight and bias of each role.
+  absl::StatusOr<CpuLinear> Linear(std::initializer_list<Role> roles);
+  // The layer's tensor of a role; IfAny: empty where the model has none.
+  absl::StatusOr<std::vector<float>> Values(Role role) const;
+  absl::StatusOr<std::vector<float>> ValuesIfAny(Role role) const;
+  absl::StatusOr<std::vector<float>> Bias(Role role) const;
+  std::string Module(Role role) const { return out_.config_.Module(role, layer_); }
   absl::StatusOr<PackedMatrix> Vocabulary(const std::string& name);
 
-  absl::StatusOr<CpuStage> LoadStage(const std::string& layer, const Stage& stage);
-  absl::StatusOr<CpuBranch> LoadBranch(const std::string& layer, const Branch& branch);
-  absl::StatusOr<CpuAttention> LoadAttention(const std::string& prefix);
-  absl::StatusOr<CpuShortConv> LoadShortConv(const std::string& prefix);
-  absl::StatusOr<CpuSsm> LoadSsm(const std::string& prefix);
-  absl::StatusOr<CpuGatedMlp> LoadGatedMlp(const std::string& prefix);
+  absl::StatusOr<CpuStage> LoadStage(const Stage& stage);
+  absl::StatusOr<CpuBranch> LoadBranch(const Branch& branch);
+  absl::StatusOr<CpuAttention> LoadAttention();
+  absl::StatusOr<CpuShortConv> LoadShortConv();
+  absl::StatusOr<CpuSsm> LoadSsm();
+  absl::StatusOr<CpuGatedMlp> LoadGatedMlp();
 
   absl::StatusOr<PackedMatrix> Pack(std::span<const TensorView> parts, WeightFormat format);
 
@@ -73,7 +77,8 @@ class CpuWeightsLoader {
   ThreadPool& pool_;
   CpuWeights& out_;
   std::map<std::string, TensorSpec> specs_;
-  HugeArena arena_;  // matrices stand in it in the order in which they are used
+  HugeArena arena_;     // matrices stand in it in the order in which they are used
+  int64_t layer_ = -1;  // that is being made
   int64_t attentions_ = 0, convs_ = 0, ssms_ = 0;
 };
 
@@ -109,25 +114,33 @@ absl::StatusOr<std::vector<float>> CpuWeightsLoader::FloatsIfAny(const std::stri
   return Floats(name);
 }
 
-absl::StatusOr<CpuLinear> CpuWeightsLoader::Linear(const std::string& prefix,
-                                                   std::initializer_list<std::string> names) {
+absl::StatusOr<std::vector<float>> CpuWeightsLoader::Values(Role role) const {
+  return Floats(out_.config_.Weight(role, layer_));
+}
+
+absl::StatusOr<std::vector<float>> CpuWeightsLoader::ValuesIfAny(Role role) const {
+  return FloatsIfAny(out_.config_.Weight(role, layer_));
+}
+
+absl::StatusOr<std::vector<float>> CpuWeightsLoader::Bias(Role role) const {
+  return FloatsIfAny(out_.config_.Bias(role, layer_));
+}
+
+absl::StatusOr<CpuLinear> CpuWeightsLoader::Linear(std::initializer_list<Role> roles) {
   std::vector<TensorView> weights;
   std::vector<CpuPart> parts;
-  for (const std::string& name : names) {
-    const std::string module = prefix + "." + name;
-    LFM2_ASSIGN_OR_RETURN(TensorView weight, View(module + ".weight"));
-    parts.push_back({weight.shape[0], module});
-    weights.push_back(std::move(weight));
-  }
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix matrix, Pack(weights, out_.options_.format));
   std::vector<float> bias;
-  for (const CpuPart& part : parts) {
-    LFM2_ASSIGN_OR_RETURN(const std::vector<float> values, FloatsIfAny(part.probe + ".bias"));
+  for (const Role role : roles) {
+    LFM2_ASSIGN_OR_RETURN(TensorView weight, View(out_.config_.Weight(role, layer_)));
+    parts.push_back({weight.shape[0], Module(role)});
+    weights.push_back(std::move(weight));
+    LFM2_ASSIGN_OR_RETURN(const std::vector<float> values, Bias(role));
     bias.insert(bias.end(), values.begin(), values.end());
   }
+  LFM2_ASSIGN_OR_RETURN(PackedMatrix matrix, Pack(weights, out_.options_.format));
   if (!bias.empty() && bias.size() != static_cast<size_t>(matrix.rows())) {
     return Error(Reason::kUnsupported,
-                 "only some of the linears that " + prefix + " stacks have a bias");
+                 "only some of the linears stacked with " + parts[0].probe + " have a bias");
   }
   return CpuLinear{std::move(matrix), std::move(bias), {}, std::move(parts)};
 }
@@ -150,34 +163,35 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Vocabulary(const std::string& nam
   return Pack({&view, 1}, widen ? WeightFormat::kInt8 : out_.options_.format);
 }
 
-absl::StatusOr<CpuAttention> CpuWeightsLoader::LoadAttention(const std::string& prefix) {
-  LFM2_ASSIGN_OR_RETURN(CpuLinear qkv, Linear(prefix, {"q_proj", "k_proj", "v_proj"}));
-  const std::string out_name(out_.config_.attention_out_proj());
-  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear(prefix, {out_name}));
-  LFM2_ASSIGN_OR_RETURN(std::vector<float> q_norm, FloatsIfAny(prefix + ".q_layernorm.weight"));
-  LFM2_ASSIGN_OR_RETURN(std::vector<float> k_norm, FloatsIfAny(prefix + ".k_layernorm.weight"));
-  return CpuAttention{attentions_++, std::move(qkv), std::move(out), std::move(q_norm),
-                      std::move(k_norm)};
+absl::StatusOr<CpuAttention> CpuWeightsLoader::LoadAttention() {
+  LFM2_ASSIGN_OR_RETURN(CpuLinear qkv, Linear({Role::kQuery, Role::kKey, Role::kValue}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear({Role::kAttentionOut}));
+  LFM2_ASSIGN_OR_RETURN(std::vector<float> q_norm, ValuesIfAny(Role::kQueryNorm));
+  LFM2_ASSIGN_OR_RETURN(std::vector<float> k_norm, ValuesIfAny(Role::kKeyNorm));
+  return CpuAttention{attentions_++,         std::move(qkv),    std::move(out),
+                      std::move(q_norm),     std::move(k_norm), Module(Role::kQueryNorm),
+                      Module(Role::kKeyNorm)};
 }
 
-absl::StatusOr<CpuShortConv> CpuWeightsLoader::LoadShortConv(const std::string& prefix) {
-  LFM2_ASSIGN_OR_RETURN(CpuLinear in, Linear(prefix, {"in_proj"}));
-  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear(prefix, {"out_proj"}));
-  LFM2_ASSIGN_OR_RETURN(const std::vector<float> taps, Floats(prefix + ".conv.weight"));
-  LFM2_ASSIGN_OR_RETURN(std::vector<float> bias, FloatsIfAny(prefix + ".conv.bias"));
-  return CpuShortConv{convs_++, std::move(in), std::move(out),
-                      Transposed(taps, out_.config_.hidden_size), std::move(bias)};
+absl::StatusOr<CpuShortConv> CpuWeightsLoader::LoadShortConv() {
+  LFM2_ASSIGN_OR_RETURN(CpuLinear in, Linear({Role::kConvIn}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear({Role::kConvOut}));
+  LFM2_ASSIGN_OR_RETURN(const std::vector<float> taps, Values(Role::kConv));
+  LFM2_ASSIGN_OR_RETURN(std::vector<float> bias, Bias(Role::kConv));
+  return CpuShortConv{convs_++,        std::move(in),
+                      std::move(out),  Transposed(taps, out_.config_.hidden_size),
+                      std::move(bias), Module(Role::kConv)};
 }
 
 // Zero-order hold in float64, rounded once: decay = exp(dt A), input = (decay - 1) / A * B.
-absl::StatusOr<CpuSsm> CpuWeightsLoader::LoadSsm(const std::string& prefix) {
-  LFM2_ASSIGN_OR_RETURN(CpuLinear in, Linear(prefix, {"in_proj"}));
-  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear(prefix, {"out_proj"}));
-  LFM2_ASSIGN_OR_RETURN(const std::vector<float> a_log, Floats(prefix + ".A_log"));
-  LFM2_ASSIGN_OR_RETURN(const std::vector<float> b, Floats(prefix + ".B"));
-  LFM2_ASSIGN_OR_RETURN(const std::vector<float> c, Floats(prefix + ".C"));
-  LFM2_ASSIGN_OR_RETURN(std::vector<float> skip, Floats(prefix + ".D"));
-  LFM2_ASSIGN_OR_RETURN(const std::vector<float> log_dt, Floats(prefix + ".log_dt"));
+absl::StatusOr<CpuSsm> CpuWeightsLoader::LoadSsm() {
+  LFM2_ASSIGN_OR_RETURN(CpuLinear in, Linear({Role::kSsmIn}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear({Role::kSsmOut}));
+  LFM2_ASSIGN_OR_RETURN(const std::vector<float> a_log, Values(Role::kSsmALog));
+  LFM2_ASSIGN_OR_RETURN(const std::vector<float> b, Values(Role::kSsmB));
+  LFM2_ASSIGN_OR_RETURN(const std::vector<float> c, Values(Role::kSsmC));
+  LFM2_ASSIGN_OR_RETURN(std::vector<float> skip, Values(Role::kSsmD));
+  LFM2_ASSIGN_OR_RETURN(const std::vector<float> log_dt, Values(Role::kSsmLogDt));
   const int64_t d = out_.config_.hidden_size, states = out_.config_.ssm_state_size;
   std::vector<float> decay(a_log.size()), input(a_log.size());
   for (int64_t channel = 0; channel < d; ++channel) {
@@ -194,45 +208,41 @@ absl::StatusOr<CpuSsm> CpuWeightsLoader::LoadSsm(const std::string& prefix) {
       Transposed(c, d), std::move(skip)};
 }
 
-absl::StatusOr<CpuGatedMlp> CpuWeightsLoader::LoadGatedMlp(const std::string& prefix) {
-  const bool short_names = specs_.count(prefix + ".w1.weight") != 0;
-  const std::string gate = short_names ? "w1" : "gate_proj", up = short_names ? "w3" : "up_proj",
-                    down = short_names ? "w2" : "down_proj";
-  LFM2_ASSIGN_OR_RETURN(CpuLinear gate_up, Linear(prefix, {gate, up}));
-  LFM2_ASSIGN_OR_RETURN(CpuLinear narrow, Linear(prefix, {down}));
-  return CpuGatedMlp{std::move(gate_up), std::move(narrow)};
+absl::StatusOr<CpuGatedMlp> CpuWeightsLoader::LoadGatedMlp() {
+  LFM2_ASSIGN_OR_RETURN(CpuLinear gate_up, Linear({Role::kGate, Role::kUp}));
+  LFM2_ASSIGN_OR_RETURN(CpuLinear down, Linear({Role::kDown}));
+  return CpuGatedMlp{std::move(gate_up), std::move(down)};
 }
 
-absl::StatusOr<CpuBranch> CpuWeightsLoader::LoadBranch(const std::string& layer,
-                                                       const Branch& branch) {
-  const std::string prefix = layer + "." + branch.prefix;
+absl::StatusOr<CpuBranch> CpuWeightsLoader::LoadBranch(const Branch& branch) {
+  const std::string prefix = LayerName(layer_) + "." + branch.prefix;
   switch (branch.kind) {
     case BlockKind::kAttention: {
-      LFM2_ASSIGN_OR_RETURN(CpuAttention block, LoadAttention(prefix));
+      LFM2_ASSIGN_OR_RETURN(CpuAttention block, LoadAttention());
       return CpuBranch{prefix, std::move(block)};
     }
     case BlockKind::kShortConv: {
-      LFM2_ASSIGN_OR_RETURN(CpuShortConv block, LoadShortConv(prefix));
+      LFM2_ASSIGN_OR_RETURN(CpuShortConv block, LoadShortConv());
       return CpuBranch{prefix, std::move(block)};
     }
     case BlockKind::kDiagonalSsm: {
-      LFM2_ASSIGN_OR_RETURN(CpuSsm block, LoadSsm(prefix));
+      LFM2_ASSIGN_OR_RETURN(CpuSsm block, LoadSsm());
       return CpuBranch{prefix, std::move(block)};
     }
     case BlockKind::kGatedMlp: {
-      LFM2_ASSIGN_OR_RETURN(CpuGatedMlp block, LoadGatedMlp(prefix));
+      LFM2_ASSIGN_OR_RETURN(CpuGatedMlp block, LoadGatedMlp());
       return CpuBranch{prefix, std::move(block)};
     }
   }
   return Error(Reason::kUnsupported, prefix + " is of a kind that has no CPU kernels");
 }
 
-absl::StatusOr<CpuStage> CpuWeightsLoader::LoadStage(const std::string& layer, const Stage& stage) {
+absl::StatusOr<CpuStage> CpuWeightsLoader::LoadStage(const Stage& stage) {
   CpuStage out;
-  out.norm_name = layer + "." + stage.norm;
-  LFM2_ASSIGN_OR_RETURN(out.norm, Floats(out.norm_name + ".weight"));
+  out.norm_name = Module(stage.norm);
+  LFM2_ASSIGN_OR_RETURN(out.norm, Values(stage.norm));
   for (const Branch& branch : stage.branches) {
-    LFM2_ASSIGN_OR_RETURN(CpuBranch loaded, LoadBranch(layer, branch));
+    LFM2_ASSIGN_OR_RETURN(CpuBranch loaded, LoadBranch(branch));
     out.branches.push_back(std::move(loaded));
   }
   return out;
@@ -245,18 +255,18 @@ absl::Status CpuWeightsLoader::Run() {
                                            ", the CPU's attention takes at most " +
                                            std::to_string(kHeadDimMax));
   }
-  LFM2_ASSIGN_OR_RETURN(PackedMatrix head, Vocabulary("model.embed_tokens.weight"));
+  LFM2_ASSIGN_OR_RETURN(PackedMatrix head, Vocabulary(config.Weight(Role::kEmbedding)));
   if (!config.tie_word_embeddings) {
     out_.embedding_ = std::move(head);
-    LFM2_ASSIGN_OR_RETURN(head, Vocabulary("lm_head.weight"));
+    LFM2_ASSIGN_OR_RETURN(head, Vocabulary(config.Weight(Role::kHead)));
   }
   out_.head_ = CpuLinear{std::move(head), {}, {}, {{config.vocab_size, ""}}};
-  LFM2_ASSIGN_OR_RETURN(out_.final_norm_, Floats(std::string(config.final_norm()) + ".weight"));
+  LFM2_ASSIGN_OR_RETURN(out_.final_norm_, Values(Role::kFinalNorm));
   for (const Layer& layer : config.Layers()) {
     CpuLayer loaded;
-    loaded.name = "model.layers." + std::to_string(out_.layers_.size());
+    loaded.name = LayerName(++layer_);
     for (const Stage& stage : layer) {
-      LFM2_ASSIGN_OR_RETURN(CpuStage part, LoadStage(loaded.name, stage));
+      LFM2_ASSIGN_OR_RETURN(CpuStage part, LoadStage(stage));
       loaded.stages.push_back(std::move(part));
     }
     out_.layers_.push_back(std::move(loaded));

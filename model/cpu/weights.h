@@ -29,6 +29,7 @@ struct CpuAttention {
   CpuLinear qkv;  // parts: q of all heads, k of all KV heads, v of all KV heads
   CpuLinear out;
   std::vector<float> q_norm, k_norm;  // [head_dim]
+  std::string q_norm_probe, k_norm_probe;
 };
 
 struct CpuShortConv {
@@ -36,6 +37,7 @@ struct CpuShortConv {
   CpuLinear in, out;
   std::vector<float> taps;  // [L][d]: tap L-1 meets the current token
   std::vector<float> bias;  // [d]
+  std::string probe;        // of the convolution
 };
 
 struct CpuSsm {

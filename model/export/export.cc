@@ -14,7 +14,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "model/arch/llama_cpp_names.h"
 #include "model/export/hf_folder.h"
 #include "model/export/tensor_spool.h"
 #include "model/formats/npz.h"
@@ -94,7 +93,7 @@ absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
     const bool widened = IsWidened(*tensor, request_.format);
     Json entry = {{"shape", tensor->shape},
                   {"dtype", SafetensorsName(widened ? DType::kF32 : tensor->dtype)},
-                  {"llama_cpp", LlamaCppName(*model_.config, tensor->name)}};
+                  {"llama_cpp", LlamaCppName(model_.config->names(), tensor->name)}};
     if (widened) entry["widened_from"] = SafetensorsName(tensor->dtype);
     tensors[tensor->name] = std::move(entry);
   }

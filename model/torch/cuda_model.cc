@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "model/torch/layers/diagonal_ssm.h"
-#include "model/torch/layers/gated_mlp.h"
 #include "model/torch/layers/rope.h"
 #include "model/torch/layers/scope.h"
 
@@ -26,9 +25,9 @@ class CudaModelMaker {
   CudaAttention MakeAttention(const Scope& scope, int64_t layer);
   CudaShortConv MakeShortConv(const Scope& scope, int64_t layer);
   CudaSsmBlock MakeSsm(const Scope& scope, int64_t layer);
-  CudaGatedMlp MakeMlp(const Scope& scope, const Branch& branch);
-  CudaLinear MakeLinear(const Scope& scope, const std::string& name) const;
-  CudaLinear Packed(const Scope& scope, const std::vector<std::string>& names);
+  CudaGatedMlp MakeMlp(const Scope& scope);
+  CudaLinear MakeLinear(const Scope& scope, Role role) const;
+  CudaLinear Packed(const Scope& scope, const std::vector<Role>& roles);
   const at::Tensor& Keep(at::Tensor tensor);
 
   const Decoder& decoder_;
@@ -57,16 +56,15 @@ CudaModel CudaModelMaker::Make() {
     out.frequencies = DataOf<float>(
         Keep(RopeFrequencies(config.head_dim, config.rope_theta, weights_.device()).contiguous()));
   }
-  out.embedding = Keep(weights_["model.embed_tokens.weight"].contiguous()).const_data_ptr();
+  out.embedding = Keep(weights_[config.Weight(Role::kEmbedding)].contiguous()).const_data_ptr();
   out.head = Keep(decoder_.Head().contiguous()).const_data_ptr();
-  out.final_norm =
-      Keep(weights_[std::string(config.final_norm()) + ".weight"].contiguous()).const_data_ptr();
+  out.final_norm = Keep(weights_[config.Weight(Role::kFinalNorm)].contiguous()).const_data_ptr();
   const std::vector<Layer> layers = config.Layers();
   for (size_t layer = 0; layer < layers.size(); ++layer) {
-    const std::string prefix = "model.layers." + std::to_string(layer);
     for (const Stage& stage : layers[layer]) {
       CudaStage& to = out.stages.emplace_back();
-      to.norm = Keep(weights_[prefix + "." + stage.norm + ".weight"].contiguous()).const_data_ptr();
+      to.norm = Keep(weights_[config.Weight(stage.norm, static_cast<int64_t>(layer))].contiguous())
+                    .const_data_ptr();
       for (const Branch& branch : stage.branches) {
         to.branches.push_back(MakeBranch(branch, static_cast<int64_t>(layer)));
       }
@@ -76,8 +74,7 @@ CudaModel CudaModelMaker::Make() {
 }
 
 CudaBranch CudaModelMaker::MakeBranch(const Branch& branch, int64_t layer) {
-  const Scope scope(weights_, nullptr,
-                    "model.layers." + std::to_string(layer) + "." + branch.prefix);
+  const Scope scope(weights_, nullptr, decoder_.config().names(), layer);
   switch (branch.kind) {
     case BlockKind::kAttention:
       return MakeAttention(scope, layer);
@@ -86,26 +83,27 @@ CudaBranch CudaModelMaker::MakeBranch(const Branch& branch, int64_t layer) {
     case BlockKind::kDiagonalSsm:
       return MakeSsm(scope, layer);
     case BlockKind::kGatedMlp:
-      return MakeMlp(scope, branch);
+      return MakeMlp(scope);
   }
   TORCH_CHECK(false, "layer ", layer, " has an unknown kind of block");
 }
 
-CudaLinear CudaModelMaker::MakeLinear(const Scope& scope, const std::string& name) const {
-  const at::Tensor& weight = scope[name + ".weight"];
-  const at::Tensor bias = scope.Optional(name + ".bias");
-  TORCH_CHECK(weight.is_contiguous() && (!bias.defined() || bias.is_contiguous()), name,
-              " is not in rows");
+CudaLinear CudaModelMaker::MakeLinear(const Scope& scope, Role role) const {
+  const at::Tensor& weight = scope[role];
+  const at::Tensor bias = scope.Bias(role);
+  TORCH_CHECK(weight.is_contiguous() && (!bias.defined() || bias.is_contiguous()),
+              StemOf(decoder_.config().names(), role), " is not in rows");
   return {weight.const_data_ptr(), bias.defined() ? bias.const_data_ptr() : nullptr,
           Narrow(weight.size(1)), Narrow(weight.size(0))};
 }
 
 // One matrix of several, of which the weights become views: nothing is held twice.
-CudaLinear CudaModelMaker::Packed(const Scope& scope, const std::vector<std::string>& names) {
+CudaLinear CudaModelMaker::Packed(const Scope& scope, const std::vector<Role>& roles) {
   std::vector<at::Tensor> parts;
-  for (const std::string& name : names) {
-    TORCH_CHECK(!scope.Optional(name + ".bias").defined(), name, " has a bias");
-    parts.push_back(scope[name + ".weight"]);
+  for (const Role role : roles) {
+    TORCH_CHECK(!scope.Bias(role).defined(), StemOf(decoder_.config().names(), role),
+                " has a bias");
+    parts.push_back(scope[role]);
   }
   const at::Tensor& packed = Keep(at::cat(parts));
   int64_t row = 0;
@@ -120,11 +118,11 @@ CudaLinear CudaModelMaker::Packed(const Scope& scope, const std::vector<std::str
 
 CudaAttention CudaModelMaker::MakeAttention(const Scope& scope, int64_t layer) {
   CudaAttention out;
-  out.qkv = Packed(scope, {"q_proj", "k_proj", "v_proj"});
-  out.out = MakeLinear(scope, std::string(decoder_.config().attention_out_proj()));
+  out.qkv = Packed(scope, {Role::kQuery, Role::kKey, Role::kValue});
+  out.out = MakeLinear(scope, Role::kAttentionOut);
   if (decoder_.config().qk_norm) {
-    out.q_norm = Keep(scope["q_layernorm.weight"].contiguous()).const_data_ptr();
-    out.k_norm = Keep(scope["k_layernorm.weight"].contiguous()).const_data_ptr();
+    out.q_norm = Keep(scope[Role::kQueryNorm].contiguous()).const_data_ptr();
+    out.k_norm = Keep(scope[Role::kKeyNorm].contiguous()).const_data_ptr();
   }
   const at::Tensor& pool = pools_.kv[static_cast<size_t>(layer)];
   out.keys = pool[0].mutable_data_ptr();
@@ -134,10 +132,10 @@ CudaAttention CudaModelMaker::MakeAttention(const Scope& scope, int64_t layer) {
 
 CudaShortConv CudaModelMaker::MakeShortConv(const Scope& scope, int64_t layer) {
   CudaShortConv out;
-  out.in = MakeLinear(scope, "in_proj");
-  out.out = MakeLinear(scope, "out_proj");
-  out.weight = Keep(scope["conv.weight"].contiguous()).const_data_ptr();  // [d, 1, L]
-  const at::Tensor bias = scope.Optional("conv.bias");
+  out.in = MakeLinear(scope, Role::kConvIn);
+  out.out = MakeLinear(scope, Role::kConvOut);
+  out.weight = Keep(scope[Role::kConv].contiguous()).const_data_ptr();  // [d, 1, L]
+  const at::Tensor bias = scope.Bias(Role::kConv);
   if (bias.defined()) out.bias = Keep(bias.contiguous()).const_data_ptr();
   out.states = pools_.conv[static_cast<size_t>(layer)].mutable_data_ptr();
   return out;
@@ -145,13 +143,14 @@ CudaShortConv CudaModelMaker::MakeShortConv(const Scope& scope, int64_t layer) {
 
 CudaSsmBlock CudaModelMaker::MakeSsm(const Scope& scope, int64_t layer) {
   const SsmParameters ssm =
-      DiscretizeSsm(scope["A_log"], scope["B"], scope["C"], scope["D"], scope["log_dt"]);
+      DiscretizeSsm(scope[Role::kSsmALog], scope[Role::kSsmB], scope[Role::kSsmC],
+                    scope[Role::kSsmD], scope[Role::kSsmLogDt]);
   const auto by_state = [&](const at::Tensor& tensor) {  // [d, N] to [N, d]
     return DataOf<float>(Keep(tensor.t().contiguous()));
   };
   CudaSsmBlock out;
-  out.in = MakeLinear(scope, "in_proj");
-  out.out = MakeLinear(scope, "out_proj");
+  out.in = MakeLinear(scope, Role::kSsmIn);
+  out.out = MakeLinear(scope, Role::kSsmOut);
   out.decay = by_state(at::exp(ssm.log_decay));
   out.input = by_state(ssm.dB);
   out.output = by_state(ssm.C);
@@ -160,9 +159,8 @@ CudaSsmBlock CudaModelMaker::MakeSsm(const Scope& scope, int64_t layer) {
   return out;
 }
 
-CudaGatedMlp CudaModelMaker::MakeMlp(const Scope& scope, const Branch& branch) {
-  const GatedMlpNames& names = branch.prefix == "mlp" ? kLlamaMlpNames : kLfm2MlpNames;
-  return {Packed(scope, {names.gate, names.up}), MakeLinear(scope, names.down)};
+CudaGatedMlp CudaModelMaker::MakeMlp(const Scope& scope) {
+  return {Packed(scope, {Role::kGate, Role::kUp}), MakeLinear(scope, Role::kDown)};
 }
 
 }  // namespace

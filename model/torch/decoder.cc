@@ -11,8 +11,6 @@
 namespace lfm2 {
 namespace {
 
-constexpr char kModel[] = "model";
-
 // Positions of all rows, each span from where its state stands: [T] int64.
 at::Tensor PositionsOf(const std::vector<Span>& spans, at::Device device) {
   std::vector<int64_t> positions;
@@ -38,22 +36,21 @@ std::unique_ptr<SequenceState> Decoder::NewState() const {
 }
 
 at::Tensor Decoder::Hidden(const ForwardBatch& batch, const ProbeSink* probes) const {
-  const Scope model(*weights_, probes, kModel);
+  const Scope model(*weights_, probes, config_.names(), /*layer=*/-1);
   const Pass pass = Prepare(batch, probes);
-  at::Tensor x = at::index(model["embed_tokens.weight"], {batch.tokens});
-  model.Probe("embed_tokens", x);
+  at::Tensor x = at::index(model[Role::kEmbedding], {batch.tokens});
+  model.Probe(Role::kEmbedding, x);
   for (int64_t i = 0; i < config_.num_layers(); ++i) x = RunLayer(pass, i, std::move(x));
   for (const Span& span : batch.spans) {
     if (span.state != nullptr) span.state->Advance(span.length);
   }
-  const std::string_view final_norm = config_.final_norm();
-  return model.Norm(std::string(final_norm.substr(sizeof(kModel))), x, config_.norm_eps);
+  return model.Norm(Role::kFinalNorm, x, config_.norm_eps);
 }
 
 at::Tensor Decoder::Logits(const at::Tensor& hidden) const { return at::linear(hidden, Head()); }
 
 const at::Tensor& Decoder::Head() const {
-  return (*weights_)[config_.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"];
+  return (*weights_)[config_.Weight(config_.tie_word_embeddings ? Role::kEmbedding : Role::kHead)];
 }
 
 Decoder::Pass Decoder::Prepare(const ForwardBatch& batch, const ProbeSink* probes) const {
@@ -68,15 +65,14 @@ Decoder::Pass Decoder::Prepare(const ForwardBatch& batch, const ProbeSink* probe
 }
 
 at::Tensor Decoder::RunLayer(const Pass& pass, int64_t index, at::Tensor x) const {
-  const std::string name = std::string(kModel) + ".layers." + std::to_string(index);
-  const Scope layer(*weights_, pass.probes, name);
+  const Scope layer(*weights_, pass.probes, config_.names(), index);
   for (const Stage& stage : layers_[static_cast<size_t>(index)]) {
     const at::Tensor h = layer.Norm(stage.norm, x, config_.norm_eps);
     for (const Branch& branch : stage.branches) {
       x = x + RunBranch(pass, index, branch, layer, h);
     }
   }
-  if (pass.probes != nullptr) (*pass.probes)(name, x);
+  if (pass.probes != nullptr) (*pass.probes)(LayerName(index), x);
   return x;
 }
 
@@ -91,7 +87,7 @@ at::Tensor Decoder::RunBranch(const Pass& pass, int64_t index, const Branch& bra
     case BlockKind::kDiagonalSsm:
       return DiagonalSsm(scope, pass.groups, index, h);
     case BlockKind::kGatedMlp:
-      return GatedMlp(scope, branch.prefix == "mlp" ? kLlamaMlpNames : kLfm2MlpNames, h);
+      return GatedMlp(scope, h);
   }
   TORCH_CHECK(false, "layer ", index, " has an unknown kind of block");
 }

@@ -7,11 +7,11 @@
 #include <cstring>
 #include <string_view>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "model/arch/model_folder.h"
+#include "model/arch/registry.h"
 #include "model/formats/dequantize.h"
 
 namespace lfm2 {
@@ -19,11 +19,6 @@ namespace {
 
 constexpr double kInitializerRange = 0.02;
 constexpr double kSmallestDt = 1e-3, kLargestDt = 1e-1;
-
-std::string_view LeafOf(std::string_view name) {
-  const size_t dot = name.rfind('.');
-  return dot == std::string_view::npos ? name : name.substr(dot + 1);
-}
 
 // FNV-1a, then one round of SplitMix64's finalizer, so that near seeds and names give unrelated
 // streams.
@@ -122,25 +117,28 @@ int64_t Weights::bytes() const {
 }
 
 bool IsSsmParameter(const std::string& name) {
-  const std::string_view leaf = LeafOf(name);
-  return leaf == "A_log" || leaf == "B" || leaf == "C" || leaf == "D" || leaf == "log_dt";
+  const std::optional<TensorId> id = IdOfAny(name);
+  return id && IsSsmParameter(id->role);
 }
 
 at::Tensor FreshTensor(const TensorSpec& spec, uint64_t seed) {
   const at::TensorOptions options = at::TensorOptions().dtype(at::kFloat);
   at::Generator generator = at::detail::createCPUGenerator(SeedOf(spec.name, seed));
-  const std::string_view leaf = LeafOf(spec.name);
-  const absl::string_view name(spec.name.data(), spec.name.size());
-  if (absl::StrContains(name, "norm.weight") || leaf == "B" || leaf == "D") {
+  const std::optional<TensorId> id = IdOfAny(spec.name);
+  TORCH_CHECK(id, "no architecture has a tensor ", spec.name);
+  const Role role = id->role;
+  if (id->bias) return at::zeros(spec.shape, options);
+  if (IsNorm(role) || role == Role::kSsmB || role == Role::kSsmD) {
     return at::ones(spec.shape, options);
   }
-  if (leaf == "bias") return at::zeros(spec.shape, options);
-  if (leaf == "A_log") {
+  if (role == Role::kSsmALog) {
     return at::arange(1, spec.shape[1] + 1, options).log().expand(spec.shape).contiguous();
   }
   at::Tensor out = at::empty(spec.shape, options);
-  if (leaf == "log_dt") return out.uniform_(std::log(kSmallestDt), std::log(kLargestDt), generator);
-  return out.normal_(0.0, leaf == "C" ? 1.0 : kInitializerRange, generator);
+  if (role == Role::kSsmLogDt) {
+    return out.uniform_(std::log(kSmallestDt), std::log(kLargestDt), generator);
+  }
+  return out.normal_(0.0, role == Role::kSsmC ? 1.0 : kInitializerRange, generator);
 }
 
 at::ScalarType ToScalarType(DType dtype) {

@@ -125,7 +125,7 @@ absl::Status Trainer::OpenModel() {
   LFM2_ASSIGN_OR_RETURN(data_, OpenTrainingData(run_, folder.config->vocab_size));
   LFM2_ASSIGN_OR_RETURN(const auto start,
                         Weights::FromArchive(*folder.config, folder.weights, at::kCPU, at::kFloat));
-  const TensorView* embedding = folder.weights.Find("model.embed_tokens.weight");
+  const TensorView* embedding = folder.weights.Find(kEmbeddingWeight);
   LFM2_ASSIGN_OR_RETURN(const at::ScalarType dtype,
                         ComputeDtype(run_.spec.dtype, device, embedding->dtype));
   learner_ = std::make_unique<Learner>(*folder.config, start->tensors(),

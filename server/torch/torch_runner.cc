@@ -315,7 +315,7 @@ absl::StatusOr<std::unique_ptr<ProbePass>> TorchRunner::StartProbe() {
 }
 
 DType StoredDType(const TensorArchive& archive) {
-  const TensorView* embedding = archive.Find("model.embed_tokens.weight");
+  const TensorView* embedding = archive.Find(kEmbeddingWeight);
   if (embedding != nullptr) return embedding->dtype;
   return archive.tensors.empty() ? DType::kF32 : archive.tensors.front().dtype;
 }

@@ -35,7 +35,7 @@ std::map<std::string, at::Tensor> GoldenLayers(const GoldenModel& model) {
   }
   if (model.golden.count("hidden.0") != 0) {
     out["model.embed_tokens"] = model.golden.at("hidden.0");
-    out[std::string(model.config.final_norm())] =
+    out[model.config.Module(Role::kFinalNorm)] =
         model.golden.at("hidden." + std::to_string(layers));
   }
   return out;

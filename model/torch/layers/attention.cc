@@ -13,14 +13,15 @@ struct Qkv {
 
 Qkv Project(const Scope& scope, const ModelConfig& config, const RopeTable& rope,
             const at::Tensor& x) {
-  const auto heads = [&](const char* name, int64_t count) {
-    return scope.Linear(name, x).view({x.size(0), count, config.head_dim});
+  const auto heads = [&](Role role, int64_t count) {
+    return scope.Linear(role, x).view({x.size(0), count, config.head_dim});
   };
-  Qkv out{heads("q_proj", config.num_attention_heads), heads("k_proj", config.num_key_value_heads),
-          heads("v_proj", config.num_key_value_heads)};
+  Qkv out{heads(Role::kQuery, config.num_attention_heads),
+          heads(Role::kKey, config.num_key_value_heads),
+          heads(Role::kValue, config.num_key_value_heads)};
   if (config.qk_norm) {
-    out.q = scope.Norm("q_layernorm", out.q, config.norm_eps);
-    out.k = scope.Norm("k_layernorm", out.k, config.norm_eps);
+    out.q = scope.Norm(Role::kQueryNorm, out.q, config.norm_eps);
+    out.k = scope.Norm(Role::kKeyNorm, out.k, config.norm_eps);
   }
   out.q = ApplyRope(out.q, rope);
   out.k = ApplyRope(out.k, rope);
@@ -57,7 +58,7 @@ at::Tensor Attention(const Scope& scope, const ModelConfig& config, const RopeTa
   std::vector<at::Tensor> parts;
   for (const SpanGroup& group : groups) parts.push_back(AttendGroup(group, layer, all));
   const at::Tensor y = parts.size() == 1 ? parts[0] : at::cat(parts);
-  return scope.Linear(std::string(config.attention_out_proj()), y.flatten(1, 2));
+  return scope.Linear(Role::kAttentionOut, y.flatten(1, 2));
 }
 
 at::Tensor CausalAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {

@@ -94,7 +94,8 @@ at::Tensor ScanGroup(const SpanGroup& group, int64_t layer, const SsmParameters&
 at::Tensor ScanAll(const Scope& scope, const std::vector<SpanGroup>& groups, int64_t layer,
                    const at::Tensor& u) {
   const SsmParameters ssm =
-      DiscretizeSsm(scope["A_log"], scope["B"], scope["C"], scope["D"], scope["log_dt"]);
+      DiscretizeSsm(scope[Role::kSsmALog], scope[Role::kSsmB], scope[Role::kSsmC],
+                    scope[Role::kSsmD], scope[Role::kSsmLogDt]);
   std::vector<at::Tensor> parts;
   for (const SpanGroup& group : groups) parts.push_back(ScanGroup(group, layer, ssm, u));
   return parts.size() == 1 ? parts[0] : at::cat(parts);
@@ -104,10 +105,10 @@ at::Tensor ScanAll(const Scope& scope, const std::vector<SpanGroup>& groups, int
 
 at::Tensor DiagonalSsm(const Scope& scope, const std::vector<SpanGroup>& groups, int64_t layer,
                        const at::Tensor& h) {
-  const std::vector<at::Tensor> uz = scope.Linear("in_proj", h).to(at::kFloat).chunk(2, -1);
+  const std::vector<at::Tensor> uz = scope.Linear(Role::kSsmIn, h).to(at::kFloat).chunk(2, -1);
   const at::Tensor y = ScanAll(scope, groups, layer, uz[0]);
   scope.Probe("scan", y);
-  return scope.Linear("out_proj", (y * at::silu(uz[1])).to(h.scalar_type()));
+  return scope.Linear(Role::kSsmOut, (y * at::silu(uz[1])).to(h.scalar_type()));
 }
 
 SsmParameters DiscretizeSsm(const at::Tensor& A_log, const at::Tensor& B, const at::Tensor& C,

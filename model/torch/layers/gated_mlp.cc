@@ -2,9 +2,9 @@
 
 namespace lfm2 {
 
-at::Tensor GatedMlp(const Scope& scope, const GatedMlpNames& names, const at::Tensor& x) {
-  const at::Tensor gate = at::silu(scope.Linear(names.gate, x));
-  return scope.Linear(names.down, gate * scope.Linear(names.up, x));
+at::Tensor GatedMlp(const Scope& scope, const at::Tensor& x) {
+  const at::Tensor gate = at::silu(scope.Linear(Role::kGate, x));
+  return scope.Linear(Role::kDown, gate * scope.Linear(Role::kUp, x));
 }
 
 }  // namespace lfm2

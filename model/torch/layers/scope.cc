@@ -4,21 +4,27 @@
 
 namespace lfm2 {
 
-at::Tensor Scope::Optional(const std::string& name) const {
+Scope Scope::Inner(const std::string& prefix) const {
+  Scope inner = *this;
+  inner.prefix_ = LayerName(layer_) + "." + prefix;
+  return inner;
+}
+
+at::Tensor Scope::Bias(Role role) const {
   const auto& tensors = weights_.tensors();
-  const auto found = tensors.find(prefix_ + "." + name);
+  const auto found = tensors.find(NameOf(names_, {role, layer_, /*bias=*/true}));
   return found == tensors.end() ? at::Tensor() : found->second;
 }
 
-at::Tensor Scope::Linear(const std::string& name, const at::Tensor& x) const {
-  at::Tensor y = at::linear(x, (*this)[name + ".weight"], Optional(name + ".bias"));
-  Probe(name, y);
+at::Tensor Scope::Linear(Role role, const at::Tensor& x) const {
+  at::Tensor y = at::linear(x, (*this)[role], Bias(role));
+  Probe(role, y);
   return y;
 }
 
-at::Tensor Scope::Norm(const std::string& name, const at::Tensor& x, double eps) const {
-  at::Tensor y = RmsNorm(x, (*this)[name + ".weight"], eps);
-  Probe(name, y);
+at::Tensor Scope::Norm(Role role, const at::Tensor& x, double eps) const {
+  at::Tensor y = RmsNorm(x, (*this)[role], eps);
+  Probe(role, y);
   return y;
 }
 

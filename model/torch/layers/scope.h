@@ -1,5 +1,4 @@
-// What a sub-block sees of the model: its own tensors and its own probes, by names relative to its
-// prefix.
+// What a sub-block sees of the model: its own tensors, by role, and its own probes.
 //
 // Thread rule: const. Borrows the weights and the sink.
 #pragma once
@@ -9,6 +8,7 @@
 #include <functional>
 #include <string>
 
+#include "model/arch/tensor_names.h"
 #include "model/torch/weights.h"
 
 namespace lfm2 {
@@ -18,23 +18,26 @@ using ProbeSink = std::function<void(const std::string& name, const at::Tensor& 
 
 class Scope {
  public:
-  Scope(const Weights& weights, const ProbeSink* probes, std::string prefix)
-      : weights_(weights), probes_(probes), prefix_(std::move(prefix)) {}
+  // Of a layer, by the architecture's names; layer -1: of the whole model.
+  Scope(const Weights& weights, const ProbeSink* probes, TensorNames names, int64_t layer)
+      : weights_(weights), probes_(probes), names_(names), layer_(layer) {}
 
-  Scope Inner(const std::string& name) const { return {weights_, probes_, prefix_ + "." + name}; }
+  // The same for a block whose own probes (not its tensors') are called "<layer>.<prefix>.<name>".
+  Scope Inner(const std::string& prefix) const;
 
-  // Tensor "<prefix>.<name>".
-  const at::Tensor& operator[](const std::string& name) const {
-    return weights_[prefix_ + "." + name];
+  const at::Tensor& operator[](Role role) const { return weights_[NameOf(names_, {role, layer_})]; }
+  // Undefined when the model has none.
+  at::Tensor Bias(Role role) const;
+
+  // x [.., in] times the weight [out, in], plus the bias when there is one. Probed.
+  at::Tensor Linear(Role role, const at::Tensor& x) const;
+  // RMSNorm with the weight. Probed.
+  at::Tensor Norm(Role role, const at::Tensor& x, double eps) const;
+
+  // A value by its tensor's module name, or by a name of the block's own.
+  void Probe(Role role, const at::Tensor& value) const {
+    if (probes_ != nullptr) (*probes_)(StemOf(names_, role, layer_), value);
   }
-  // Tensor "<prefix>.<name>", undefined when the model has none: an optional bias.
-  at::Tensor Optional(const std::string& name) const;
-
-  // x [.., in] times "<name>.weight" [out, in], plus "<name>.bias" when there is one. Probed.
-  at::Tensor Linear(const std::string& name, const at::Tensor& x) const;
-  // RMSNorm with "<name>.weight". Probed.
-  at::Tensor Norm(const std::string& name, const at::Tensor& x, double eps) const;
-
   void Probe(const std::string& name, const at::Tensor& value) const {
     if (probes_ != nullptr) (*probes_)(prefix_ + "." + name, value);
   }
@@ -42,6 +45,8 @@ class Scope {
  private:
   const Weights& weights_;
   const ProbeSink* probes_;
+  TensorNames names_;
+  int64_t layer_;
   std::string prefix_;
 };
 

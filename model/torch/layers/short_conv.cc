@@ -13,13 +13,13 @@ at::Tensor HistoryOf(const SpanGroup& group, int64_t layer, const at::Tensor& li
   return at::stack(states).transpose(1, 2);
 }
 
-at::Tensor ConvGroup(const Scope& conv, const SpanGroup& group, int64_t layer,
+at::Tensor ConvGroup(const Scope& scope, const SpanGroup& group, int64_t layer,
                      const at::Tensor& v) {
-  const at::Tensor& weight = conv["weight"];
+  const at::Tensor& weight = scope[Role::kConv];
   const at::Tensor rows =
       v.narrow(0, group.begin, group.rows()).view({group.count, group.length, v.size(1)});
-  const CausalConvResult result =
-      CausalConv(rows, HistoryOf(group, layer, v, weight.size(-1)), weight, conv.Optional("bias"));
+  const CausalConvResult result = CausalConv(rows, HistoryOf(group, layer, v, weight.size(-1)),
+                                             weight, scope.Bias(Role::kConv));
   for (size_t i = 0; i < group.states.size(); ++i) {
     group.states[i]->SetConv(layer, result.history[static_cast<int64_t>(i)].transpose(0, 1));
   }
@@ -30,14 +30,13 @@ at::Tensor ConvGroup(const Scope& conv, const SpanGroup& group, int64_t layer,
 
 at::Tensor ShortConv(const Scope& scope, const std::vector<SpanGroup>& groups, int64_t layer,
                      const at::Tensor& u) {
-  const std::vector<at::Tensor> bcx = scope.Linear("in_proj", u).chunk(3, -1);
+  const std::vector<at::Tensor> bcx = scope.Linear(Role::kConvIn, u).chunk(3, -1);
   const at::Tensor v = bcx[0] * bcx[2];
-  const Scope conv = scope.Inner("conv");
   std::vector<at::Tensor> parts;
-  for (const SpanGroup& group : groups) parts.push_back(ConvGroup(conv, group, layer, v));
+  for (const SpanGroup& group : groups) parts.push_back(ConvGroup(scope, group, layer, v));
   const at::Tensor y = parts.size() == 1 ? parts[0] : at::cat(parts);
-  scope.Probe("conv", y);
-  return scope.Linear("out_proj", bcx[1] * y);
+  scope.Probe(Role::kConv, y);
+  return scope.Linear(Role::kConvOut, bcx[1] * y);
 }
 
 CausalConvResult CausalConv(const at::Tensor& v, const at::Tensor& history,

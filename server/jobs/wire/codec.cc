@@ -5,6 +5,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "lfm2/internal/worker.pb.h"
+#include "model/arch/registry.h"
 
 namespace lfm2 {
 namespace {
@@ -85,9 +86,9 @@ void ToProto(const ModelShape& shape, pb::ModelShape* out) {
 
 absl::Status FromProto(const pb::ModelShape& shape, ModelShape& out) {
   if (shape.has_architecture()) {
-    Architecture architecture = Architecture::kLfm2;
-    LFM2_RETURN_IF_ERROR(
-        TakeEnum(shape.architecture(), kArchitectures, "architecture", architecture));
+    Architecture architecture{};
+    LFM2_RETURN_IF_ERROR(TakeEnum(shape.architecture(), static_cast<int>(AllArchitectures().size()),
+                                  "architecture", architecture));
     out.architecture = architecture;
   }
 #define LFM2_GET(field) \

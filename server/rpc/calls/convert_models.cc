@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/arch/registry.h"
 #include "server/rpc/calls/convert.h"
 #include "server/rpc/transport/service_context.h"
 
@@ -25,7 +26,7 @@ void TakeArchitecture(const v1::ModelShape& in, ModelShape& out, RequestCheck& c
   out.architecture = ArchitectureByName(in.architecture());
   if (!out.architecture) {
     check.Add("shape.architecture",
-              "is \"" + in.architecture() + "\", must be lfm2, hybrid or llama");
+              "is \"" + in.architecture() + "\", must be " + ArchitectureNames());
   }
 }
 

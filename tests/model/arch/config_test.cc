@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "model/arch/registry.h"
 #include "tests/base/test_files.h"
 
 namespace lfm2 {
@@ -81,12 +82,12 @@ TEST(Config, ReadsLlamaAndCountsTheParametersOfSmolLm2) {
   EXPECT_EQ(config->max_position_embeddings, 2048);
   EXPECT_EQ(config->norm_eps, 1e-5);
   EXPECT_FALSE(config->qk_norm);
-  EXPECT_EQ(config->final_norm(), "model.norm");
+  EXPECT_EQ(config->Module(Role::kFinalNorm), "model.norm");
   const Layer layer = config->Layers()[29];
   ASSERT_EQ(layer.size(), 2u);
-  EXPECT_EQ(layer[0].norm, "input_layernorm");
+  EXPECT_EQ(config->Module(layer[0].norm, 29), "model.layers.29.input_layernorm");
   EXPECT_EQ(layer[0].branches[0].prefix, "self_attn");
-  EXPECT_EQ(layer[1].norm, "post_attention_layernorm");
+  EXPECT_EQ(config->Module(layer[1].norm, 29), "model.layers.29.post_attention_layernorm");
   EXPECT_EQ(layer[1].branches[0].prefix, "mlp");
   Json defaults = Llama();
   for (const char* key : {"tie_word_embeddings", "rms_norm_eps", "num_key_value_heads"})
@@ -108,8 +109,10 @@ TEST(Config, RefusesLlamasThatItDoesNotComputeWithTheirValues) {
 }
 
 TEST(Config, ArchitecturesHaveNamesBothWays) {
-  for (int i = 0; i < kArchitectures; ++i) {
+  ASSERT_GE(AllArchitectures().size(), 3U);
+  for (size_t i = 0; i < AllArchitectures().size(); ++i) {
     const auto architecture = static_cast<Architecture>(i);
+    EXPECT_EQ(SpecOf(architecture).id, architecture);
     EXPECT_EQ(ArchitectureByName(NameOf(architecture)), architecture);
   }
   EXPECT_EQ(ArchitectureByName("mamba"), std::nullopt);
@@ -265,7 +268,7 @@ TEST(Config, ListsTheStagesOfEachArchitecture) {
   parallel["parallel_residual"] = true;
   const Layer layer = Parse(parallel)->Layers()[1];
   ASSERT_EQ(layer.size(), 2u);
-  EXPECT_EQ(layer[0].norm, "attention_norm");
+  EXPECT_EQ(Parse(parallel)->Module(layer[0].norm, 1), "model.layers.1.attention_norm");
   ASSERT_EQ(layer[1].branches.size(), 2u);
   EXPECT_EQ(Parse(Hybrid())->Layers()[1].size(), 3u);
 }

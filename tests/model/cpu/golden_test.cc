@@ -67,7 +67,7 @@ std::map<std::string, std::string> ProbesOf(const CpuGolden& model) {
   }
   if (model.golden.Find("hidden.0") != nullptr) {
     out["model.embed_tokens"] = "hidden.0";
-    out[std::string(model.config().final_norm())] = "hidden." + std::to_string(layers);
+    out[model.config().Module(Role::kFinalNorm)] = "hidden." + std::to_string(layers);
   }
   return out;
 }

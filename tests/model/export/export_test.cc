@@ -8,7 +8,6 @@
 #include "base/errors.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "model/arch/llama_cpp_names.h"
 #include "model/export/hf_folder.h"
 #include "model/formats/npz.h"
 #include "model/formats/safetensors.h"
@@ -77,7 +76,7 @@ TEST_F(ExportTest, NpzHoldsEveryTensorAndTheMetaDescribesIt) {
       const Json& entry = meta["tensors"][tensor.name];
       EXPECT_EQ(entry["shape"].get<std::vector<int64_t>>(), tensor.shape);
       EXPECT_EQ(entry["dtype"], "F32");
-      EXPECT_EQ(entry["llama_cpp"], LlamaCppName(*model.config, tensor.name));
+      EXPECT_EQ(entry["llama_cpp"], LlamaCppName(model.config->names(), tensor.name));
     }
     const auto config = ParseModelConfig(meta["config"].dump());
     ASSERT_TRUE(config.ok()) << config.status();

@@ -1,0 +1,27 @@
+// What a layer is made of: a list of stages. A stage is a norm and the blocks that share it: x +=
+// sum(block(norm(x))). Decoders, weights, plans and parity walk that list and never ask which
+// architecture it is. Thread rule: plain data.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/arch/tensor_names.h"
+
+namespace lfm2 {
+
+enum class BlockKind { kAttention, kShortConv, kDiagonalSsm, kGatedMlp };
+
+struct Branch {
+  BlockKind kind;
+  std::string prefix;  // of its probes and tensors in the layer: "self_attn", "conv", "ssm", "mlp"
+};
+
+struct Stage {
+  Role norm;
+  std::vector<Branch> branches;
+};
+
+using Layer = std::vector<Stage>;
+
+}  // namespace lfm2
