@@ -1,4 +1,4 @@
-# server/app/build_id.h, made at build time: one number that lfm2d and liblfm2_torch.so carry, each compiled in. It is a hash over
+# server/torch/parts/build_id.h, made at build time: one number that lfm2d and liblfm2_torch.so carry, each compiled in. It is a hash over
 # the sources that either is made of and over what they are compiled with, so two builds that could differ in a type differ in it;
 # no path, time or commit goes in. Only what includes the header is compiled again when it changes.
 function(lfm2_build_id)
@@ -16,7 +16,7 @@ function(lfm2_build_id)
   set(folder ${CMAKE_BINARY_DIR}/build_id)
   string(JOIN "\n" inputs "${settings}" ${sources})
   file(CONFIGURE OUTPUT ${folder}/inputs.txt CONTENT "${inputs}\n" @ONLY)
-  set(header ${folder}/server/app/build_id.h)
+  set(header ${folder}/server/torch/parts/build_id.h)
   list(TRANSFORM sources PREPEND ${CMAKE_SOURCE_DIR}/)
   add_custom_command(OUTPUT ${header}
     COMMAND ${CMAKE_COMMAND} -D INPUTS=${folder}/inputs.txt -D SOURCE_DIR=${CMAKE_SOURCE_DIR} -D HEADER=${header}

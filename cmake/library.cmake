@@ -33,7 +33,7 @@ endfunction()
 
 # liblfm2_torch.so, beside the program that opens it.
 function(lfm2_torch_parts)
-  add_library(lfm2_torch_parts MODULE ${CMAKE_SOURCE_DIR}/server/torch/parts/torch_parts_library.cc)
+  add_library(lfm2_torch_parts MODULE ${CMAKE_SOURCE_DIR}/server/torch/parts/library/torch_parts_library.cc)
   target_link_libraries(lfm2_torch_parts PRIVATE lfm2_torch_runner lfm2_job_bodies lfm2_build_id lfm2_flags)
   set_target_properties(lfm2_torch_parts PROPERTIES OUTPUT_NAME lfm2_torch LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
 endfunction()

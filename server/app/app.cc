@@ -13,7 +13,6 @@
 #include "server/app/data_dir.h"
 #include "server/app/drainer.h"
 #include "server/app/model_loader.h"
-#include "server/app/torch_parts.h"
 #include "server/engine/engine.h"
 #include "server/engine/metrics.h"
 #include "server/engine/model_pool.h"
@@ -22,6 +21,7 @@
 #include "server/rpc/transport/service_context.h"
 #include "server/store/dataset_store.h"
 #include "server/store/model_store.h"
+#include "server/torch/parts/torch_parts.h"
 
 namespace lfm2 {
 namespace {

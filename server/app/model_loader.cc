@@ -5,8 +5,8 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "model/cuda/driver.h"
-#include "server/app/torch_parts.h"
 #include "server/engine/cpu_loader.h"
+#include "server/torch/parts/torch_parts.h"
 
 namespace lfm2 {
 namespace {

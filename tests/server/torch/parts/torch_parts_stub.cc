@@ -1,6 +1,6 @@
 // A library that exports what liblfm2_torch.so does, and does none of it.
-#include "server/app/build_id.h"
-#include "server/app/torch_parts.h"
+#include "server/torch/parts/build_id.h"
+#include "server/torch/parts/torch_parts.h"
 
 extern "C" const lfm2::TorchParts* lfm2_torch_parts() {
   static constexpr lfm2::TorchParts kParts = {

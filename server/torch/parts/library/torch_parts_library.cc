@@ -1,6 +1,6 @@
 // liblfm2_torch.so.
-#include "server/app/build_id.h"
-#include "server/app/torch_parts.h"
+#include "server/torch/parts/build_id.h"
+#include "server/torch/parts/torch_parts.h"
 
 extern "C" const lfm2::TorchParts* lfm2_torch_parts() {
   static constexpr lfm2::TorchParts kParts = {lfm2::kBuildId, &lfm2::ResolveDevice,

@@ -1,4 +1,4 @@
-#include "server/app/torch_parts.h"
+#include "server/torch/parts/torch_parts.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "server/app/torch_parts.h"
+#include "server/torch/parts/torch_parts.h"
 
 #include <atomic>
 #include <string>
@@ -6,7 +6,7 @@
 #include "base/errors.h"
 #include "base/program_library.h"
 #include "base/status_macros.h"
-#include "server/app/build_id.h"
+#include "server/torch/parts/build_id.h"
 
 namespace lfm2 {
 namespace {

@@ -19,7 +19,7 @@
 namespace lfm2 {
 
 struct TorchParts {
-  uint64_t build;  // kBuildId of server/app/build_id.h, which the build makes
+  uint64_t build;  // kBuildId of server/torch/parts/build_id.h, which the build makes
   decltype(&ResolveDevice) resolve_device;
   decltype(&MakeTorchModelLoader) make_model_loader;
   decltype(&PlanTrainJob) plan_train_job;
