@@ -15,7 +15,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -29,6 +31,7 @@ namespace lfm2 {
 enum class WeightFormat { kF32, kBF16, kInt8, kInt4 };
 
 const char* WeightFormatName(WeightFormat format);  // "f32", "bf16", "int8", "int4"
+std::optional<WeightFormat> WeightFormatByName(std::string_view name);
 
 class PackedMatrix {
  public:
