@@ -11,7 +11,7 @@ export CUDA
 CUDA_FLAG := $(if $(filter-out 0,$(CUDA)),-DLFM2_CUDA=ON)
 CUDA_TARGET := $(if $(filter-out 0,$(CUDA)),lfm2_cuda)
 
-.PHONY: help setup build test demo model train infer export parity serve lint asan tsan fuzz bench
+.PHONY: help setup build test demo model train infer export parity serve format lint asan tsan fuzz bench
 
 help: ## list these verbs
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -52,25 +52,29 @@ export: build ## export MODEL to NPZ + meta JSON
 parity: build ## print checksums of each layer of MODEL
 	@$(BIN)/lfm2ctl parity --model $(MODEL) --tokens 1,2,3,4
 
+format: export DEV = 1
+format: setup ## is every source formatted?
+	@git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror
+
 lint: export DEV = 1
 lint: build ## check format, include table, file lengths, deploy files; run clang-tidy
-	@git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror
-	@ctest --test-dir $(BUILD) --output-on-failure -L lint --no-tests=error
+	@$(MAKE) --no-print-directory format
+	@ctest --preset lint
 	@cmake --preset tidy >/dev/null && cmake --build --preset tidy -j $(JOBS)
 
 asan: export DEV = 1
-asan: setup ## run unit and rpc tests under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: setup ## run unit and rpc tests, and every fuzz seed once, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan >/dev/null && cmake --build --preset asan -j $(JOBS)
-	@ctest --test-dir build/asan --output-on-failure -L 'unit|rpc' --no-tests=error -j $(JOBS)
+	@ctest --preset asan -j $(JOBS)
 
 tsan: export DEV = 1
 tsan: setup ## run engine tests under ThreadSanitizer
-	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS) --target engine_tests base_tests
-	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan_suppressions.txt ctest --test-dir build/tsan --output-on-failure -L unit --no-tests=error -j $(JOBS)
+	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS)
+	@ctest --preset tsan -j $(JOBS)
 
 fuzz: export DEV = 1
 fuzz: setup ## run every fuzz target for SECONDS_EACH=60 seconds
-	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS) --target fuzz_targets
+	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS)
 	@scripts/fuzz.sh build/fuzz $${SECONDS_EACH:-60}
 
 bench: export DEV = 1

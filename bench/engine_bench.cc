@@ -200,13 +200,6 @@ class EngineBench {
   BlockPool blocks_;
 };
 
-WeightFormat FormatByName(const std::string& name) {
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8}) {
-    if (name == WeightFormatName(format)) return format;
-  }
-  return WeightFormat::kInt4;
-}
-
 Json RunModel(const std::string& model, const std::string& format, const Options& options, Isa isa,
               ThreadPool& pool, double bandwidth) {
   const ModelConfig config = ConfigOf(model);
@@ -214,7 +207,8 @@ Json RunModel(const std::string& model, const std::string& format, const Options
   std::shared_ptr<const CpuWeights> weights;
   {
     RandomTensors tensors(config);
-    auto loaded = CpuWeights::Load(config, tensors.source(), {FormatByName(format), isa}, pool);
+    auto loaded =
+        CpuWeights::Load(config, tensors.source(), {WeightFormatByName(format).value(), isa}, pool);
     if (!loaded.ok()) {
       std::fprintf(stderr, "%s\n", loaded.status().ToString().c_str());
       std::exit(1);

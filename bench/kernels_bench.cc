@@ -167,11 +167,8 @@ void PrintRow(const Result& r, double bandwidth) {
   std::fflush(stdout);
 }
 
-WeightFormat FormatByName(const std::string& name) {
-  for (WeightFormat format :
-       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
-    if (name == WeightFormatName(format)) return format;
-  }
+WeightFormat FormatOrExit(const std::string& name) {
+  if (const auto format = WeightFormatByName(name)) return *format;
   std::cerr << "format " << name << " is none of f32, bf16, int8, int4\n";
   std::exit(1);
 }
@@ -206,7 +203,7 @@ int Run(const Options& options) {
           return 1;
         }
         const auto copies =
-            PackCopies(shape, FormatByName(format), IsaOrExit(isa), options.cold_bytes, pool);
+            PackCopies(shape, FormatOrExit(format), IsaOrExit(isa), options.cold_bytes, pool);
         for (int64_t tokens : options.tokens) {
           results.push_back(Measure(copies, tokens, options.seconds, pool));
           PrintRow(results.back(), all);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/strings/str_format.h"
+#include "base/file_kinds.h"
 #include "base/status_macros.h"
 #include "client/calls/upload.h"
 #include "client/flags/flags.h"
@@ -95,13 +96,14 @@ class Comparison {
 
 // SHA-256 of the file that a local tokenizer is read from.
 absl::StatusOr<std::string> LocalTokenizerHash(const ResolvedSource& source) {
-  for (const char* wanted : {"tokenizer.json", "tokenizer.model", ""}) {
+  if (source.files.empty()) return Error(Reason::kFileNotFound, "no tokenizer file");
+  const LocalFile* chosen = &source.files.front();
+  for (size_t i = kTokenizerFiles.size(); i-- > 0;) {
     for (const LocalFile& file : source.files) {
-      if (*wanted != '\0' && file.name != wanted) continue;
-      return HashOf(file);
+      if (file.name == kTokenizerFiles[i]) chosen = &file;
     }
   }
-  return Error(Reason::kFileNotFound, "no tokenizer file");
+  return HashOf(*chosen);
 }
 
 absl::StatusOr<v1::Model> GetModel(Session& session, const std::string& name) {

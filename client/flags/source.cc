@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "base/errors.h"
+#include "base/file_kinds.h"
 #include "base/status_macros.h"
 
 namespace lfm2 {
@@ -14,30 +15,13 @@ namespace fs = std::filesystem;
 
 constexpr size_t kFolderFiles = 64;  // FileSet of common.proto
 
-bool EndsWithAny(const std::string& name, std::initializer_list<const char*> ends) {
-  return std::any_of(ends.begin(), ends.end(),
-                     [&](const char* end) { return absl::EndsWith(name, end); });
+bool IsModelFile(std::string_view name) {
+  return IsTokenizerFile(name) || IsWeightsFile(name) || IsWeightsIndexFile(name) ||
+         name == kModelConfigFile || name == kGenerationConfigFile;
 }
-
-bool IsTokenizerFile(const std::string& name) {
-  return (absl::StartsWith(name, "tokenizer") && EndsWithAny(name, {".json", ".model"})) ||
-         name == "special_tokens_map.json" || name == "bytes_tokenizer.json" ||
-         name == "chat_template.jinja";
-}
-
-bool IsWeightsFile(const std::string& name) {
-  return EndsWithAny(name, {".safetensors", ".npz", ".pt", ".pth", ".gguf"});
-}
-
-bool IsModelFile(const std::string& name) {
-  return IsTokenizerFile(name) || IsWeightsFile(name) || name == "config.json" ||
-         name == "generation_config.json" || absl::EndsWith(name, ".safetensors.index.json");
-}
-
-bool IsDataFile(const std::string& name) { return EndsWithAny(name, {".txt", ".jsonl"}); }
 
 absl::StatusOr<std::vector<LocalFile>> FolderFiles(
-    const fs::path& folder, const std::function<bool(const std::string&)>& wanted) {
+    const fs::path& folder, const std::function<bool(std::string_view)>& wanted) {
   std::vector<LocalFile> files;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
@@ -60,7 +44,7 @@ absl::StatusOr<std::vector<LocalFile>> FolderFiles(
 void AddMetaFiles(std::vector<LocalFile>& files) {
   const std::vector<LocalFile> found = files;
   for (const LocalFile& file : found) {
-    if (file.path.extension() != ".npz") continue;
+    if (WeightsFormatOf(file.name) != WeightsFormat::kNpz) continue;
     fs::path meta = file.path;
     meta.replace_extension(".json");
     std::error_code error;
@@ -98,13 +82,13 @@ absl::StatusOr<ResolvedSource> LocalSource(const fs::path& path, SourcePurpose p
       }
       return Error(Reason::kFileNotFound,
                    path.string() + (tokenizer ? " has no tokenizer.json or tokenizer.model"
-                                              : " has no .safetensors, .npz, .pt or .gguf file"));
+                                              : " has no " + WeightsExtensions() + " file"));
     }
   }
   if (purpose == SourcePurpose::kWeights) AddMetaFiles(source.files);
   source.bare_weights =
       std::none_of(source.files.begin(), source.files.end(), [](const LocalFile& f) {
-        return f.name == "config.json" || absl::EndsWith(f.name, ".gguf");
+        return f.name == kModelConfigFile || WeightsFormatOf(f.name) == WeightsFormat::kGguf;
       });
   return source;
 }
@@ -157,7 +141,7 @@ absl::StatusOr<std::vector<LocalFile>> DataFiles(const fs::path& path) {
   if (fs::is_directory(path, error)) {
     LFM2_ASSIGN_OR_RETURN(std::vector<LocalFile> files, FolderFiles(path, IsDataFile));
     if (files.empty()) {
-      return Error(Reason::kFileNotFound, path.string() + " has no .txt or .jsonl file");
+      return Error(Reason::kFileNotFound, path.string() + " has no .txt, .jsonl or .ndjson file");
     }
     return files;
   }

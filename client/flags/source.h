@@ -38,7 +38,7 @@ absl::StatusOr<ResolvedSource> ResolveSource(const std::string& text, SourcePurp
 // For ModelRef: ORG/NAME gets its "hf:", everything else stays.
 std::string ModelReference(const std::string& text);
 
-// Files to train on: one file, or the *.txt and *.jsonl of a folder.
+// Files to train on: one file, or the *.txt, *.jsonl and *.ndjson of a folder.
 absl::StatusOr<std::vector<LocalFile>> DataFiles(const std::filesystem::path& path);
 
 }  // namespace lfm2

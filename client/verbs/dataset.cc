@@ -61,7 +61,7 @@ void AddDataset(CLI::App& app, Session& session) {
   CLI::App* upload =
       dataset->add_subcommand("upload", "Upload files; the same content is stored once");
   const auto paths = std::make_shared<std::vector<std::string>>();
-  TextsFlag(*upload, "FILE", "Files, or folders of .txt and .jsonl",
+  TextsFlag(*upload, "FILE", "Files, or folders of .txt, .jsonl and .ndjson",
             [paths](const std::string& v) { paths->push_back(v); })
       ->required()
       ->expected(1, 1 << 20)

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <unordered_map>
 
 #include "base/errors.h"
 #include "base/file.h"
+#include "base/file_kinds.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/status_macros.h"
@@ -30,12 +32,9 @@ bool IsFile(const fs::path& path) {
 }
 
 std::string FormatOf(const fs::path& path) {
-  const std::string extension = path.extension().string();
-  if (extension == ".safetensors" || extension == ".json") return "safetensors";
-  if (extension == ".npz") return "npz";
-  if (extension == ".pt" || extension == ".pth" || extension == ".bin") return "pt";
-  if (extension == ".gguf") return "gguf";
-  return "";
+  if (path.extension() == ".json") return WeightsFormatName(WeightsFormat::kSafetensors);  // index
+  const std::optional<WeightsFormat> format = WeightsFormatOf(path.filename().string());
+  return format ? WeightsFormatName(*format) : "";
 }
 
 // Adds generation_config.json's eos list, which is where released chat models keep their second
@@ -95,9 +94,11 @@ absl::StatusOr<fs::path> WeightsOf(const fs::path& directory) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
     if (IsFile(directory / name)) return directory / name;
   }
-  for (const char* format : {"npz", "pt"}) {
-    const std::vector<fs::path> found =
-        FilesOf(directory, [&](const fs::path& path) { return FormatOf(path) == format; });
+  for (const WeightsFormat format : {WeightsFormat::kNpz, WeightsFormat::kTorchPt}) {
+    const std::vector<fs::path> found = FilesOf(directory, [&](const fs::path& path) {
+      const std::string name = path.filename().string();
+      return IsWeightsFile(name) && WeightsFormatOf(name) == format;
+    });
     if (!found.empty()) return found.front();
   }
   LFM2_ASSIGN_OR_RETURN(const fs::path gguf, GgufOf(directory));
@@ -111,7 +112,7 @@ absl::StatusOr<fs::path> WeightsOf(const fs::path& directory) {
 }
 
 fs::path TokenizerDirectory(const fs::path& directory) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "bytes_tokenizer.json"}) {
+  for (const std::string_view name : kTokenizerFiles) {
     if (IsFile(directory / name)) return directory;
   }
   return FilesOf(directory, [](const fs::path& path) { return path.extension() == ".model"; })
@@ -206,7 +207,7 @@ absl::StatusOr<ModelFolder> OpenGguf(const fs::path& path) {
   LFM2_ASSIGN_OR_RETURN(ModelConfig config, ModelFromGguf(path.filename().string(), file));
   LFM2_RETURN_IF_ERROR(ReconcileWidth(file.weights, config));
   ModelFolder folder;
-  if (IsFile(path.parent_path() / "tokenizer.json")) {
+  if (IsFile(path.parent_path() / kJsonTokenizerFile)) {
     folder.tokenizer_dir = path.parent_path();
   } else if (file.metadata.count("tokenizer.ggml.model") > 0) {
     folder.tokenizer_dir = path;

@@ -12,10 +12,6 @@
 namespace lfm2 {
 namespace {
 
-bool IsFloating(DType dtype) {
-  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 ||
-         dtype == DType::kBF16 || IsBlockType(dtype);
-}
 
 // What becomes float32 on the way, because a plain tensor file has no such type or nobody wants it.
 bool IsWidened(DType dtype) { return dtype == DType::kF64 || IsBlockType(dtype); }
@@ -58,7 +54,7 @@ class Planner {
       return plan;
     }
     used_.insert(from);
-    if (!IsFloating(view->dtype)) {
+    if (!IsFloatingPoint(view->dtype)) {
       plan.report.fate = TensorFate::kWrongShape;
       plan.report.note = absl::StrCat("stored as ", SafetensorsName(view->dtype), "; left fresh");
     } else if (view->shape == spec.shape) {

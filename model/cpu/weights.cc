@@ -17,11 +17,6 @@ namespace {
 
 constexpr int64_t kHeadDimMax = 512;  // the attention kernel's scratch is on the stack
 
-bool IsFloat(DType type) {
-  return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16 ||
-         type == DType::kQ8_0 || type == DType::kQ4_0 || type == DType::kQ4_1;
-}
-
 // [rows][cols] to [cols][rows].
 std::vector<float> Transposed(const std::vector<float>& in, int64_t rows) {
   const int64_t cols = static_cast<int64_t>(in.size()) / rows;
@@ -92,7 +87,7 @@ absl::StatusOr<TensorView> CpuWeightsLoader::View(const std::string& name) const
                      ShapeToString(spec->second.shape),
                  {{"tensor", name}});
   }
-  if (!IsFloat(view.dtype)) {
+  if (!IsFloatingPoint(view.dtype) || view.dtype == DType::kF64) {
     return Error(Reason::kWeightsMismatch,
                  name + " is stored as " + SafetensorsName(view.dtype) +
                      ", expected a floating-point type of at most 32 bits",

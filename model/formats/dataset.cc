@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "base/errors.h"
+#include "base/file_kinds.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/status_macros.h"
@@ -159,9 +160,7 @@ class JsonlReader : public DatasetReader {
 }  // namespace
 
 DatasetFormat DatasetFormatOf(std::string_view file_name) {
-  const std::string extension = std::filesystem::path(file_name).extension().string();
-  return extension == ".jsonl" || extension == ".ndjson" ? DatasetFormat::kJsonl
-                                                         : DatasetFormat::kText;
+  return IsJsonLinesFile(file_name) ? DatasetFormat::kJsonl : DatasetFormat::kText;
 }
 
 absl::StatusOr<std::unique_ptr<DatasetReader>> DatasetReader::Open(

@@ -12,7 +12,7 @@ namespace lfm2 {
 
 enum class DatasetFormat { kText, kJsonl };
 
-// ".jsonl" / ".ndjson" is JSONL, anything else text.
+// By base/file_kinds.h: JSON lines are JSONL, anything else is text.
 DatasetFormat DatasetFormatOf(std::string_view file_name);
 
 // One pass over a file. Text: the whole file is one document, handed out in pieces that end at a

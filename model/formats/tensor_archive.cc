@@ -19,15 +19,18 @@ struct DTypeSpec {
   DType dtype;
   int64_t elements;  // of a block
   int64_t bytes;     // of a block
+  bool floating;
   const char* name;
 };
 
 constexpr DTypeSpec kDTypes[] = {
-    {DType::kF64, 1, 8, "F64"},     {DType::kF32, 1, 4, "F32"},     {DType::kF16, 1, 2, "F16"},
-    {DType::kBF16, 1, 2, "BF16"},   {DType::kI64, 1, 8, "I64"},     {DType::kI32, 1, 4, "I32"},
-    {DType::kI16, 1, 2, "I16"},     {DType::kI8, 1, 1, "I8"},       {DType::kU8, 1, 1, "U8"},
-    {DType::kBool, 1, 1, "BOOL"},   {DType::kQ8_0, 32, 34, "Q8_0"}, {DType::kQ4_0, 32, 18, "Q4_0"},
-    {DType::kQ4_1, 32, 20, "Q4_1"},
+    {DType::kF64, 1, 8, true, "F64"},     {DType::kF32, 1, 4, true, "F32"},
+    {DType::kF16, 1, 2, true, "F16"},     {DType::kBF16, 1, 2, true, "BF16"},
+    {DType::kI64, 1, 8, false, "I64"},    {DType::kI32, 1, 4, false, "I32"},
+    {DType::kI16, 1, 2, false, "I16"},    {DType::kI8, 1, 1, false, "I8"},
+    {DType::kU8, 1, 1, false, "U8"},      {DType::kBool, 1, 1, false, "BOOL"},
+    {DType::kQ8_0, 32, 34, true, "Q8_0"}, {DType::kQ4_0, 32, 18, true, "Q4_0"},
+    {DType::kQ4_1, 32, 20, true, "Q4_1"},
 };
 static_assert(kDTypes[static_cast<int>(DType::kQ4_1)].dtype == DType::kQ4_1);
 
@@ -38,6 +41,8 @@ const DTypeSpec& SpecOf(DType dtype) { return kDTypes[static_cast<size_t>(dtype)
 int64_t BlockElements(DType dtype) { return SpecOf(dtype).elements; }
 
 int64_t SizeOf(DType dtype) { return SpecOf(dtype).bytes; }
+
+bool IsFloatingPoint(DType dtype) { return SpecOf(dtype).floating; }
 
 const char* SafetensorsName(DType dtype) { return SpecOf(dtype).name; }
 

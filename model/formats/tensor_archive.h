@@ -41,6 +41,8 @@ enum class DType {
 int64_t BlockElements(DType dtype);  // 1; 32 for a block type
 int64_t SizeOf(DType dtype);         // bytes of one element; of one block for a block type
 inline bool IsBlockType(DType dtype) { return BlockElements(dtype) > 1; }
+// Values with a fraction, blocks among them; not integers and not kBool.
+bool IsFloatingPoint(DType dtype);
 const char* SafetensorsName(DType dtype);  // "F32", "BF16", …; of a block type ggml's name: "Q8_0"
 // Block types are none of safetensors': kModelFileInvalid.
 absl::StatusOr<DType> DTypeBySafetensorsName(std::string_view name);

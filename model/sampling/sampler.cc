@@ -170,13 +170,18 @@ void KeepAllowed(std::vector<Candidate>& candidates, std::span<const uint32_t> a
   });
 }
 
+bool AdjustsLogits(const SamplingParams& params) {
+  return params.repetition_penalty != 1 || params.frequency_penalty != 0 ||
+         params.presence_penalty != 0 || !params.logit_bias.empty();
+}
+
 int32_t Choose(std::span<const float> logits, const SamplingParams& params,
                std::span<const int32_t> history, int64_t index, std::span<const uint32_t> allowed) {
-  const bool greedy = params.temperature <= 0, repeats = params.repetition_penalty == 1;
-  if (greedy && repeats && !params.adjusts_logits()) return Greedy(logits, allowed);
+  const bool greedy = params.temperature <= 0;
+  if (greedy && !AdjustsLogits(params)) return Greedy(logits, allowed);
   std::vector<Candidate> candidates = CandidatesOf(logits);
   AddBiases(candidates, params.logit_bias);
-  if (!repeats) Penalize(candidates, history, params.repetition_penalty);
+  if (params.repetition_penalty != 1) Penalize(candidates, history, params.repetition_penalty);
   if (params.frequency_penalty != 0 || params.presence_penalty != 0) {
     const auto generated =
         std::min(history.size(), static_cast<size_t>(std::max<int64_t>(index, 0)));
@@ -223,6 +228,18 @@ void FillLogprobs(std::span<const float> logits, int64_t count, Sample& sample) 
 }
 
 }  // namespace
+
+bool DeviceKnows(const SamplingParams& params) {
+  const SamplingParams defaults;
+  SamplingParams rest = params;
+  rest.temperature = defaults.temperature;
+  rest.top_k = defaults.top_k;
+  rest.top_p = defaults.top_p;
+  rest.min_p = defaults.min_p;
+  rest.repetition_penalty = defaults.repetition_penalty;
+  rest.seed = defaults.seed;
+  return rest == defaults;
+}
 
 Sample SampleToken(std::span<const float> logits, const SamplingParams& params,
                    std::span<const int32_t> history, int64_t index,

@@ -16,6 +16,7 @@ namespace lfm2 {
 struct TokenBias {
   int32_t id = 0;
   double bias = 0;
+  bool operator==(const TokenBias&) const = default;
 };
 
 struct SamplingParams {
@@ -32,12 +33,13 @@ struct SamplingParams {
   uint64_t seed = 0;
   // -1: none; n: the chosen token's and the n likeliest ones'; of the raw logits
   int64_t logprobs = -1;
-
-  // Biases and penalties other than for repetition, which a device does not know.
-  bool adjusts_logits() const {
-    return frequency_penalty != 0 || presence_penalty != 0 || !logit_bias.empty();
-  }
+  bool operator==(const SamplingParams&) const = default;
 };
+
+// Whether a device's own sampler (model/cuda/sample_body.h) makes of these what SampleToken does:
+// true where every option stands at its default but for those that such a sampler is known to
+// follow. So an option that is added here is the host's until it is named there.
+bool DeviceKnows(const SamplingParams& params);
 
 struct TokenLogprob {
   int32_t id = 0;

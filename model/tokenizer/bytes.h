@@ -8,7 +8,6 @@
 
 namespace lfm2 {
 
-inline constexpr std::string_view kByteTokenizerFile = "bytes_tokenizer.json";
 // Its SHA-256 is the tokenizer's. A change of meaning is a change of this text.
 inline constexpr std::string_view kByteTokenizerDefinition =
     "byte tokenizer 1: ids 0..255 are the bytes, 256 <pad>, 257 <bos>, 258 <eos>; a sequence "

@@ -1,10 +1,10 @@
 #include "model/tokenizer/load_tokenizer.h"
 
-#include <array>
 #include <system_error>
 
 #include "base/errors.h"
 #include "base/file.h"
+#include "base/file_kinds.h"
 #include "base/limits.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/bytes.h"
@@ -19,9 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kGgufExtension[] = ".gguf";
-constexpr std::array<std::string_view, 3> kSidecarFiles = {
-    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
+bool IsGguf(const fs::path& path) {
+  return WeightsFormatOf(path.filename().string()) == WeightsFormat::kGguf;
+}
 
 bool IsFile(const fs::path& path) {
   std::error_code error;
@@ -35,8 +35,7 @@ bool IsDirectory(const fs::path& path) {
 
 absl::StatusOr<fs::path> TokenizerFileOf(const fs::path& path) {
   if (IsFile(path)) return path;
-  for (std::string_view name : {std::string_view("tokenizer.json"),
-                                std::string_view("tokenizer.model"), kByteTokenizerFile}) {
+  for (const std::string_view name : kTokenizerFiles) {
     if (IsFile(path / name)) return path / name;
   }
   const std::string what =
@@ -75,7 +74,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const fs::path& p
     return MakeByteTokenizer();
   }
   const std::string extension = file.extension().string();
-  if (extension == kGgufExtension) {
+  if (IsGguf(file)) {
     LFM2_ASSIGN_OR_RETURN(const TokenizerFiles files, FilesOfGguf(file));
     LFM2_ASSIGN_OR_RETURN(const TokenizerConfig config,
                           TokenizerConfig::Parse(files.tokenizer_config_json));
@@ -98,16 +97,16 @@ absl::Status CopyTokenizerFiles(const fs::path& source, const fs::path& director
     const Json marker = {{"definition", std::string(kByteTokenizerDefinition)}};
     return WriteFileDurably(directory / kByteTokenizerFile, marker.dump(2) + "\n");
   }
-  if (file.extension() == kGgufExtension) {
+  if (IsGguf(file)) {
     LFM2_ASSIGN_OR_RETURN(const TokenizerFiles files, FilesOfGguf(file));
-    LFM2_RETURN_IF_ERROR(WriteFileDurably(directory / "tokenizer.json", files.tokenizer_json));
+    LFM2_RETURN_IF_ERROR(WriteFileDurably(directory / kJsonTokenizerFile, files.tokenizer_json));
     return WriteFileDurably(directory / "tokenizer_config.json", files.tokenizer_config_json);
   }
   LFM2_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file, kDefaultLimits.json_bytes));
   const bool is_json = file.extension() == ".json";
   LFM2_RETURN_IF_ERROR(
-      WriteFileDurably(directory / (is_json ? "tokenizer.json" : "tokenizer.model"), bytes));
-  for (std::string_view name : kSidecarFiles) {
+      WriteFileDurably(directory / (is_json ? kJsonTokenizerFile : kSentencepieceFile), bytes));
+  for (const std::string_view name : kTokenizerSidecarFiles) {
     const fs::path sidecar = file.parent_path() / name;
     if (!IsFile(sidecar)) continue;
     LFM2_ASSIGN_OR_RETURN(const std::string content, ReadFile(sidecar, kDefaultLimits.json_bytes));

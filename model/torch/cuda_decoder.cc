@@ -271,7 +271,7 @@ absl::Status CudaDecoder::StepSome(std::span<const CudaItem> items,
     CudaResult& result = results.emplace_back();
     result.finite = choice.finite != 0;
     if (item.sampling == nullptr || !result.finite) continue;
-    if (item.sampling->logprobs < 0 && !item.sampling->adjusts_logits()) {
+    if (DeviceKnows(*item.sampling)) {
       result.sample = Sample{choice.id, 0, {}};
       continue;
     }

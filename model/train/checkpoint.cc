@@ -92,7 +92,7 @@ absl::Status Fill(const std::filesystem::path& directory, const CheckpointConten
   LFM2_RETURN_IF_ERROR(
       WriteFileDurably(directory / kConfigFile, ModelConfigToJson(content.config)));
   LFM2_RETURN_IF_ERROR(WriteTensors(directory / kModelFile, content.parameters));
-  LFM2_RETURN_IF_ERROR(WriteTensors(directory / kOptimizerFile, content.moments));
+  LFM2_RETURN_IF_ERROR(WriteTensors(directory / kOptimizerFile, content.optimizer_state));
   LFM2_RETURN_IF_ERROR(WriteFileDurably(directory / kStateFile, StateToJson(content.state)));
   return WriteManifest(directory);
 }
@@ -197,7 +197,7 @@ absl::StatusOr<LoadedCheckpoint> ReadCheckpoint(const std::filesystem::path& job
   LFM2_ASSIGN_OR_RETURN(const std::string state, ReadFile(directory / kStateFile, kSmallFileBytes));
   LFM2_ASSIGN_OR_RETURN(loaded.state, StateFromJson(state));
   LFM2_ASSIGN_OR_RETURN(loaded.weights, ReadSafetensors(directory / kModelFile));
-  LFM2_ASSIGN_OR_RETURN(loaded.moments, ReadSafetensors(directory / kOptimizerFile));
+  LFM2_ASSIGN_OR_RETURN(loaded.optimizer_state, ReadSafetensors(directory / kOptimizerFile));
   return loaded;
 }
 

@@ -1,7 +1,7 @@
 // Checkpoints of a training run: directories "ckpt-<step>-<fencing token>" in the job's folder.
 //
 //   config.json, model.safetensors   the weights as a model folder, float32
-//   optimizer.safetensors            moments, "exp_avg.<name>" and "exp_avg_sq.<name>"
+//   optimizer.safetensors            of AdamW its moments, "exp_avg.<name>" and "exp_avg_sq.<name>"
 //   state.json                       step, data cursor, last losses, hash of the spec
 //   manifest.json                    name, bytes and SHA-256 of each file above; written last
 //
@@ -20,7 +20,7 @@
 #include "absl/status/statusor.h"
 #include "model/arch/config.h"
 #include "model/formats/tensor_archive.h"
-#include "model/train/optimizer.h"
+#include "model/train/gradients.h"
 #include "model/train/packing.h"
 
 namespace lfm2 {
@@ -42,7 +42,7 @@ struct CheckpointName {
 struct CheckpointContent {
   const ModelConfig& config;
   const NamedTensors& parameters;  // float32
-  const NamedTensors& moments;
+  const NamedTensors& optimizer_state;
   CheckpointState state;
 };
 
@@ -60,7 +60,7 @@ struct LoadedCheckpoint {
   CheckpointName name;
   CheckpointState state;
   TensorArchive weights;
-  TensorArchive moments;
+  TensorArchive optimizer_state;
 };
 
 // Every file has the manifest's size and hash, and parses. kCheckpointCorrupt naming the file.

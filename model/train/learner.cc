@@ -48,7 +48,7 @@ Learner::Learner(const ModelConfig& config, const NamedTensors& start,
   }
   CastParameters();
   decoder_ = std::make_unique<Decoder>(config, compute_weights_);
-  optimizer_ = std::make_unique<AdamW>(parameters_, spec);
+  optimizer_ = MakeOptimizer(parameters_, spec);
 }
 
 void Learner::CastParameters() {
@@ -81,7 +81,7 @@ at::Tensor Learner::AccumulateGradients(const PackedBatch& batch, int64_t step_t
 
 at::Tensor Learner::ClipGradients() {
   const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> gradients = optimizer_->Gradients();
+  std::vector<at::Tensor> gradients = GradientsOf(parameters_);
   const at::Tensor norm = GradientNorm(gradients);
   if (clip_norm_ > 0) lfm2::ClipGradients(gradients, norm, clip_norm_);
   return norm;
@@ -89,7 +89,7 @@ at::Tensor Learner::ClipGradients() {
 
 void Learner::Update(int64_t step, double lr) {
   optimizer_->Step(step, lr);
-  optimizer_->ZeroGradients();
+  DropGradients(parameters_);
 }
 
 at::Tensor Learner::EvalLossSum(const PackedBatch& batch) {
@@ -97,10 +97,10 @@ at::Tensor Learner::EvalLossSum(const PackedBatch& batch) {
   return LossSum(batch);
 }
 
-absl::Status Learner::Restore(const TensorArchive& weights, const TensorArchive& moments) {
+absl::Status Learner::Restore(const TensorArchive& weights, const TensorArchive& optimizer_state) {
   const at::NoGradGuard no_grad;
   LFM2_RETURN_IF_ERROR(Fill(weights, parameters_));
-  return Fill(moments, optimizer_->moments());
+  return Fill(optimizer_state, optimizer_->state());
 }
 
 }  // namespace lfm2

@@ -36,7 +36,7 @@ class Learner {
   // Clips to spec.clip_norm when it is not 0, and returns the norm from before: a float32 scalar on
   // the device.
   at::Tensor ClipGradients();
-  // AdamW; `step` is 0-based. Drops the gradients.
+  // By the spec's optimizer; `step` is 0-based. Drops the gradients.
   void Update(int64_t step, double lr);
 
   // Sum of the batch's losses without gradients.
@@ -44,10 +44,10 @@ class Learner {
 
   const ModelConfig& config() const { return decoder_->config(); }
   const NamedTensors& parameters() const { return parameters_; }
-  const NamedTensors& moments() const { return optimizer_->moments(); }
-  // Overwrites parameters and moments in place. kCheckpointCorrupt naming a tensor that is not
-  // there or misshapen.
-  absl::Status Restore(const TensorArchive& weights, const TensorArchive& moments);
+  const NamedTensors& optimizer_state() const { return optimizer_->state(); }
+  // Overwrites parameters and the optimizer's state in place. kCheckpointCorrupt naming a tensor
+  // that is not there or misshapen.
+  absl::Status Restore(const TensorArchive& weights, const TensorArchive& optimizer_state);
 
  private:
   at::Tensor LossSum(const PackedBatch& batch);
@@ -57,7 +57,7 @@ class Learner {
   NamedTensors parameters_;  // float32 leaves
   std::shared_ptr<Weights> compute_weights_;
   std::unique_ptr<Decoder> decoder_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
 };
 
 }  // namespace lfm2

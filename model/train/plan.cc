@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "model/arch/model_folder.h"
 #include "model/train/loss.h"
+#include "model/train/optimizer.h"
 #include "model/train/trainer.h"
 #include "model/train/training_data.h"
 
@@ -35,6 +36,10 @@ int64_t ActivationsPerToken(const ModelConfig& config, BlockKind kind, int64_t s
   return 0;
 }
 
+int64_t OptimizerBytes(const ModelConfig& config, const TrainSpec& spec) {
+  return MakeOptimizer({}, spec)->state_bytes_per_parameter() * config.ParameterCount();
+}
+
 int64_t MemoryBytes(const ModelConfig& config, const TrainSpec& spec, int64_t row_tokens) {
   const int64_t parameters = config.ParameterCount();
   const int64_t tokens = spec.batch_size * row_tokens;
@@ -50,7 +55,8 @@ int64_t MemoryBytes(const ModelConfig& config, const TrainSpec& spec, int64_t ro
   // Logits of one chunk and their gradient; the head's gradient beside the parameter's own.
   const int64_t head =
       2 * std::max(kLossChunkElements, config.vocab_size) + config.vocab_size * config.hidden_size;
-  return kFloatBytes * (4 * parameters + tokens * per_token + head);
+  // 2: the parameters and their gradients.
+  return OptimizerBytes(config, spec) + kFloatBytes * (2 * parameters + tokens * per_token + head);
 }
 
 }  // namespace
@@ -68,7 +74,7 @@ absl::StatusOr<TrainPlan> PlanTraining(const TrainRun& run) {
                 static_cast<double>(data.rows.train_rows());
   plan.parameters = config.ParameterCount();
   plan.memory_bytes = MemoryBytes(config, run.spec, run.spec.seq_len);
-  plan.checkpoint_bytes = 3 * kFloatBytes * plan.parameters;
+  plan.checkpoint_bytes = kFloatBytes * plan.parameters + OptimizerBytes(config, run.spec);
   return plan;
 }
 

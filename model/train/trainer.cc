@@ -146,7 +146,7 @@ absl::Status Trainer::Resume() {
                               " belongs to a run with another spec, dataset, tokenizer or model"),
                  {{"checkpoint", loaded->name.ToString()}});
   }
-  LFM2_RETURN_IF_ERROR(learner_->Restore(loaded->weights, loaded->moments));
+  LFM2_RETURN_IF_ERROR(learner_->Restore(loaded->weights, loaded->optimizer_state));
   state_ = loaded->state;
   saved_step_ = state_.step;
   last_checkpoint_ = loaded->name.ToString();
@@ -244,8 +244,8 @@ absl::Status Trainer::Evaluate() {
 absl::Status Trainer::Save() {
   if (saved_step_ == state_.step) return absl::OkStatus();
   const CheckpointName name{state_.step, run_.fencing_token};
-  const CheckpointContent content{learner_->config(), learner_->parameters(), learner_->moments(),
-                                  state_};
+  const CheckpointContent content{learner_->config(), learner_->parameters(),
+                                  learner_->optimizer_state(), state_};
   LFM2_RETURN_IF_ERROR(
       WriteCheckpoint(run_.job_dir, name, content, [this] { return reporter_.MayPublish(); }));
   saved_step_ = state_.step;

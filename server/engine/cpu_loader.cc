@@ -89,10 +89,7 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, I
 
 absl::StatusOr<WeightFormat> ChooseWeightFormat(std::string_view name,
                                                 const TensorArchive& weights) {
-  for (const WeightFormat format :
-       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
-    if (name == WeightFormatName(format)) return format;
-  }
+  if (const std::optional<WeightFormat> format = WeightFormatByName(name)) return *format;
   if (name != "auto") {
     return Error(Reason::kInvalidArgument, "weights are \"" + std::string(name) +
                                                "\", must be auto, f32, bf16, int8 or int4");

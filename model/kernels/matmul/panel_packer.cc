@@ -14,7 +14,6 @@
 namespace lfm2 {
 namespace {
 
-constexpr int64_t kWeightGroup = kWeightGroup;
 constexpr int64_t kScale = sizeof(uint16_t);
 constexpr uint32_t kInfinity = 0x7f800000U;
 

@@ -16,4 +16,12 @@ const char* WeightFormatName(WeightFormat format) {
   return "unknown";
 }
 
+std::optional<WeightFormat> WeightFormatByName(std::string_view name) {
+  for (const WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
+    if (name == WeightFormatName(format)) return format;
+  }
+  return std::nullopt;
+}
+
 }  // namespace lfm2

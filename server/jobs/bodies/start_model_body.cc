@@ -6,6 +6,7 @@
 #include "base/disk_full.h"
 #include "base/errors.h"
 #include "base/file.h"
+#include "base/file_kinds.h"
 #include "base/limits.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/load_tokenizer.h"
@@ -18,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kByteMarker[] = "bytes_tokenizer.json";
 constexpr int64_t kPlainByteVocabulary = 256;
 
 bool IsFile(const fs::path& path) {
@@ -56,12 +56,6 @@ absl::Status LinkFiles(const std::vector<NamedFile>& files, const DatasetPaths& 
   return absl::OkStatus();
 }
 
-bool IsWeightsFile(const std::string& name) {
-  const std::string extension = fs::path(name).extension().string();
-  return extension == ".safetensors" || extension == ".npz" || extension == ".pt" ||
-         extension == ".pth" || extension == ".bin" || extension == ".gguf";
-}
-
 // The one file with weights: without a config.json nothing says how several belong together.
 absl::StatusOr<std::string> OnlyWeightsFile(const std::vector<NamedFile>& files) {
   std::vector<std::string> found;
@@ -70,9 +64,8 @@ absl::StatusOr<std::string> OnlyWeightsFile(const std::vector<NamedFile>& files)
   }
   if (found.size() == 1) return found.front();
   if (found.empty()) {
-    return Error(
-        Reason::kFileNotFound,
-        "none of the source's files holds weights: .safetensors, .npz, .pt, .pth, .bin, .gguf");
+    return Error(Reason::kFileNotFound,
+                 "none of the source's files holds weights: " + WeightsExtensions());
   }
   return Error(Reason::kModelFileInvalid, "the source has " + std::to_string(found.size()) +
                                               " weights files and no config.json");
@@ -81,7 +74,7 @@ absl::StatusOr<std::string> OnlyWeightsFile(const std::vector<NamedFile>& files)
 // A weights file that came alone with its tokenizer does not know it: the folder of links does.
 fs::path TokenizerFolder(const fs::path& found, const fs::path& directory) {
   if (!found.empty()) return found;
-  for (const char* name : {"tokenizer.json", "tokenizer.model", kByteMarker}) {
+  for (const std::string_view name : kTokenizerFiles) {
     if (IsFile(directory / name)) return directory;
   }
   return {};
@@ -91,7 +84,7 @@ absl::StatusOr<ModelFolder> OpenFiles(const SourceSpec& source, const DatasetPat
                                       const fs::path& link_dir) {
   LFM2_RETURN_IF_ERROR(LinkFiles(source.files, paths, link_dir));
   fs::path path = link_dir;
-  if (!IsFile(link_dir / "config.json")) {
+  if (!IsFile(link_dir / kModelConfigFile)) {
     LFM2_ASSIGN_OR_RETURN(const std::string file, OnlyWeightsFile(source.files));
     path /= file;
   }
@@ -116,7 +109,7 @@ absl::StatusOr<ChosenTokenizer> Load(const fs::path& path) {
 // other.
 absl::StatusOr<ChosenTokenizer> Bytes(const fs::path& directory) {
   LFM2_RETURN_IF_ERROR(MakeEmpty(directory));
-  LFM2_RETURN_IF_ERROR(WriteFileDurably(directory / kByteMarker, "{}\n"));
+  LFM2_RETURN_IF_ERROR(WriteFileDurably(directory / kByteTokenizerFile, "{}\n"));
   return Load(directory);
 }
 

@@ -77,6 +77,17 @@ TEST(Source, AFolderGivesTheFilesOfAModel) {
       (std::vector<std::string>{"chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}));
 }
 
+TEST(Source, AFolderGivesWeightsOfEveryKindThatTheServerReads) {
+  for (const char* name :
+       {"a.safetensors", "a.npz", "a.pt", "a.pth", "pytorch_model.bin", "a.gguf"}) {
+    const TempFolder folder;
+    folder.Write("config.json", "{}");
+    folder.Write(name, "x");
+    EXPECT_EQ(Resolve(folder.path()).kind, Kind::kFiles) << name;
+    EXPECT_EQ(Names(Resolve(folder.path())).size(), 2u) << name;
+  }
+}
+
 TEST(Source, AnNpzBringsItsMetaAndIsBare) {
   const TempFolder folder;
   const std::string npz = folder.Write("f.npz", "x");
@@ -134,6 +145,14 @@ TEST(Source, DataFolderGivesTextAndJsonLines) {
   ASSERT_EQ(files->size(), 2u);
   EXPECT_EQ((*files)[0].name, "a.txt");
   EXPECT_FALSE(DataFiles(folder / "none.txt").ok());
+}
+
+TEST(Source, DataFolderGivesNdjsonAsTheServerReadsIt) {
+  const TempFolder folder;
+  folder.Write("a.ndjson", "x");
+  const auto files = DataFiles(folder.path());
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->at(0).name, "a.ndjson");
 }
 
 }  // namespace

@@ -24,6 +24,17 @@ int64_t PagesPresent(const TensorView& view) {
   return present;
 }
 
+TEST(TensorArchive, FloatingPointAreTheFloatsAndTheBlocks) {
+  for (const DType dtype : {DType::kF64, DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0,
+                            DType::kQ4_0, DType::kQ4_1}) {
+    EXPECT_TRUE(IsFloatingPoint(dtype)) << SafetensorsName(dtype);
+  }
+  for (const DType dtype :
+       {DType::kI64, DType::kI32, DType::kI16, DType::kI8, DType::kU8, DType::kBool}) {
+    EXPECT_FALSE(IsFloatingPoint(dtype)) << SafetensorsName(dtype);
+  }
+}
+
 TEST(TensorArchive, ForgottenPagesLeaveMemoryAndAreReadAgain) {
   const ScratchFolder folder;
   const std::vector<int32_t> a(1 << 18, 7), b(1 << 18, 9);

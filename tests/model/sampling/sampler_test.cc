@@ -293,5 +293,27 @@ TEST(Sampler, GivesTheRawLogprobsWhateverIsAllowed) {
   EXPECT_EQ(sample.top.front().id, 1);
 }
 
+TEST(DeviceKnows, OnlyTheOptionsThatItsSamplerFollows) {
+  SamplingParams params;
+  EXPECT_TRUE(DeviceKnows(params));
+  // Every option, by place: a new one does not compile before it is set here or refused below.
+  auto& [temperature, top_k, top_p, min_p, repetition, frequency, presence, bias, seed, logprobs] =
+      params;
+  temperature = 0.7, top_k = 5, top_p = 0.9, min_p = 0.1, repetition = 1.3, seed = 9;
+  EXPECT_TRUE(DeviceKnows(params));
+  const SamplingParams known = params;
+  frequency = 0.5;
+  EXPECT_FALSE(DeviceKnows(params));
+  params = known;
+  presence = -0.5;
+  EXPECT_FALSE(DeviceKnows(params));
+  params = known;
+  bias = {{3, 1.0}};
+  EXPECT_FALSE(DeviceKnows(params));
+  params = known;
+  logprobs = 0;
+  EXPECT_FALSE(DeviceKnows(params));
+}
+
 }  // namespace
 }  // namespace lfm2

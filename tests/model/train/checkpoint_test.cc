@@ -21,7 +21,7 @@ class CheckpointTest : public ::testing::Test {
     state_.step = step;
     return WriteCheckpoint(
         dir(), {step, token},
-        {learner_->config(), learner_->parameters(), learner_->moments(), state_},
+        {learner_->config(), learner_->parameters(), learner_->optimizer_state(), state_},
         [may_publish] { return may_publish; });
   }
   std::vector<std::string> Names() const {
@@ -50,12 +50,12 @@ TEST_F(CheckpointTest, ReadsBackExactlyWhatWasWritten) {
   EXPECT_EQ(read->state.loss_ema, 1.0 / 3.0);
   EXPECT_EQ(read->state.run_hash, "hash");
   const auto other = testing::MakeLearner(testing::TinyHybrid(), {});
-  ASSERT_TRUE(other->Restore(read->weights, read->moments).ok());
+  ASSERT_TRUE(other->Restore(read->weights, read->optimizer_state).ok());
   for (const auto& [name, tensor] : learner_->parameters()) {
     EXPECT_TRUE(at::equal(tensor, other->parameters().at(name))) << name;
   }
-  for (const auto& [name, tensor] : learner_->moments()) {
-    EXPECT_TRUE(at::equal(tensor, other->moments().at(name))) << name;
+  for (const auto& [name, tensor] : learner_->optimizer_state()) {
+    EXPECT_TRUE(at::equal(tensor, other->optimizer_state().at(name))) << name;
   }
 }
 

@@ -114,7 +114,7 @@ TEST(Learner, AWholeStepRunsOnTheMetaDeviceWithoutACpuTensor) {
       EXPECT_TRUE(loss.is_meta());
       EXPECT_TRUE(norm.is_meta());
       for (const auto& [name, p] : learner->parameters()) EXPECT_TRUE(p.is_meta()) << name;
-      for (const auto& [name, m] : learner->moments()) EXPECT_TRUE(m.is_meta()) << name;
+      for (const auto& [name, m] : learner->optimizer_state()) EXPECT_TRUE(m.is_meta()) << name;
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "tests/server/engine/request.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/gate.h"
 #include "tests/server/fakes/recording_sink.h"
@@ -16,15 +17,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLong{60'000};
-
-GenerateRequest Request(std::shared_ptr<LoadedModel> model, std::string_view prompt,
-                        int64_t max_new_tokens) {
-  GenerateRequest request;
-  request.model = std::move(model);
-  request.prompt = BytesAsTokens(prompt);
-  request.max_new_tokens = max_new_tokens;
-  return request;
-}
 
 Reason ReasonOf(const absl::Status& status) { return DetailsOf(status).reason; }
 

@@ -8,20 +8,12 @@
 
 #include "base/errors.h"
 #include "server/engine/engine.h"
+#include "tests/server/engine/request.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/recording_sink.h"
 
 namespace lfm2 {
 namespace {
-
-GenerateRequest Request(std::shared_ptr<LoadedModel> model, std::string_view prompt,
-                        int64_t max_new_tokens) {
-  GenerateRequest request;
-  request.model = std::move(model);
-  request.prompt = BytesAsTokens(prompt);
-  request.max_new_tokens = max_new_tokens;
-  return request;
-}
 
 std::shared_ptr<RecordingSink> Generate(Engine& engine, GenerateRequest request) {
   auto sink = std::make_shared<RecordingSink>();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/errors.h"
+#include "tests/server/engine/request.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/recording_sink.h"
 
@@ -11,12 +12,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-GenerateRequest Request(int64_t max_new_tokens) {
-  GenerateRequest request;
-  request.model = MakeFakeModel();
-  request.prompt = BytesAsTokens("hello");
-  request.max_new_tokens = max_new_tokens;
-  return request;
+GenerateRequest Hello(int64_t max_new_tokens) {
+  return Request(MakeFakeModel(), "hello", max_new_tokens);
 }
 
 struct Generated {
@@ -45,7 +42,7 @@ Generated Feed(GenerateRequest request, const std::vector<int32_t>& ids) {
 }
 
 TEST(Sequence, HandsThePromptOutInChunksAndSamplesAfterTheLast) {
-  GenerateRequest request = Request(4);
+  GenerateRequest request = Hello(4);
   Sequence sequence(std::move(request), std::make_shared<RecordingSink>(), SteadyTime());
   ASSERT_TRUE(sequence.Start(SteadyTime()).ok());
   EXPECT_EQ(sequence.pending(), 5);
@@ -71,7 +68,7 @@ TEST(Sequence, HandsThePromptOutInChunksAndSamplesAfterTheLast) {
 }
 
 TEST(Sequence, EndsAtItsLength) {
-  const Generated generated = Feed(Request(3), BytesAsTokens("abcdef"));
+  const Generated generated = Feed(Hello(3), BytesAsTokens("abcdef"));
   EXPECT_EQ(generated.text(), "abc");
   EXPECT_EQ(generated.end.finish_reason, FinishReason::kLength);
   EXPECT_EQ(generated.end.completion_tokens, 3);
@@ -79,7 +76,7 @@ TEST(Sequence, EndsAtItsLength) {
 }
 
 TEST(Sequence, CountsAndReportsTheEosTokenWithoutText) {
-  const Generated generated = Feed(Request(9), {'a', 258, 'b'});
+  const Generated generated = Feed(Hello(9), {'a', 258, 'b'});
   ASSERT_EQ(generated.events.size(), 2U);
   EXPECT_EQ(generated.events[1].id, 258);
   EXPECT_EQ(generated.events[1].text, "");
@@ -90,7 +87,7 @@ TEST(Sequence, CountsAndReportsTheEosTokenWithoutText) {
 
 TEST(Sequence, EndsAtEveryEosOfTheConfigAndOfTheTokenizer) {
   for (const int32_t eos : {7, 9, 11, 258}) {
-    GenerateRequest request = Request(9);
+    GenerateRequest request = Hello(9);
     request.model->config.eos_token_id = 7;
     request.model->config.eos_token_ids = {9, 11};
     EXPECT_EQ(Feed(std::move(request), {'a', eos, 'b'}).end.finish_reason, FinishReason::kEos)
@@ -99,7 +96,7 @@ TEST(Sequence, EndsAtEveryEosOfTheConfigAndOfTheTokenizer) {
 }
 
 TEST(Sequence, GoesOnAfterEosWhenAskedTo) {
-  GenerateRequest request = Request(3);
+  GenerateRequest request = Hello(3);
   request.ignore_eos = true;
   const Generated generated = Feed(std::move(request), {'a', 258, 'b', 'c'});
   EXPECT_EQ(generated.end.finish_reason, FinishReason::kLength);
@@ -107,7 +104,7 @@ TEST(Sequence, GoesOnAfterEosWhenAskedTo) {
 }
 
 TEST(Sequence, EndsAtAStopIdWithoutItsText) {
-  GenerateRequest request = Request(9);
+  GenerateRequest request = Hello(9);
   request.stop_ids = {'x', 'y'};
   const Generated generated = Feed(std::move(request), BytesAsTokens("abyz"));
   EXPECT_EQ(generated.text(), "ab");
@@ -117,7 +114,7 @@ TEST(Sequence, EndsAtAStopIdWithoutItsText) {
 }
 
 TEST(Sequence, HoldsBackAcrossTokensAndCutsBeforeTheStopString) {
-  GenerateRequest request = Request(20);
+  GenerateRequest request = Hello(20);
   request.stop = {"STOP"};
   const Generated generated = Feed(std::move(request), BytesAsTokens("aSTxSTOPmore"));
   EXPECT_EQ(generated.text(), "aSTx");
@@ -130,7 +127,7 @@ TEST(Sequence, HoldsBackAcrossTokensAndCutsBeforeTheStopString) {
 
 TEST(Sequence, GivesHeldBackTextAtTheEndWhenTheStopStringNeverCame) {
   for (const bool by_eos : {true, false}) {
-    GenerateRequest request = Request(by_eos ? 9 : 3);
+    GenerateRequest request = Hello(by_eos ? 9 : 3);
     request.stop = {"STOP"};
     const Generated generated = Feed(std::move(request), {'a', 'S', 'T', 258});
     EXPECT_EQ(generated.end.text, "ST");
@@ -140,7 +137,7 @@ TEST(Sequence, GivesHeldBackTextAtTheEndWhenTheStopStringNeverCame) {
 }
 
 TEST(Sequence, NeverSplitsACharacter) {
-  const Generated generated = Feed(Request(5), BytesAsTokens("a\xe2\x82\xac!"));
+  const Generated generated = Feed(Hello(5), BytesAsTokens("a\xe2\x82\xac!"));
   EXPECT_EQ(generated.events[1].text, "");
   EXPECT_EQ(generated.events[2].text, "");
   EXPECT_EQ(generated.events[3].text, "\xe2\x82\xac");
@@ -148,11 +145,11 @@ TEST(Sequence, NeverSplitsACharacter) {
 }
 
 TEST(Sequence, EndsHalfACharacterAsTheReplacementCharacter) {
-  EXPECT_EQ(Feed(Request(2), BytesAsTokens("a\xe2\x82")).text(), "a\xef\xbf\xbd");
+  EXPECT_EQ(Feed(Hello(2), BytesAsTokens("a\xe2\x82")).text(), "a\xef\xbf\xbd");
 }
 
 TEST(Sequence, FindsAStopStringInTheReplacementCharacterOfTheEnd) {
-  GenerateRequest request = Request(2);
+  GenerateRequest request = Hello(2);
   request.stop = {"a\xef\xbf\xbd"};
   const Generated generated = Feed(std::move(request), BytesAsTokens("a\xe2"));
   EXPECT_EQ(generated.text(), "");
@@ -160,7 +157,7 @@ TEST(Sequence, FindsAStopStringInTheReplacementCharacterOfTheEnd) {
 }
 
 TEST(Sequence, IsFinishedAtOnceWhenNoTokenIsWanted) {
-  Sequence sequence(Request(0), std::make_shared<RecordingSink>(), SteadyTime());
+  Sequence sequence(Hello(0), std::make_shared<RecordingSink>(), SteadyTime());
   EXPECT_TRUE(sequence.finished());
 }
 
@@ -170,7 +167,7 @@ TEST(Sequence, GivesLogprobsOnlyWhenAskedTo) {
   sample.logprob = -2.0F;
   sample.top = {{'a', -2.0F}};
   for (const int64_t logprobs : {-1, 0, 1}) {
-    GenerateRequest request = Request(2);
+    GenerateRequest request = Hello(2);
     request.sampling.logprobs = logprobs;
     Sequence sequence(std::move(request), std::make_shared<RecordingSink>(), SteadyTime());
     ASSERT_TRUE(sequence.Start(SteadyTime()).ok());
@@ -179,7 +176,7 @@ TEST(Sequence, GivesLogprobsOnlyWhenAskedTo) {
 }
 
 TEST(Sequence, TellsADeadlineInTheQueueFromOneInDecode) {
-  GenerateRequest request = Request(5);
+  GenerateRequest request = Hello(5);
   request.deadline = SteadyTime(milliseconds(100));
   Sequence sequence(std::move(request), std::make_shared<RecordingSink>(), SteadyTime());
   EXPECT_TRUE(sequence.Check(SteadyTime(milliseconds(99))).ok());
@@ -194,7 +191,7 @@ TEST(Sequence, TellsADeadlineInTheQueueFromOneInDecode) {
 }
 
 TEST(Sequence, MeasuresQueuePrefillAndDecode) {
-  Sequence sequence(Request(5), std::make_shared<RecordingSink>(), SteadyTime(milliseconds(10)));
+  Sequence sequence(Hello(5), std::make_shared<RecordingSink>(), SteadyTime(milliseconds(10)));
   ASSERT_TRUE(sequence.Start(SteadyTime(milliseconds(15))).ok());
   sequence.Accept({'a', 0, {}}, SteadyTime(milliseconds(40)));
   const GenerateEnd end = sequence.End(absl::OkStatus(), SteadyTime(milliseconds(100)));

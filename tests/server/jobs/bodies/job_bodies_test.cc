@@ -297,6 +297,31 @@ TEST_F(JobBodiesTest, ASourceIsNotProbedFurtherWhenTheProbeIsStopped) {
   }
 }
 
+// The uploads of a client go by base/file_kinds.h, and so does what a worker makes of them.
+TEST_F(JobBodiesTest, ABinIsTakenForWeightsAndATrainersArgumentsAreNot) {
+  Open();
+  JobSpec spec;
+  spec.kind = JobKind::kInit;
+  spec.model_name = "bare";
+  const std::string golden = ReadText(goldens / "formats" / "legacy.pt");
+  for (const char* name : {"pytorch_model.bin", "training_args.bin"}) {
+    spec.source = {SourceSpec::Kind::kFiles, "w", "", {{name, Upload(name, golden)}}};
+    const Job job = Run(spec);
+    EXPECT_EQ(job.state, JobState::kFailed) << name;
+    const bool read = job.error.message().find("not a zip") != std::string_view::npos;
+    EXPECT_EQ(read, std::string_view(name) == "pytorch_model.bin") << job.error;
+  }
+}
+
+TEST_F(JobBodiesTest, AnNdjsonIsReadAsJsonLines) {
+  Open();
+  JobSpec spec = TrainSpecOf(2);
+  spec.datasets = {{"t.ndjson", Upload("t.ndjson", "{\"text\": \"a\"}\n{\"txt\": 1}\n")}};
+  const absl::Status status = Plan(spec, PlanDepth::kFull).status();
+  EXPECT_EQ(DetailsOf(status).reason, Reason::kDatasetInvalid) << status;
+  EXPECT_EQ(DetailsOf(status).metadata.at("line"), "2") << status;
+}
+
 TEST_F(JobBodiesTest, ABareWeightsFileGetsAConfigAndBytes) {
   Open();
   JobSpec spec;
