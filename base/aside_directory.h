@@ -1,8 +1,7 @@
-// A directory written aside and put in its place whole: the destination is absent, or the old one,
-// or complete.
+// A directory that is written under a temporary name and renamed when it is complete: after a crash
+// the destination is absent, unchanged or complete.
 //
-// Thread rule: one thread. Ownership: the directory aside is removed when the object dies
-// unpublished.
+// Thread rule: one thread. Ownership: the destructor removes a directory that was not published.
 #pragma once
 
 #include <filesystem>
@@ -13,7 +12,7 @@ namespace lfm2 {
 
 class AsideDirectory {
  public:
-  // Makes ".tmp-<name>" beside `destination`; one left by a crash is removed first. kDiskFull,
+  // Makes ".tmp-<name>" beside `destination`, after removing one that a crash left. kDiskFull,
   // kStorageIoError.
   static absl::StatusOr<AsideDirectory> Create(const std::filesystem::path& destination);
   AsideDirectory(AsideDirectory&& other) noexcept;
@@ -22,10 +21,10 @@ class AsideDirectory {
 
   const std::filesystem::path& path() const { return aside_; }
 
-  // Fsyncs the directory, renames it to the destination and fsyncs the parent. Files inside are the
-  // caller's to fsync. kModelExists when the destination is there.
+  // Fsyncs the directory, renames it to the destination and fsyncs the parent. The caller fsyncs
+  // the files inside. kModelExists when the destination exists.
   absl::Status Publish();
-  // The same, but a destination that is there is replaced.
+  // The same, but replaces a destination that exists.
   absl::Status Replace();
 
  private:

@@ -1,5 +1,5 @@
-// A bounded queue between threads: TryPush refuses when full or closed, Pop waits. Thread rule: any
-// thread.
+// A bounded queue between threads: TryPush refuses when the queue is full or closed, Pop waits.
+// Thread rule: any thread.
 #pragma once
 
 #include <chrono>
@@ -17,7 +17,7 @@ class BoundedQueue {
  public:
   explicit BoundedQueue(size_t capacity) : capacity_(capacity) {}
 
-  // Takes `item` only when true is returned.
+  // Moves from `item` only when it returns true.
   bool TryPush(T& item) LFM2_EXCLUDES(mutex_) {
     {
       MutexLock lock(mutex_);
@@ -28,8 +28,7 @@ class BoundedQueue {
     return true;
   }
 
-  // Waits until there is an item, the queue is closed and empty, or the time has passed: then
-  // nullopt.
+  // Waits for an item. nullopt when the queue is closed and empty, or the time has passed.
   std::optional<T> Pop(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     const auto deadline = std::chrono::steady_clock::now() + timeout;
@@ -44,7 +43,7 @@ class BoundedQueue {
     return item;
   }
 
-  // Refuses every later push; what is inside can still be popped.
+  // Refuses every later push; queued items can still be popped.
   void Close() LFM2_EXCLUDES(mutex_) {
     {
       MutexLock lock(mutex_);

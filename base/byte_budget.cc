@@ -40,7 +40,8 @@ absl::Status ByteBudget::Lease::Grow(std::string_view what, int64_t bytes) {
     return Error(Reason::kOutOfMemory, text + "the limit is " + limit);
   }
   return RetryLater(Reason::kOutOfMemory,
-                    text + "of the " + limit + " for all, others hold too much now", kRetryMs);
+                    text + "other calls hold too much of the " + limit + " bytes that all share",
+                    kRetryMs);
 }
 
 void ByteBudget::Lease::ShrinkTo(int64_t bytes) {

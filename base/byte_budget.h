@@ -1,5 +1,5 @@
-// A bound on memory that several hold together. Thread rule: any thread; a lease is used by one at
-// a time. Ownership: the budget outlives its leases.
+// A limit on memory that several holders share. Thread rule: any thread; a lease is used by one
+// thread at a time. Ownership: the budget outlives its leases.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +14,18 @@ class ByteBudget {
  public:
   explicit ByteBudget(int64_t limit) : limit_(limit) {}
 
-  // What one of them holds: given back when it goes.
+  // The bytes that one holder has; its destructor returns them.
   class Lease {
    public:
     explicit Lease(ByteBudget& budget) : budget_(budget) {}
     ~Lease() { ShrinkTo(0); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
-    // Takes so many more. kOutOfMemory, and nothing is taken: with a retry delay, unless the lease
-    // would be larger than the budget by itself. `what` begins the message: "the report".
+    // Adds `bytes` to the lease. kOutOfMemory when they do not fit, and the lease is unchanged; the
+    // error has a retry delay unless this lease alone would exceed the budget. `what` begins the
+    // message: "the report".
     absl::Status Grow(std::string_view what, int64_t bytes);
-    void ShrinkTo(int64_t bytes);  // no effect when it holds less
+    void ShrinkTo(int64_t bytes);  // no effect when the lease is smaller
     int64_t bytes() const { return bytes_; }
 
    private:

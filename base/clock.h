@@ -1,4 +1,4 @@
-// Time that a test can move. Thread rule: any thread.
+// A clock that tests can replace. Thread rule: any thread.
 #pragma once
 
 #include <atomic>
@@ -13,7 +13,7 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual SteadyTime Now() const = 0;      // for deadlines, leases, durations
-  virtual int64_t UnixMillis() const = 0;  // for showing only
+  virtual int64_t UnixMillis() const = 0;  // for display only
   static Clock& Real();
 };
 

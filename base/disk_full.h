@@ -1,5 +1,5 @@
-// One answer to which errors of the system mean that a file cannot grow: the disk is full, or the
-// quota, or the limit of a file's size. Thread rule: pure.
+// Which errno values mean that a file cannot grow: the disk or the quota is full, or the file size
+// limit is reached. Thread rule: pure.
 #pragma once
 
 #include <cerrno>

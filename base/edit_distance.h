@@ -1,4 +1,4 @@
-// Which known word a wrong one was meant to be. Thread rule: pure.
+// Finds the known word that a mistyped one probably means. Thread rule: pure.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace lfm2 {
 
-// Letters to add, drop or change to make `b` of `a`.
+// How many bytes to add, drop or change to turn `a` into `b`.
 int64_t EditDistance(std::string_view a, std::string_view b);
 
-// The nearest to `word`, the first of several; empty when there are no words.
+// The word nearest to `word`, the first on a tie; empty when `words` is empty.
 std::string NearestWord(std::string_view word, const std::vector<std::string>& words);
 
 }  // namespace lfm2

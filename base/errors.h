@@ -107,29 +107,29 @@ struct ErrorDetails {
 
 using Metadata = std::map<std::string, std::string>;
 
-// The code is the table's. The message says what, the value and the limit; it holds no path of the
-// server's disk.
+// A status with the reason's code from the table. The message says what is wrong, with the value
+// and the limit; it must not contain a path on the server's disk.
 absl::Status Error(Reason reason, std::string_view message, Metadata metadata = {});
 absl::Status NotFound(Reason reason, std::string_view resource_type,
                       std::string_view resource_name);
 absl::Status RetryLater(Reason reason, std::string_view message, int64_t retry_after_ms);
 absl::Status WithDetails(std::string_view message, const ErrorDetails& details);
 
-// Details of a Status made above; a Status from elsewhere gets the table's first reason with its
+// Details of a Status made above. For any other Status: the first reason in the table with its
 // code, or kInternal.
 ErrorDetails DetailsOf(const absl::Status& status);
 
-// The violations are the message too: "<field> <description>; …".
+// The message lists the violations: "<field> <description>; …".
 absl::Status WithViolations(const ErrorDetails& details);
 
 // Same details, message prefixed with `context`: "<context>: <message>".
 absl::Status Annotate(const absl::Status& status, std::string_view context);
 
-// The details as text that crosses a process border, and back.
+// Converts a status to text for another process, and back.
 std::string SerializeStatus(const absl::Status& status);
 absl::Status ParseStatus(std::string_view text);
 
-// Collects all violations of a request, so that a caller sees them at once.
+// Collects all violations of a request, so that one answer names them all.
 class Violations {
  public:
   void Add(std::string_view field, std::string_view description);

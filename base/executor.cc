@@ -37,7 +37,7 @@ absl::Status Executor::Run(std::function<void()> work) {
   if (queue_.TryPush(work)) return absl::OkStatus();
   return RetryLater(Reason::kQueueFull,
                     std::to_string(queue_capacity_) +
-                        " pieces of work wait for a thread, which is the limit; try again later",
+                        " tasks wait for a thread, which is the limit; try again later",
                     kRetryMs);
 }
 

@@ -1,5 +1,6 @@
-// A few threads for work that is too slow for a gRPC reaction and needs no device: loading,
-// tokenizing, hashing, files. Thread rule: any thread. Bounded: Run refuses with kQueueFull.
+// A small thread pool for work that is too slow for a gRPC reaction and needs no device: loading,
+// tokenizing, hashing, files. Thread rule: any thread. Run returns kQueueFull when the queue is
+// full.
 #pragma once
 
 #include <functional>
@@ -13,11 +14,11 @@ namespace lfm2 {
 
 class Executor {
  public:
-  // niceness: of its threads and of those that they start, beside the process's own, as nice(1).
+  // niceness: added to the process's own, as with nice(1), for its threads and those they start.
   Executor(int threads, size_t queue_capacity, int niceness = 0);
-  ~Executor();  // runs what is queued, then joins
+  ~Executor();  // runs all queued work, then joins
   absl::Status Run(std::function<void()> work);
-  size_t waiting() const { return queue_.size(); }  // for a thread
+  size_t waiting() const { return queue_.size(); }  // not yet started
 
  private:
   const size_t queue_capacity_;

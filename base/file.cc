@@ -48,8 +48,7 @@ absl::StatusOr<int64_t> SizeOfRegularFile(int fd, const std::string& name) {
 }
 
 int OpenForReading(const std::filesystem::path& path) {
-  // O_NONBLOCK: a FIFO in the place of a file must not hang the caller; it is refused as not
-  // regular.
+  // O_NONBLOCK: opening a FIFO would block; it is then refused because it is not a regular file.
   return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
 
@@ -72,7 +71,7 @@ absl::Status SyncPath(const std::filesystem::path& path, int flags) {
   return absl::OkStatus();
 }
 
-// Unique within the machine: two writers of one path never share the file that they write aside.
+// Unique on this machine: two writers of one path never share a temporary file.
 std::filesystem::path AsidePath(const std::filesystem::path& path) {
   static std::atomic<uint64_t> counter{0};
   return path.parent_path() / ("." + path.filename().string() + "." + std::to_string(getpid()) +

@@ -1,5 +1,5 @@
-// Files: mapped reading, durable writing, SHA-256. Messages name the file's last component only,
-// never its whole path.
+// Files: memory-mapped reading, durable writing, SHA-256. Messages name only the last component of
+// a path.
 #pragma once
 
 #include <cstddef>
@@ -34,15 +34,15 @@ class MappedFile {
   int64_t size_;
 };
 
-// The whole of a small file; kMessageTooLarge-like kInvalidArgument past max_bytes.
+// The whole of a small file. kInvalidArgument when it is larger than max_bytes.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, int64_t max_bytes);
 
-// Written aside, fsynced, renamed, directory fsynced: the file is either the old one or the whole
-// new one. kDiskFull, kStorageIoError.
+// Writes a temporary file, fsyncs it, renames it and fsyncs the directory: after a crash the file
+// is the old one or the whole new one. kDiskFull, kStorageIoError.
 absl::Status WriteFileDurably(const std::filesystem::path& path, std::string_view content);
 absl::Status SyncDirectory(const std::filesystem::path& directory);
 
-// Sequential writer with errno mapped to our reasons; Close() fsyncs.
+// Writes a file from start to end. Errno values become our reasons; Close() fsyncs.
 class FileWriter {
  public:
   static absl::StatusOr<std::unique_ptr<FileWriter>> Create(const std::filesystem::path& path);
@@ -55,7 +55,7 @@ class FileWriter {
   std::string name_;
 };
 
-// Asks `stop` for every MiB.
+// Calls `stop` after every MiB.
 absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,
                                          const StopCheck& stop = {});
 

@@ -1,4 +1,4 @@
-// How sizes of memory and disk look to people. Thread rule: pure.
+// Formats a size in bytes for people. Thread rule: pure.
 #pragma once
 
 #include <string>

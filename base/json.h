@@ -1,5 +1,5 @@
-// JSON from outside, read with limits: bytes, depth, and duplicate keys refused (a parser
-// differential otherwise).
+// Reads untrusted JSON with limits on bytes and depth. Duplicate keys are refused, because parsers
+// disagree on which one counts.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,5 +1,5 @@
-// The one table of limits. The server's config may change those that say so; tests try each at its
-// limit and one past it.
+// The one table of limits. server/app/config.cc lists those that the configuration can change;
+// tests try each at its limit and one past it.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ struct Limits {
   int64_t streams_per_connection = 100;
   int64_t open_calls = 4096;             // of all callers
   int64_t open_calls_per_caller = 1024;  // where tokens tell callers apart
-  // A peer that is silent for so long is asked, and is gone when it does not answer in time. A
-  // client may ask as often as the least time says.
+  // A peer that is silent for keepalive_ms gets a ping, and its connection is closed when it does
+  // not answer within keepalive_timeout_ms. A client may ping every keepalive_least_ms.
   int64_t keepalive_ms = 30'000;
   int64_t keepalive_timeout_ms = 20'000;
   int64_t keepalive_least_ms = 10'000;
@@ -33,11 +33,11 @@ struct Limits {
   int64_t waiting_tokens_per_caller = int64_t{1} << 17;
   int64_t running_sequences = 64;
   int64_t step_tokens = 512;             // token budget of one engine step
-  int64_t prompt_chunk_tokens = 256;     // of prompts in a step in which anything decodes
-  int64_t speculative_tokens = 8;        // guessed ones of a sequence and step; 0: none
-  int64_t speculative_step_tokens = 16;  // decoding and guessed ones of a step that has such
-  int64_t priority_ageing_ms = 5'000;    // waiting that is worth one level of priority
-  int64_t engine_stall_ms = 8'000;       // without progress; then Generation is not serving
+  int64_t prompt_chunk_tokens = 256;     // prompt tokens of a step that also decodes
+  int64_t speculative_tokens = 8;        // guessed tokens of a sequence in a step; 0: off
+  int64_t speculative_step_tokens = 16;  // decoding and guessed tokens of a step with guesses
+  int64_t priority_ageing_ms = 5'000;    // waiting time that counts as one priority level
+  int64_t engine_stall_ms = 8'000;       // without progress until Generation is not serving
   int64_t stream_buffer_events = 256;    // unsent events before a sequence waits for its reader
   int64_t full_buffer_timeout_ms = 5'000;
   int64_t slow_reader_timeout_ms = 30'000;
@@ -49,7 +49,7 @@ struct Limits {
   int64_t grammar_depth = 64;  // of brackets, or of a schema's JSON
   int64_t grammar_compile_ms = 2'000;
   int64_t grammar_step_ms = 2'000;  // for the tokens that may come next
-  int64_t grammar_compiles = 16;    // under way or waiting to begin, of one model
+  int64_t grammar_compiles = 16;    // running or queued, of one model
   int64_t grammars_cached = 64;     // of one model
   int64_t grammar_cache_bytes = 64 << 20;
   int64_t tool_calls = 128;  // of one answer
@@ -74,11 +74,10 @@ struct Limits {
   int64_t layers = 1024;
   int64_t vocab_size = int64_t{1} << 22;
   // Memory of the server.
-  int64_t parity_bytes = int64_t{2} << 30;  // that the reports of all open Parity calls keep
+  int64_t parity_bytes = int64_t{2} << 30;  // held by the reports of all open Parity calls
 };
 
-// What applies where nobody configured anything: file parsers always, the server until its config
-// says otherwise.
+// The defaults. File parsers always use them, the server unless its configuration changes them.
 inline constexpr Limits kDefaultLimits;
 
 }  // namespace lfm2

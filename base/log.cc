@@ -68,8 +68,8 @@ absl::Status ParseLogLevel(std::string_view name, LogLevel& level) {
   else if (name == "error")
     level = LogLevel::kError;
   else
-    return Error(Reason::kInvalidArgument,
-                 "log level \"" + std::string(name) + "\" is none of debug, info, warning, error");
+    return Error(Reason::kInvalidArgument, "log level \"" + std::string(name) +
+                                               "\" is not one of debug, info, warning, error");
   return absl::OkStatus();
 }
 

@@ -1,5 +1,5 @@
-// Structured logs: one line an event, key=value pairs, JSON when asked. Never a prompt, a token or
-// a credential. Thread rule: any thread. The .cc is the only file that sees spdlog.
+// Structured logs: one line per event with key=value pairs, or JSON. Never log a prompt, a token or
+// a credential. Thread rule: any thread. Only log.cc includes spdlog.
 #pragma once
 
 #include <string>

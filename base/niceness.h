@@ -1,12 +1,12 @@
-// How far a thread stands behind others. Thread rule: of the thread that calls.
+// Lowers a thread's scheduling priority. Thread rule: affects the calling thread.
 #pragma once
 
 #include <unistd.h>
 
 namespace lfm2 {
 
-// For this thread and those that it starts, as nice(1): Linux counts niceness by thread, and to
-// have more of it is allowed to everybody.
+// Adds `by` to the niceness of this thread and of those that it starts, as nice(1) does for a
+// process. Linux keeps niceness per thread, and raising it needs no privilege.
 inline void BeNicer(int by) { [[maybe_unused]] const int own = by > 0 ? nice(by) : 0; }
 
 }  // namespace lfm2

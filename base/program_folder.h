@@ -1,4 +1,5 @@
-// Where what belongs to this program stands: its worker, the libraries that it opens at run time.
+// Where the files that belong to this program are: its worker and the libraries that it opens at
+// run time.
 //
 // Thread rule: any thread.
 #pragma once
@@ -7,7 +8,7 @@
 
 namespace lfm2 {
 
-// The folder of the running program; empty where the system does not say.
+// The folder of the running program; empty when the system does not tell.
 std::filesystem::path ProgramFolder();
 
 }  // namespace lfm2

@@ -24,7 +24,7 @@ absl::StatusOr<void*> OpenLibrary(const std::string& path, int flags) {
 }
 
 absl::StatusOr<void*> OpenProgramLibrary(const char* file_name, const char* variable, int flags) {
-  // Nobody changes the environment after the program's start.
+  // The environment does not change after the program's start.
   const char* named = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe)
   return Open(file_name, named != nullptr ? named : (ProgramFolder() / file_name).string(), flags);
 }

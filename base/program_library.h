@@ -1,6 +1,6 @@
-// Shared libraries that are opened at run time: those of this program stand in its folder.
+// Opens shared libraries at run time; the program's own ones are in its folder.
 //
-// Thread rule: any thread. What was opened stays open for the life of the process.
+// Thread rule: any thread. An opened library stays open for the life of the process.
 #pragma once
 
 #include <dlfcn.h>
@@ -18,7 +18,7 @@ absl::StatusOr<void*> OpenLibrary(const std::string& path, int flags = RTLD_NOW 
 absl::StatusOr<void*> OpenProgramLibrary(const char* file_name, const char* variable,
                                          int flags = RTLD_NOW | RTLD_LOCAL);
 
-// False, and null, where the library has no function of that name.
+// False, and `out` is null, when the library has no function of that name.
 template <typename Function>
 bool FindFunction(void* library, const char* name, Function& out) {
   out = reinterpret_cast<Function>(dlsym(library, name));

@@ -1,5 +1,5 @@
-// Tells systemd what the daemon does: one datagram to $NOTIFY_SOCKET; nothing without it. Thread
-// rule: any thread.
+// Tells systemd the daemon's state: one datagram to $NOTIFY_SOCKET; does nothing when it is unset.
+// Thread rule: any thread.
 #pragma once
 
 #include <string_view>

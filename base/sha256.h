@@ -1,4 +1,5 @@
-// SHA-256 as lower-case hexadecimal, incremental and whole. Thread rule: one thread per object.
+// SHA-256 as lower-case hexadecimal, incremental or of a whole text. Thread rule: one thread per
+// object.
 #pragma once
 
 #include <memory>
@@ -12,7 +13,7 @@ class Sha256 {
   Sha256();
   ~Sha256();
   void Update(std::string_view bytes);
-  std::string Hex();  // ends it
+  std::string Hex();  // call once, last
 
  private:
   struct Context;

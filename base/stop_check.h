@@ -1,5 +1,5 @@
-// How long work learns that nobody waits for it any more. Thread rule: asked by the thread that
-// works.
+// Lets long work ask whether its result is still wanted. Thread rule: called by the thread that
+// does the work.
 #pragma once
 
 #include <functional>
@@ -8,8 +8,8 @@
 
 namespace lfm2 {
 
-// OK to go on, or why the work ends: kCancelled, kDeadlineInDecode. Cheap: asked about every MiB.
-// Empty: nothing ends the work.
+// OK to continue, or why the work must end: kCancelled, kDeadlineInDecode. Must be cheap: it is
+// called about every MiB. An empty function never ends the work.
 using StopCheck = std::function<absl::Status()>;
 
 inline absl::Status CheckStop(const StopCheck& stop) { return stop ? stop() : absl::OkStatus(); }

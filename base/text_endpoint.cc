@@ -113,7 +113,7 @@ class RealTextEndpoint final : public TextEndpoint {
  private:
   using Time = std::chrono::steady_clock::time_point;
 
-  // False when the time has passed or the endpoint stops.
+  // False after the timeout or when the endpoint stops.
   bool WaitFor(int fd, short events, Time until) const {
     while (true) {
       const auto left =

@@ -10,8 +10,8 @@ constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
 
 struct Lead {
   size_t length;          // 0: no character starts with this byte
-  uint8_t second_lowest;  // bounds of the second byte: no overlong form, no surrogate, nothing
-                          // above U+10FFFF
+  uint8_t second_lowest;  // bounds of the second byte; they exclude overlong forms, surrogates
+                          // and code points above U+10FFFF
   uint8_t second_highest;
 };
 

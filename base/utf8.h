@@ -1,4 +1,4 @@
-// UTF-8 read and written one code point at a time, and invalid bytes replaced by U+FFFD.
+// Reads and writes UTF-8 one code point at a time, and replaces invalid bytes by U+FFFD.
 // Thread rule: all functions are pure.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace lfm2 {
 enum class Utf8Kind {
   kValid,       // a whole character
   kInvalid,     // bytes that no character starts with
-  kIncomplete,  // the text ends inside a character that is right so far
+  kIncomplete,  // the text ends inside a character that is valid so far
 };
 
 struct Utf8Step {
@@ -23,7 +23,7 @@ struct Utf8Step {
   size_t bytes;  // of the character, or of the maximal subpart (Unicode 3.9, table 3-7) to replace
 };
 
-// What stands at the start of `text`, which is not empty.
+// Decodes the first character of `text`, which must not be empty.
 Utf8Step NextUtf8(std::string_view text);
 
 void AppendUtf8(char32_t code_point, std::string& out);
@@ -31,7 +31,7 @@ void AppendUtf8(char32_t code_point, std::string& out);
 // kInvalidUtf8 with the offset of the first wrong byte.
 absl::Status CheckUtf8(std::string_view text);
 
-// How much of the input one U+FFFD stands for.
+// How much of the input one U+FFFD replaces.
 enum class Utf8Replacement {
   kMaximalSubpart,  // as the Unicode standard recommends and Rust's from_utf8_lossy does
   kEachByte,        // as sentencepiece does, and tokenizers' ByteFallback
@@ -40,7 +40,7 @@ enum class Utf8Replacement {
 enum class Utf8End { kMayContinue, kFinal };
 
 // Appends `bytes` to `out` with invalid parts replaced; returns how many bytes were used. With
-// kMayContinue, a character that is incomplete at the end is left.
+// kMayContinue, an incomplete character at the end is not consumed.
 size_t AppendReplacingInvalid(std::string_view bytes, Utf8Replacement replacement, Utf8End end,
                               std::string& out);
 
