@@ -53,7 +53,7 @@ std::vector<std::string> Normalized(int argc, char** argv) {
   return reversed;
 }
 
-// 0 when all of it is written; else says why not.
+// Prints `text`; 0, or an exit code when it could not all be written.
 int Print(const std::string& text) {
   errno = 0;
   std::cout << text << std::flush;
@@ -62,7 +62,7 @@ int Print(const std::string& text) {
   return kExitInternal;
 }
 
-// What nobody took, with the nearest that there is; nothing when all was taken.
+// The first unknown argument and the closest known one, if any.
 std::optional<std::string> UnknownArgument(const CLI::App& app) {
   const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
   if (rest.empty()) return std::nullopt;
@@ -86,7 +86,7 @@ std::optional<std::string> UnknownArgument(const CLI::App& app) {
   return nearest.empty() ? problem : problem + ": the nearest is " + nearest;
 }
 
-// Returns an exit code when the program is to end at once.
+// Returns an exit code when the program must end at once.
 std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
   CLI::App app{"lfm2d: serves and trains LFM2-type models over gRPC"};
   app.set_version_flag("--version", "lfm2d " LFM2_VERSION);
@@ -129,7 +129,7 @@ std::optional<int> Parse(int argc, char** argv, CommandLine& line) {
   return std::nullopt;
 }
 
-// `json`: as a line of the log.
+// `json`: as a log line instead of plain text.
 int Fail(const absl::Status& status, bool json = false) {
   const lfm2::ErrorDetails details = lfm2::DetailsOf(status);
   const lfm2::ReasonSpec& spec = lfm2::SpecOf(details.reason);
@@ -138,14 +138,14 @@ int Fail(const absl::Status& status, bool json = false) {
               {{"cause", std::string(status.message())}, {"reason", spec.name}});
   } else {
     std::cerr << "lfm2d: " << status.message() << " (" << spec.name << ")\n";
-    // What to do about a state that does not fit is written for callers of the service.
+    // The fix for kWrongState is written for callers of the service.
     if (details.reason != lfm2::Reason::kWrongState) std::cerr << "  " << spec.fix << "\n";
   }
   if (details.reason == lfm2::Reason::kWrongState) return kExitTemporary;
   return details.reason == lfm2::Reason::kInternal ? kExitInternal : kExitConfig;
 }
 
-// A signal's number; 0: the GPU is lost, which is looked at once a second.
+// Waits for a signal and returns its number; 0 when the GPU is lost, which it checks every second.
 int WaitForEnd(const sigset_t& signals, const lfm2::App& app) {
   constexpr timespec kSecond{1, 0};
   while (!app.gpu_lost()) {
@@ -155,7 +155,7 @@ int WaitForEnd(const sigset_t& signals, const lfm2::App& app) {
   return 0;
 }
 
-// Until `app` is drained; a further signal ends what is waited for.
+// Waits until `app` is drained; another signal ends the open work at once.
 void Drain(lfm2::App& app, const sigset_t& signals) {
   std::atomic<bool> drained{false};
   std::thread drain([&] {
@@ -165,7 +165,7 @@ void Drain(lfm2::App& app, const sigset_t& signals) {
   while (!drained) {
     const timespec look{0, 50'000'000};
     if (sigtimedwait(&signals, nullptr, &look) < 0) continue;
-    lfm2::Log(lfm2::LogLevel::kWarning, "a second signal: what is open is ended now");
+    lfm2::Log(lfm2::LogLevel::kWarning, "second signal: ending open calls and jobs now");
     app.EndNow();
   }
   drain.join();
@@ -178,7 +178,7 @@ int Run(const lfm2::ServerConfig& config) {
     return Fail(status);
   lfm2::SetUpLog(log);
 
-  // Blocked before any thread exists, so that this thread alone takes them.
+  // Blocked before any other thread starts, so that only this thread receives them.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
@@ -195,7 +195,7 @@ int Run(const lfm2::ServerConfig& config) {
   const int signal_number = WaitForEnd(signals, **app);
   lfm2::SdNotify("STOPPING=1");
   if (signal_number == 0) {
-    lfm2::Log(lfm2::LogLevel::kError, "the GPU is lost to this process, which ends");
+    lfm2::Log(lfm2::LogLevel::kError, "the GPU no longer answers this process; exiting");
   } else {
     lfm2::Log(lfm2::LogLevel::kInfo, "draining", {{"signal", std::to_string(signal_number)}});
   }
@@ -212,8 +212,8 @@ int main(int argc, char** argv) {
   // all locks, itself under one lock (a sixth of its threads' time in a burst of calls), and a
   // cycle found there would abort the daemon.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  signal(SIGXFSZ, SIG_IGN);             // a file over its limit is an error of write: DISK_FULL
-  setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors are told once, by us
+  signal(SIGXFSZ, SIG_IGN);             // write() then fails at the file size limit: DISK_FULL
+  setenv("GRPC_VERBOSITY", "NONE", 0);  // we report its errors, once
   CommandLine line;
   if (auto code = Parse(argc, argv, line)) return *code;
   const auto loaded = lfm2::LoadConfig(line.sources);

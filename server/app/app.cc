@@ -35,10 +35,10 @@ constexpr int kLoadThreads = 2;
 constexpr size_t kLoadQueue = 64;
 constexpr int kLongThreads = 2;
 constexpr size_t kLongQueue = 32;
-constexpr int kBackgroundNiceness = 10;    // beside an engine that decodes both take what is left
-constexpr milliseconds kLastCalls{2'000};  // for answers to reach their callers
+constexpr int kBackgroundNiceness = 10;    // both use only what a decoding engine leaves
+constexpr milliseconds kLastCalls{2'000};  // for answers to reach their clients
 
-// Members stand in the order they are made in; destruction is the reverse.
+// Members are declared in the order of construction; destruction is the reverse.
 class RealApp : public App {
  public:
   absl::Status Start(const ServerConfig& config) {
@@ -82,7 +82,7 @@ class RealApp : public App {
   void EndNow() override { drain_->EndNow(); }
 
  private:
-  // A store that cannot be read leaves serving up and Training answering kJobStoreCorrupt.
+  // When the job store cannot be read, serving starts anyway and Training answers kJobStoreCorrupt.
   absl::Status OpenJobs(const fs::path& data_dir, Clock& clock) {
     JobQueueOptions options;
     options.data_dir = data_dir;
@@ -99,14 +99,15 @@ class RealApp : public App {
     return absl::OkStatus();
   }
 
-  // What may be put right while the daemon serves, and so is no reason to refuse the start.
+  // Warns about what an operator can repair while the daemon runs, so it does not prevent the
+  // start.
   void WarnOfWhatIsMissing() {
     if (absl::Status worker = CheckWorkerProgram(WorkerProgram(config_)); !worker.ok()) {
       Log(LogLevel::kWarning, "jobs will wait", {{"cause", std::string(worker.message())}});
     }
     if (config_.default_model.empty()) return;
     if (auto model = models_->Resolve(config_.default_model); !model.ok()) {
-      Log(LogLevel::kWarning, "default_model is not there",
+      Log(LogLevel::kWarning, "default_model cannot be found",
           {{"cause", std::string(model.status().message())}});
     }
   }

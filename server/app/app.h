@@ -12,19 +12,19 @@ namespace lfm2 {
 
 class App {
  public:
-  // What Start would say of the configuration, without binding and without the data_dir.
+  // The error that Start would return for this configuration, without binding or opening data_dir.
   static absl::Status Check(const ServerConfig& config);
   // kConfigInvalid, kInsecureBind, kDeviceUnavailable, kWrongState (another daemon has the
   // data_dir; the message names it).
   static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config);
   virtual ~App() = default;
   virtual std::string address() const = 0;
-  // The GPU answers this process no more, so that the program has to end. Any thread.
+  // The GPU no longer answers this process, so the program has to end. Any thread.
   virtual bool gpu_lost() const = 0;
-  // Refuses new calls, lets open ones and jobs come to an end within the configured time, then ends
-  // them: no more than a few seconds later it returns.
+  // Refuses new calls, waits the configured time for open calls and jobs, then ends them. Returns
+  // at most a few seconds after that.
   virtual void Drain() = 0;
-  virtual void EndNow() = 0;  // a Drain that waits waits no longer
+  virtual void EndNow() = 0;  // a running Drain stops waiting
 };
 
 }  // namespace lfm2

@@ -1,6 +1,7 @@
-// The daemon's configuration: flags over environment (LFM2_*) over file over defaults, and where
-// each value came from. One table (config.cc) names every key once; the file, the environment, the
-// flags and `config show` are made from it. Thread rule: plain data after Load.
+// The daemon's configuration and where each value came from. Flags override the environment
+// (LFM2_*), which overrides the file, which overrides the defaults. One table (config.cc) names
+// every key once; the file, the environment, the flags and `config show` use it. Thread rule: plain
+// data after Load.
 #pragma once
 
 #include <cstdint>
@@ -18,21 +19,21 @@ struct ServerConfig {
   std::string data_dir = "data";
   std::string device = "auto";
   std::string dtype = "auto";
-  std::string weights = "auto";  // number format of weights served on the CPU; auto: as dtype says
-  int64_t kv_bytes = int64_t{4} << 30;            // keys and values, of a loaded model
-  int64_t prefix_cache_bytes = int64_t{1} << 30;  // of those, kept of ended sequences; 0: none
-  int64_t threads = 0;             // of the engine's arithmetic; 0: as many as there are cores
-  std::string default_model;       // for requests that name none; empty: see config.cc
-  int64_t default_context = 4096;  // tokens, of models whose config names no limit
+  std::string weights = "auto";         // format of weights served on the CPU; auto: as dtype says
+  int64_t kv_bytes = int64_t{4} << 30;  // keys and values of each loaded model
+  int64_t prefix_cache_bytes = int64_t{1} << 30;  // part of kv_bytes for the prefix cache; 0: off
+  int64_t threads = 0;                            // for the engine's arithmetic; 0: one per core
+  std::string default_model;       // for requests that do not name one; empty: see config.cc
+  int64_t default_context = 4096;  // tokens, for models whose config gives no limit
   std::string hf_cache;            // empty: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub
-  std::string worker;              // lfm2-worker; empty: beside lfm2d
+  std::string worker;              // path of lfm2-worker; empty: in lfm2d's folder
   int64_t train_slots = 1;
   int64_t short_slots = 2;
   std::string tls_cert, tls_key, tls_client_ca;
   std::string tokens;  // file of bearer tokens' hashes
   bool insecure_i_know = false;
   bool reflection = true;
-  std::string metrics_listen;  // loopback host:port of /metrics; empty: none
+  std::string metrics_listen;  // loopback host:port of /metrics; empty: off
   std::string log_level = "info";
   std::string log_format = "text";  // or "json"
   int64_t drain_timeout_ms = 30'000;
@@ -57,8 +58,8 @@ struct ConfigSources {
   std::map<std::string, std::string> flags;        // key -> text, as given on the command line
 };
 
-// kConfigInvalid: an unknown key with the nearest known one, a value of the wrong type or out of
-// range.
+// kConfigInvalid for an unknown key (the message names the nearest known one) and for a value of
+// the wrong type or out of range.
 absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources);
 
 // Every key with its help, for the command line.

@@ -18,7 +18,7 @@
 namespace lfm2 {
 namespace {
 
-// The names that a start takes; whether the device is there is the loader's to say.
+// Checks the form of the name only; the loader finds out whether the device exists.
 absl::Status CheckDeviceName(const std::string& name) {
   constexpr char kCuda[] = "cuda:";
   constexpr size_t kPrefix = sizeof(kCuda) - 1;
@@ -82,7 +82,7 @@ absl::Status CheckTrainDevice(const std::string& name) {
   LFM2_RETURN_IF_ERROR(CheckDeviceName(name));
   if (name == "auto" || name == "cpu" || NvidiaDriver() != nullptr) return absl::OkStatus();
   return Error(Reason::kDeviceUnavailable,
-               "device \"" + name + "\": no NVIDIA driver, libcuda.so.1 is not there");
+               "device \"" + name + "\": no NVIDIA driver, libcuda.so.1 was not found");
 }
 
 absl::Status CheckConfig(const ServerConfig& config) {

@@ -1,5 +1,5 @@
-// What a configuration must be beyond its keys' own types and ranges, and what the parts of the
-// daemon are given of it.
+// Checks of a configuration beyond the type and range of each key, and the options that the parts
+// of the daemon get from it.
 #pragma once
 
 #include <filesystem>
@@ -12,17 +12,18 @@
 
 namespace lfm2 {
 
-// Reads the files that the configuration names, changes nothing. Thread rule: any thread.
+// Reads the files that the configuration names; changes nothing. Thread rule: any thread.
 // kInvalidArgument, kInsecureBind, kConfigInvalid.
 absl::Status CheckConfig(const ServerConfig& config);
 
 RpcOptions RpcOptionsOf(const ServerConfig& config);
 ModelLoaderOptions LoaderOptionsOf(const ServerConfig& config);
 std::filesystem::path WorkerProgram(const ServerConfig& config);
-// Of a training job, before it is stored: kConfigInvalid for no device's name, kDeviceUnavailable
-// for CUDA without an NVIDIA driver. Which devices there are is the worker's to find.
+// Checks a training job's device before the job is stored: kConfigInvalid when it is not a device
+// name, kDeviceUnavailable for CUDA without an NVIDIA driver. The worker finds out whether that
+// device exists.
 absl::Status CheckTrainDevice(const std::string& name);
-// kConfigInvalid where it is no file that this user may execute.
+// kConfigInvalid when it is not a file that this user may execute.
 absl::Status CheckWorkerProgram(const std::filesystem::path& program);
 
 }  // namespace lfm2

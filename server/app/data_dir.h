@@ -1,4 +1,5 @@
-// One daemon a data_dir: a lock file that holds the owner's process id. Thread rule: plain object.
+// Ensures one daemon per data_dir with a lock file that holds its process id. Thread rule: plain
+// object.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +11,7 @@ namespace lfm2 {
 
 class DataDirLock {
  public:
-  // Makes the folder when needed. kWrongState naming the process that holds it.
+  // Creates the folder if needed. kWrongState, naming the process that has the lock.
   static absl::StatusOr<std::unique_ptr<DataDirLock>> Acquire(
       const std::filesystem::path& data_dir);
   ~DataDirLock();

@@ -9,7 +9,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kLook{100};  // for EndNow
+constexpr milliseconds kLook{100};  // between checks for EndNow
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// Lets what the engine and the jobs have open come to an end, side by side, until a deadline that
-// both share. Borrows both. Thread rule: Wait once, from one thread; EndNow from any.
+// Waits for the open work of the engine and the jobs at the same time, until one deadline for both.
+// Borrows both. Thread rule: Wait once, from one thread; EndNow from any.
 #pragma once
 
 #include <atomic>
@@ -13,10 +13,10 @@ namespace lfm2 {
 class Drainer {
  public:
   Drainer(Engine& engine, JobQueue* jobs) : engine_(engine), jobs_(jobs) {}  // jobs may be null
-  // Neither takes new work from here on. After the time their work is ended: jobs are queued for
-  // the next start, streams get kDraining.
+  // From now on neither accepts new work. After the timeout their work is ended: jobs are queued
+  // for the next start, streams get kDraining.
   void Wait(std::chrono::milliseconds timeout);
-  void EndNow();  // Wait waits no longer
+  void EndNow();  // Wait returns without waiting further
   bool ended_now() const { return end_now_; }
 
  private:

@@ -18,7 +18,7 @@ absl::Status Contradiction(const ModelLoaderOptions& options, const std::string&
                {{"key", "weights"}, {"value", options.weights}});
 }
 
-// dtype's names for the two formats that have one.
+// The dtype names of the two formats that have one.
 absl::StatusOr<std::string> CpuWeightsOf(const ModelLoaderOptions& options) {
   if (options.dtype == "auto") return options.weights;
   const std::string same = options.dtype == "float32" ? "f32" : "bf16";
@@ -28,7 +28,7 @@ absl::StatusOr<std::string> CpuWeightsOf(const ModelLoaderOptions& options) {
   return same;
 }
 
-// "cpu" or "cuda:N". LibTorch is asked only where there may be a GPU.
+// "cpu" or "cuda:N". Asks LibTorch only when there may be a GPU.
 absl::StatusOr<std::string> DeviceOf(const std::string& name) {
   if (name == "cpu" || (name == "auto" && NvidiaDriver() == nullptr)) return std::string("cpu");
   LFM2_ASSIGN_OR_RETURN(const TorchParts* torch, OpenTorchParts());

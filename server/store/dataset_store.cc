@@ -44,7 +44,7 @@ absl::StatusOr<DatasetInfo> ReadInfo(const fs::path& directory, const std::strin
   }
   if (!text.ok()) return text.status();
   const absl::StatusOr<Json> json = ParseJson(*text);
-  if (!json.ok() || !json->is_object()) return DamagedError(id, "meta.json is no JSON object");
+  if (!json.ok() || !json->is_object()) return DamagedError(id, "meta.json is not a JSON object");
   const auto name = json->find("name");
   const auto bytes = json->find("bytes");
   const auto created = json->find("created_at_ms");
@@ -83,7 +83,7 @@ DatasetUpload::DatasetUpload(DatasetStore& store, std::string name, fs::path pat
 
 DatasetUpload::~DatasetUpload() {
   writer_.reset();
-  std::error_code error;  // what cannot be removed now goes when the store is opened
+  std::error_code error;  // what cannot be removed now is removed when the store is next opened
   fs::remove_all(path_, error);
 }
 
@@ -99,7 +99,7 @@ absl::Status DatasetUpload::Append(std::string_view bytes) {
     status = writer_->Append(bytes);
   }
   if (!status.ok()) {
-    writer_.reset();  // half a write may be on disk: nothing can follow it
+    writer_.reset();  // part of the write may be on disk: nothing may be appended to it
     return status;
   }
   hash_.Update(bytes);
@@ -187,7 +187,7 @@ absl::StatusOr<std::vector<DatasetInfo>> DatasetStore::List() const {
     if (info.ok()) {
       infos.push_back(*std::move(info));
     } else {
-      // One damaged dataset must not hide the others.
+      // A damaged dataset must not hide the others.
       Log(LogLevel::kWarning, "dataset cannot be listed",
           {{"sha256", name}, {"error", std::string(info.status().message())}});
     }

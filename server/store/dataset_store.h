@@ -1,6 +1,6 @@
-// Uploaded files by content: data_dir/datasets/<sha256>/{data, meta.json}. The id is
+// Uploaded files, stored by content: data_dir/datasets/<sha256>/{data, meta.json}. The id is
 // "sha256:<hex>". Thread rule: any thread; one DatasetUpload belongs to one thread at a time. An
-// upload that is not committed leaves nothing.
+// upload that is not committed leaves no files behind.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +27,9 @@ struct DatasetInfo {
   bool existed = false;
 };
 
-// The hash in an id "sha256:<hex>"; absent when it is none.
+// The hash in an id "sha256:<hex>"; nullopt when the text is not such an id.
 std::optional<std::string> DatasetHashOf(std::string_view id);
-// Where the store with this root keeps the file of a hash.
+// The path at which a store with this root keeps the file with this hash.
 std::filesystem::path DatasetFileUnder(const std::filesystem::path& root, const std::string& hash);
 
 class DatasetStore;
@@ -38,8 +38,8 @@ class DatasetUpload {
  public:
   ~DatasetUpload();
   absl::Status Append(std::string_view bytes);  // kMessageTooLarge past the limit, kDiskFull
-  // Ends the upload. `sha256`: lower-case hexadecimal, with or without "sha256:", or empty.
-  // kDatasetHashMismatch.
+  // Ends the upload. `sha256`: the expected hash in lower-case hexadecimal, with or without
+  // "sha256:"; empty: not checked. kDatasetHashMismatch.
   absl::StatusOr<DatasetInfo> Commit(const std::string& sha256);
 
  private:
@@ -62,7 +62,7 @@ class DatasetStore {
   absl::StatusOr<std::unique_ptr<DatasetUpload>> Begin(const std::string& file_name);
   absl::StatusOr<DatasetInfo> Get(const std::string& id) const;  // kDatasetNotFound
   absl::StatusOr<std::vector<DatasetInfo>> List() const;         // newest first
-  // The file of an id that Get knows.
+  // The path of a dataset whose id Get accepted.
   std::filesystem::path FileOf(const std::string& id) const;
 
  private:

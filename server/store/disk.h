@@ -1,7 +1,7 @@
-// What both stores do to directories: make, publish by rename, and clear what a crash left.
+// Directory operations of both stores: create, publish by rename, and remove what a crash left.
 //
-// A store's own names never begin with a dot, so ".<anything>.tmp" is its to write aside and to
-// clear. Thread rule: pure functions on the disk. Messages name the last component of a path only.
+// Names in a store never begin with a dot, so ".<anything>.tmp" is free for temporary files. Thread
+// rule: no state but the disk. Messages name only the last component of a path.
 #pragma once
 
 #include <filesystem>
@@ -15,18 +15,18 @@
 
 namespace lfm2 {
 
-// kDiskFull, kFileNotFound, kStorageIoError; OK when there is no error.
+// kDiskFull, kFileNotFound, kStorageIoError; OK when `error` is not set.
 absl::Status DiskStatus(std::error_code error, std::string_view action,
                         const std::filesystem::path& path);
-// Makes it, its parents too, and syncs the parent.
+// Creates the directory and its parents, and fsyncs the parent.
 absl::Status MakeDirectory(const std::filesystem::path& path);
-// Renames `from`, which is complete and synced, and syncs the parent of `to`.
+// Renames `from`, which must be complete and fsynced, and fsyncs the parent of `to`.
 absl::Status PublishDirectory(const std::filesystem::path& from, const std::filesystem::path& to);
-// Names of the entries, in order of the alphabet.
+// Names of the entries, in alphabetical order.
 absl::StatusOr<std::vector<std::string>> EntriesOf(const std::filesystem::path& directory);
 // Removes every ".<anything>.tmp" in `directory`.
 absl::Status RemoveLeftovers(const std::filesystem::path& directory);
-// A path in `directory` that no other call of this process or another live one returns.
+// A path in `directory` that no other call returns, in this or any other running process.
 std::filesystem::path AsidePathIn(const std::filesystem::path& directory);
 
 }  // namespace lfm2

@@ -24,7 +24,7 @@ constexpr std::string_view kCurrentFile = "current";
 constexpr int64_t kManifestBytes = 64 << 10;
 constexpr size_t kVersionDigits = 9;
 
-// N of "v<N>", as it is written by VersionName and in no other way.
+// N of "v<N>"; accepts only what VersionName writes.
 std::optional<int64_t> VersionNumber(std::string_view name) {
   if (name.size() < 2 || name.size() > 1 + kVersionDigits) return std::nullopt;
   if (name[0] != 'v' || name[1] == '0') return std::nullopt;
@@ -66,7 +66,8 @@ absl::StatusOr<ModelManifest> ReadManifest(const fs::path& directory) {
     return Error(Reason::kModelFileInvalid,
                  "manifest.json: " + std::string(json.status().message()));
   }
-  if (!json->is_object()) return Error(Reason::kModelFileInvalid, "manifest.json is no object");
+  if (!json->is_object())
+    return Error(Reason::kModelFileInvalid, "manifest.json is not a JSON object");
   ModelManifest manifest;
   const auto created = json->find("created_at_ms");
   if (created == json->end() || !created->is_number_integer()) {
@@ -80,7 +81,7 @@ absl::StatusOr<ModelManifest> ReadManifest(const fs::path& directory) {
   return manifest;
 }
 
-// Numbers of the versions of a model's folder, lowest first.
+// Version numbers in a model's folder, lowest first.
 absl::StatusOr<std::vector<int64_t>> VersionNumbers(const fs::path& directory) {
   LFM2_ASSIGN_OR_RETURN(const std::vector<std::string> names, EntriesOf(directory));
   std::vector<int64_t> numbers;
@@ -91,7 +92,7 @@ absl::StatusOr<std::vector<int64_t>> VersionNumbers(const fs::path& directory) {
   return numbers;
 }
 
-// Absent when no version has been served yet.
+// nullopt when no version has been served yet.
 absl::StatusOr<std::optional<int64_t>> CurrentNumber(const fs::path& directory) {
   absl::StatusOr<std::string> text = ReadFile(directory / kCurrentFile, 64);
   if (!text.ok() && DetailsOf(text.status()).reason == Reason::kFileNotFound) {
@@ -101,9 +102,9 @@ absl::StatusOr<std::optional<int64_t>> CurrentNumber(const fs::path& directory) 
   while (!text->empty() && text->back() == '\n') text->pop_back();
   const std::optional<int64_t> number = VersionNumber(*text);
   if (!number.has_value()) {
-    return Error(
-        Reason::kStorageIoError,
-        "the file \"current\" of model \"" + directory.filename().string() + "\" names no version");
+    return Error(Reason::kStorageIoError, "the file \"current\" of model \"" +
+                                              directory.filename().string() +
+                                              "\" does not name a version");
   }
   return number;
 }
@@ -205,7 +206,7 @@ absl::StatusOr<std::vector<ModelVersion>> ModelStore::List() const {
     if (version.ok()) {
       versions.push_back(*std::move(version));
     } else if (DetailsOf(version.status()).reason != Reason::kModelNotFound) {
-      // One damaged model must not hide the others.
+      // A damaged model must not hide the others.
       Log(LogLevel::kWarning, "model cannot be listed",
           {{"model", name}, {"error", std::string(version.status().message())}});
     }
@@ -241,8 +242,8 @@ absl::StatusOr<ModelVersion> ModelStore::Publish(const fs::path& directory, cons
     LFM2_RETURN_IF_ERROR(PublishDirectory(directory, home / VersionName(number)));
     LFM2_ASSIGN_OR_RETURN(published, VersionAt(home, number));
   }
-  // Also when the job's version was there already: the crash may have come before this line. Never
-  // back to an older one.
+  // Also when the job's version already existed, because a crash may have come before this line.
+  // Never goes back to an older version.
   const int64_t number = VersionNumber(published->version).value_or(0);
   if (current.value_or(0) < number) LFM2_RETURN_IF_ERROR(WriteCurrent(home, number));
   return *std::move(published);

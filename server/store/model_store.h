@@ -2,8 +2,8 @@
 // `current` names the served version. A version never changes once it is published. "hf:org/name"
 // resolves in the local Hugging Face cache.
 //
-// Thread rule: any thread. Every publish is written aside, fsynced and renamed, so a version is
-// absent or whole.
+// Thread rule: any thread. A version is written under a temporary name, fsynced and renamed, so it
+// is either absent or complete.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace lfm2 {
 
 struct ModelManifest {
   int64_t created_at_ms = 0;
-  std::string made_from;  // source or parent as it was named
+  std::string made_from;  // source or parent, as the request named it
   std::string job_id;
   std::string tokenizer_sha256;
   std::string tokenizer_kind;
@@ -34,20 +34,20 @@ struct ModelVersion {
 
 class ModelStore {
  public:
-  // `root` is data_dir/models. Removes what an interrupted publish left behind: every
-  // ".<anything>.tmp", so callers may prepare a version at such a path in `root`.
+  // `root` is data_dir/models. Removes every ".<anything>.tmp" in it, which an interrupted publish
+  // left behind; callers may prepare a version at such a path.
   static absl::StatusOr<std::unique_ptr<ModelStore>> Open(
       const std::filesystem::path& root, const std::filesystem::path& hf_cache_root);
 
   // "name", "name@v2", "hf:org/name[@revision]". kModelNotFound, kPathOutsideRoot.
   absl::StatusOr<ModelVersion> Resolve(const std::string& reference) const;
-  // Served version of each name, by name.
+  // The served version of each model, sorted by name.
   absl::StatusOr<std::vector<ModelVersion>> List() const;
   absl::StatusOr<std::vector<std::string>> Versions(const std::string& name) const;  // oldest first
 
   // Moves `directory` (same file system, complete, fsynced) into place as the next version of
-  // `name` and makes it the served one. A version whose manifest has the same job_id is returned
-  // instead of a second one. kDiskFull.
+  // `name` and makes it the served one. When a version with the same job_id exists, returns that
+  // version and adds none. kDiskFull.
   absl::StatusOr<ModelVersion> Publish(const std::filesystem::path& directory,
                                        const std::string& name, const ModelManifest& manifest);
 

@@ -18,7 +18,7 @@ absl::StatusOr<const TorchParts*> Open() {
   decltype(&lfm2_torch_parts) parts = nullptr;
   if (!FindFunction(library, "lfm2_torch_parts", parts) || parts()->build != kBuildId) {
     return Error(Reason::kUnsupported,
-                 std::string(kFileName) + " is of another build than this program");
+                 std::string(kFileName) + " is from another build than this program");
   }
   return parts();
 }

@@ -1,10 +1,10 @@
-// What of the daemon needs LibTorch: serving on CUDA, and what is known of a job before it runs.
-// All of it is in liblfm2_torch.so, which is opened at its first use, so that a daemon that serves
-// on the CPU neither waits until LibTorch is linked nor holds it in memory.
+// The parts of the daemon that need LibTorch: serving on CUDA, and planning a job before it runs.
+// They are in liblfm2_torch.so, which is opened at its first use, so that a daemon that serves on
+// the CPU neither waits for LibTorch to load nor holds it in memory.
 //
-// The library is of the program's own build: its references to what both have go to the program's
-// copy, so there is one log, one counter of each kind.
-// Thread rule: any thread. It stays open for the life of the process.
+// The library must come from the same build as the program: symbols that both contain resolve to
+// the program's copy, so there is only one log and one of each counter. Thread rule: any thread.
+// The library stays open for the life of the process.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +26,11 @@ struct TorchParts {
   decltype(&ProbeSource) probe_source;
 };
 
-// From the file that LFM2_TORCH_LIBRARY names, else from beside the program. kUnsupported when it
-// is not there, cannot be opened (with what the linker says), or is of another build.
+// Opens the file that LFM2_TORCH_LIBRARY names, else the one in the program's folder. kUnsupported
+// when it does not exist, cannot be opened (with the linker's message), or is from another build.
 absl::StatusOr<const TorchParts*> OpenTorchParts();
 
 }  // namespace lfm2
 
-// What the library exports.
+// The function that the library exports.
 extern "C" const lfm2::TorchParts* lfm2_torch_parts();
