@@ -133,7 +133,7 @@ std::vector<Row> LimitRows(Limits& l) {
        1 << 20, int64_t{1} << 50},
       {"limits.stream_buffer_events", "unsent events before a sequence waits for its reader",
        &l.stream_buffer_events, 1, 1 << 20},
-      {"limits.full_buffer_timeout_ms", "longest time that this buffer may stay full",
+      {"limits.full_buffer_timeout_ms", "longest time that a stream's buffer may stay full",
        &l.full_buffer_timeout_ms, 1, 3'600'000},
       {"limits.slow_reader_timeout_ms", "longest time that one write to a reader may take",
        &l.slow_reader_timeout_ms, 1, 3'600'000},

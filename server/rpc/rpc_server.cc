@@ -38,11 +38,11 @@ constexpr char kTraining[] = "lfm2.v1.Training";
 constexpr char kModels[] = "lfm2.v1.Models";
 constexpr milliseconds kLastWait{500};  // from ending the calls to ending the connections
 
-// Once a process, before the first server: what the library serves beside our services.
+// Once per process, before the first server: sets up the services that the library implements.
 void EnablePlugins(bool reflection) {
   static const bool health = [] {
     google::protobuf::SetLogHandler(
-        nullptr);  // it prints about a peer's bytes; ParseRequest answers
+        nullptr);  // it would log a peer's malformed bytes; ParseRequest answers them
     grpc::EnableDefaultHealthCheckService(true);
     return true;
   }();
@@ -65,18 +65,18 @@ void SetChannelArguments(const Limits& limits, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
                              static_cast<int>(limits.keepalive_timeout_ms));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  // However long a stream has nothing to say, the questions go on; the default is two.
+  // Keep pinging however long a stream is silent; by default gRPC stops after two pings.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              static_cast<int>(limits.keepalive_least_ms));
-  // Otherwise a second daemon would share the port, and each would get half of the calls.
+  // Otherwise a second daemon could share the port, and each would get half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   grpc::ResourceQuota quota("lfm2d");
   quota.Resize(kTransportMemory);
   builder.SetResourceQuota(quota);
 }
 
-// Makes the socket file 0660 from its first moment.
+// The socket file has mode 0660 from its creation on.
 class SocketMode {
  public:
   explicit SocketMode(const ListenAddress& address) : unix_(address.is_unix()) {
@@ -155,7 +155,7 @@ class RealRpcServer final : public RpcServer {
       if (stream.resumable()) stream.Cut(draining);
     });
     if (!core_->calls.WaitUntilNone(timeout)) {
-      Log(LogLevel::kWarning, "calls are ended before they are done",
+      Log(LogLevel::kWarning, "ending calls that have not finished",
           {{"open", std::to_string(core_->calls.count())}});
       core_->calls.ForEachStream([&](EventStream& stream) { stream.Cut(draining); });
       core_->calls.WaitUntilNone(kLastWait);
@@ -173,7 +173,7 @@ class RealRpcServer final : public RpcServer {
     health->SetServingStatus(kModels, serving);
   }
 
-  // Training is served while there are jobs, their workers can be started, and nothing drains.
+  // Training is served while the job store is open, workers can be started, and nothing drains.
   void SetTrainingServing() LFM2_EXCLUDES(health_mutex_) {
     JobQueue* jobs = core_->context.jobs;
     const bool able = jobs != nullptr && jobs->worker_status().ok();
@@ -181,7 +181,7 @@ class RealRpcServer final : public RpcServer {
     Tell(kTraining, able && !core_->draining);
   }
 
-  // Whether that is new: who watches a service hears of every call to the library.
+  // True when the state is new: every call to the library notifies those who watch the service.
   bool Tell(const char* service, bool serving) LFM2_REQUIRES(health_mutex_) {
     const auto [known, is_first] = told_.try_emplace(service, serving);
     if (!is_first && known->second == serving) return false;
@@ -192,7 +192,7 @@ class RealRpcServer final : public RpcServer {
     return true;
   }
 
-  // Generation is served while a model answers, the engine makes progress and nothing drains.
+  // Generation is served while a model is ready, the engine makes progress and nothing drains.
   void LookAtGeneration() {
     const bool ready = readiness_.Look();
     const bool moves = watchdog_.Look();
@@ -213,7 +213,7 @@ class RealRpcServer final : public RpcServer {
     }
   }
 
-  // Looks for readers that take nothing, and at the engine.
+  // Looks for clients that do not read, and checks the engine's progress.
   void SweepUntilStopped() {
     const int64_t timeout_ms = core_->context.limits.slow_reader_timeout_ms;
     const int64_t full_ms = core_->context.limits.full_buffer_timeout_ms;
@@ -246,7 +246,7 @@ class RealRpcServer final : public RpcServer {
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   int actual_port_ = 0;
-  Watchdog watchdog_;    // of the sweeper, after the first look
+  Watchdog watchdog_;    // used by the sweeper after its first check
   Readiness readiness_;  // likewise
   Mutex health_mutex_;
   std::map<std::string, bool> told_ LFM2_GUARDED_BY(health_mutex_);  // by service
@@ -265,7 +265,7 @@ void WarnOfExposure(const ListenAddress& address, const RpcOptions& options) {
       {{"address", address.WithPort(address.port)}});
 }
 
-// What the options come to before anything is bound.
+// Credentials and address from the options, before anything is bound.
 struct Prepared {
   ListenAddress address;
   std::shared_ptr<grpc::ServerCredentials> credentials;

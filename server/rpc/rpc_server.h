@@ -16,25 +16,25 @@ namespace lfm2 {
 struct RpcStats {
   int64_t open_calls = 0;
   int64_t open_streams = 0;
-  bool serving = false;  // what health says of Generation
+  bool serving = false;  // health of Generation
 };
 
 class RpcServer {
  public:
-  // What Start would say of the options, without binding.
+  // The error that Start would return for these options, without binding.
   static absl::Status Check(const RpcOptions& options);
-  // kInsecureBind; kConfigInvalid for unreadable or mismatched TLS files and token files (a key or
-  // token file that others may read is refused); kInvalidArgument for an address that cannot be
-  // bound, kWrongState where another process has it.
+  // kInsecureBind; kConfigInvalid for TLS or token files that are unreadable or do not match, or
+  // that others may read; kInvalidArgument for an address that cannot be bound, kWrongState when
+  // another process uses it.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcOptions& options,
                                                           const ServiceContext& context);
   virtual ~RpcServer() = default;
-  virtual std::string address() const = 0;  // as a client would name it
+  virtual std::string address() const = 0;  // in the form that a client uses
   virtual RpcStats stats() const = 0;       // any thread
-  // Health of Generation and Training to NOT_SERVING at once, new calls are refused with kDraining;
-  // open ones go on.
+  // Sets the health of Generation and Training to NOT_SERVING at once and refuses new calls with
+  // kDraining; open calls continue.
   virtual void BeginDrain() = 0;
-  // Waits for open calls up to the time, then ends them.
+  // Waits for open calls until the timeout, then ends them.
   virtual void Shutdown(std::chrono::milliseconds timeout) = 0;
 };
 

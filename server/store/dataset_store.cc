@@ -144,14 +144,14 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DatasetStore::Begin(const std::st
   LFM2_RETURN_IF_ERROR(MakeDirectory(aside));
   absl::StatusOr<std::unique_ptr<FileWriter>> writer = FileWriter::Create(aside / kDataFile);
   const absl::Status created = writer.status();
-  // Made also without a writer: its destructor takes the directory away.
+  // Made even without a writer: its destructor removes the directory.
   auto upload = std::unique_ptr<DatasetUpload>(
       new DatasetUpload(*this, file_name, aside, created.ok() ? *std::move(writer) : nullptr));
   if (!created.ok()) return created;
   return upload;
 }
 
-// Whoever renames first wins; the other one's bytes are the same.
+// The first rename wins; another upload of this id has the same bytes.
 absl::StatusOr<DatasetInfo> DatasetStore::Publish(const fs::path& aside, DatasetInfo info) const {
   const fs::path home = root_ / info.id.substr(kIdPrefix.size());
   LFM2_RETURN_IF_ERROR(WriteMeta(aside, info));

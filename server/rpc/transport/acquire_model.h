@@ -1,5 +1,5 @@
-// A loaded model for a call that runs on the executor, without a thread that waits while the model
-// is being loaded. Thread rule: as the call's OnWorker.
+// Gets a loaded model for a call that runs on the executor, without blocking a thread while the
+// model is being loaded. Thread rule: as the call's OnWorker.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,8 @@
 
 namespace lfm2 {
 
-// `then(model or why not)` runs now when that is known, else on the executor after the load, with
-// the call kept alive.
+// Calls `then` with the model or an error: at once when the answer is known, else on the executor
+// after the load. Keeps the call alive until then.
 template <typename Call>
 void AcquireModel(std::shared_ptr<Call> call, const std::string& reference,
                   const std::function<void(const ModelPool::Acquired&)>& then) {

@@ -65,8 +65,9 @@ absl::StatusOr<unsigned> ParseScopes(absl::string_view list) {
           return name.name == std::string_view(word.data(), word.size());
         });
     if (entry == std::end(kScopeNames)) {
-      return Error(Reason::kConfigInvalid,
-                   absl::StrCat("scope \"", word, "\" is none of generate, train, export, admin"));
+      return Error(
+          Reason::kConfigInvalid,
+          absl::StrCat("scope \"", word, "\" is not one of generate, train, export, admin"));
     }
     scopes |= entry->scope;
   }
@@ -144,7 +145,7 @@ absl::StatusOr<Authenticator> Authenticator::FromFile(const std::string& path) {
     out.entries_.push_back(*std::move(entry));
   }
   if (out.entries_.empty()) {
-    return Error(Reason::kConfigInvalid, "tokens has no token: nobody could call");
+    return Error(Reason::kConfigInvalid, "the tokens file is empty: no client could connect");
   }
   return out;
 }
@@ -163,7 +164,7 @@ absl::StatusOr<Principal> Authenticator::Check(
     std::string_view method, std::optional<std::string_view> authorization) const {
   const MethodAccess* access = AccessOf(method);
   if (access == nullptr) {
-    return Error(Reason::kScopeRequired, "no scope allows this method");
+    return Error(Reason::kScopeRequired, "this method may not be called with any scope");
   }
   if (entries_.empty()) return Principal{"local", kAllScopes};
   if (access->rule == Rule::kOpen) return Principal{"anonymous", 0};
@@ -177,7 +178,7 @@ absl::StatusOr<Principal> Authenticator::Check(
   }
   const Principal* principal = Find(*token);
   if (principal == nullptr) {
-    return Error(Reason::kCredentialInvalid, "the bearer token is not known");
+    return Error(Reason::kCredentialInvalid, "the server does not know this bearer token");
   }
   if (access->rule == Rule::kScope && (principal->scopes & access->scope) == 0) {
     const std::string scope = NameOfScope(access->scope);

@@ -1,12 +1,12 @@
-// Who calls, and what they may call. A tokens file holds one line a token:
+// Who the caller is and which methods it may call. A tokens file holds one line per token:
 //
 //   <sha256 hex of the token> <name> <scope>[,<scope>]      # scopes: generate, train, export,
 //   admin
 //
-// '#' starts a comment. The file may be read by its owner only. Every method of every service has
-// one row in a table; a method without a row is denied. Without a tokens file every caller is
-// "local" with all scopes: only a loopback or Unix-socket bind allows that (bind.h). Thread rule:
-// const after construction.
+// '#' starts a comment. Only its owner may be able to read the file. Every method of every service
+// has one row in a table; a method without a row is denied. Without a tokens file every caller is
+// "local" with all scopes, which is allowed only on loopback or a Unix socket (bind.h). Thread
+// rule: const after construction.
 #pragma once
 
 #include <array>
@@ -35,13 +35,13 @@ struct MethodAccess {
   unsigned scope = 0;
 };
 
-// Null for a method that is in no table: denied.
+// Null for a method that is not in the table, which is denied.
 const MethodAccess* AccessOf(std::string_view method);
 
 class Authenticator {
  public:
   static Authenticator Local() { return Authenticator(); }
-  // kConfigInvalid naming the line and the rule broken.
+  // kConfigInvalid, naming the line and the broken rule.
   static absl::StatusOr<Authenticator> FromFile(const std::string& path);
 
   // `authorization`: the header's value, or nullopt. kCredentialMissing, kCredentialInvalid,
@@ -56,7 +56,7 @@ class Authenticator {
     Principal principal;
   };
   static absl::StatusOr<Entry> ParseLine(std::string_view line);
-  // Compares with every entry, found or not, each in constant time.
+  // Always compares with every entry, each in constant time.
   const Principal* Find(std::string_view token) const;
   std::vector<Entry> entries_;
 };

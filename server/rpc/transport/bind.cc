@@ -95,7 +95,7 @@ absl::Status CheckExposure(const ListenAddress& address, const RpcOptions& optio
 absl::Status ClaimSocketPath(const std::string& path) {
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) return absl::OkStatus();
-  if (!S_ISSOCK(info.st_mode)) return BadAddress("unix:" + path, "is a file that is no socket");
+  if (!S_ISSOCK(info.st_mode)) return BadAddress("unix:" + path, "exists and is not a socket");
   const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (probe < 0) return BadAddress("unix:" + path, std::strerror(errno));
   sockaddr_un address{};
@@ -116,7 +116,7 @@ absl::Status ClaimSocketPath(const std::string& path) {
 absl::Status WhyNotBound(const ListenAddress& address) {
   const std::string what = "cannot listen on " + address.WithPort(address.port) + ": ";
   if (address.is_unix()) {
-    return Error(Reason::kInvalidArgument, what + "the socket cannot be made in its folder");
+    return Error(Reason::kInvalidArgument, what + "the socket cannot be created in its folder");
   }
   std::string host = address.host;
   if (host.front() == '[') host = host.substr(1, host.size() - 2);
@@ -141,7 +141,7 @@ absl::Status WhyNotBound(const ListenAddress& address) {
     return Error(Reason::kWrongState, what + "another process has this port");
   }
   return Error(Reason::kInvalidArgument,
-               what + (error != 0 ? std::strerror(error) : "the gRPC library gives no cause"));
+               what + (error != 0 ? std::strerror(error) : "the gRPC library gives no reason"));
 }
 
 }  // namespace lfm2

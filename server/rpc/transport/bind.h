@@ -1,4 +1,4 @@
-// Where the server listens, and whether that is safe. Thread rule: pure functions but for
+// Where the server listens, and whether that is safe. Thread rule: all functions are pure except
 // ClaimSocketPath and WhyNotBound.
 #pragma once
 
@@ -17,8 +17,8 @@ struct ListenAddress {
   std::string unix_path;  // empty for TCP
 
   bool is_unix() const { return !unix_path.empty(); }
-  // Literal 127.0.0.0/8, ::1, "localhost" or a Unix socket. Any other name counts as reachable by
-  // others: what a resolver says today proves nothing.
+  // True for a literal 127.0.0.0/8, ::1, "localhost" and a Unix socket. Any other name counts as
+  // reachable from other hosts, because name resolution can change.
   bool IsLocal() const;
   std::string WithPort(int actual_port) const;  // "127.0.0.1:7070", "unix:/run/lfm2d.sock"
 };
@@ -26,16 +26,16 @@ struct ListenAddress {
 // "host:port", "[v6]:port", "unix:PATH", "unix:///PATH". kInvalidArgument with the rule broken.
 absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text);
 
-// kInsecureBind when others could reach the address without TLS and tokens and `insecure_i_know` is
-// off.
+// kInsecureBind when other hosts could reach the address, TLS or tokens are missing, and
+// `insecure_i_know` is off.
 absl::Status CheckExposure(const ListenAddress& address, const RpcOptions& options);
 
-// Makes the path free to bind: removes a socket that nobody listens at. kWrongState when somebody
-// does, kInvalidArgument when the path is something else than a socket.
+// Frees the path for a bind by removing a socket on which no process listens. kWrongState when a
+// process listens on it, kInvalidArgument when the path exists and is not a socket.
 absl::Status ClaimSocketPath(const std::string& path);
 
-// Never OK. What the system says to an address that the gRPC library could not bind, of which it
-// keeps no errno: kWrongState when another process has it, else kInvalidArgument.
+// Finds out why the gRPC library, which reports no errno, could not bind an address, by binding it
+// again. Never OK: kWrongState when another process uses the address, else kInvalidArgument.
 absl::Status WhyNotBound(const ListenAddress& address);
 
 }  // namespace lfm2

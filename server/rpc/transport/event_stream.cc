@@ -37,7 +37,7 @@ void EventStream::CutLocked(const absl::Status& status) {
 bool EventStream::Push(const google::protobuf::MessageLite& event) {
   grpc::ByteBuffer bytes = SerializeReply(event);
   const size_t limit = buffer_limit();
-  // A step that begins while there is room may bring as many more as were guessed right.
+  // A step that starts while the buffer has room may add one more event for each accepted guess.
   const auto step = static_cast<size_t>(call_.services().limits.speculative_tokens);
   bool taken = false;
   {
@@ -48,7 +48,8 @@ bool EventStream::Push(const google::protobuf::MessageLite& event) {
       taken = true;
       if (buffer_.size() >= limit && !full_since_) full_since_ = call_.services().clock.Now();
     } else {
-      CutLocked(SlowReader(absl::StrCat(limit, " events wait for the reader, limit ", limit)));
+      CutLocked(
+          SlowReader(absl::StrCat(limit, " events wait for the reader, the limit is ", limit)));
     }
   }
   Pump();
@@ -120,10 +121,10 @@ void EventStream::EndIfStuck(SteadyTime now) {
     if (finished_) return;
     if (write_in_flight_ && reached(write_started_, limits.slow_reader_timeout_ms)) {
       CutLocked(SlowReader(
-          absl::StrCat("the reader took nothing for ", limits.slow_reader_timeout_ms, " ms")));
+          absl::StrCat("the client read nothing for ", limits.slow_reader_timeout_ms, " ms")));
       sever_ = true;
     } else if (!cut_ && full_since_ && reached(*full_since_, limits.full_buffer_timeout_ms)) {
-      CutLocked(SlowReader(absl::StrCat("the reader was ", buffer_limit(), " events behind for ",
+      CutLocked(SlowReader(absl::StrCat("the client was ", buffer_limit(), " events behind for ",
                                         limits.full_buffer_timeout_ms, " ms")));
     } else {
       return;
@@ -140,7 +141,7 @@ void EventStream::OnWorker(std::function<void()> work) {
 
 void EventStream::OnWriteDone(bool ok) {
   bool room = false;
-  const absl::Status gone = ok ? absl::OkStatus() : GivenUp("the client is gone");
+  const absl::Status gone = ok ? absl::OkStatus() : GivenUp("the client disconnected");
   {
     MutexLock lock(mutex_);
     write_in_flight_ = false;
@@ -153,7 +154,7 @@ void EventStream::OnWriteDone(bool ok) {
 }
 
 void EventStream::OnCancel() {
-  // The library also cancels at the client's deadline; the client has given up in both cases.
+  // The library also cancels at the client's deadline; either way the client no longer waits.
   const absl::Status status = GivenUp("the client cancelled");
   {
     MutexLock lock(mutex_);
@@ -220,7 +221,7 @@ void EventStream::Pump() {
         MutexLock lock(mutex_);
         severing_ = false;
       }
-      return Pump();  // the write may have come back meanwhile
+      return Pump();  // the write may have ended meanwhile
   }
 }
 

@@ -1,14 +1,13 @@
-// A server stream of events with a bounded buffer: one write in flight, the next ones wait in
-// order. A producer that can wait makes no more while the buffer is full
-// (limits.stream_buffer_events). A reader that leaves it full for limits.full_buffer_timeout_ms, or
-// one write standing for limits.slow_reader_timeout_ms, is ended with kSlowReader, and so is one
-// whose producer cannot wait.
+// A server stream of events with a bounded buffer (limits.stream_buffer_events): one write is in
+// flight, the next events wait in order. A producer that can wait makes no events while the buffer
+// is full. The stream ends with kSlowReader when the buffer stays full for
+// limits.full_buffer_timeout_ms, when one write takes limits.slow_reader_timeout_ms, or when the
+// buffer is full and its producer cannot wait.
 //
-// Every reaction and every producer notes what happened under the lock and calls Pump(), which
-// decides under the lock and makes one gRPC call after it. Finish is never called while a write is
-// in flight; it is also called after a cancel, and the object dies only after OnDone: it holds
-// itself until then, and producers share it. Thread rule: any thread; no hook is called with a lock
-// held.
+// Every reaction and every producer records what happened under the lock and calls Pump(), which
+// decides under the lock and makes one gRPC call after releasing it. Finish is never called while a
+// write is in flight; it is also called after a cancel. Ownership: the object holds itself until
+// OnDone, and producers share it. Thread rule: any thread; no hook is called with a lock held.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
@@ -36,33 +35,33 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
               std::string_view method)
       : call_(std::move(core), context, method) {}
 
-  // Takes hold of itself until OnDone. Once, before anything else.
+  // Makes the object hold itself until OnDone. Call once, before anything else.
   void Open();
 
-  // False when the event was not taken: the stream has ended, or ends now because the buffer is
+  // False when the event was not accepted: the stream has ended, or ends now because the buffer is
   // full.
   bool Push(const google::protobuf::MessageLite& event) LFM2_EXCLUDES(mutex_);
-  // No more events; what is buffered is still sent, then the status.
+  // Accepts no more events; sends the buffered ones, then the status.
   void End(const absl::Status& status) LFM2_EXCLUDES(mutex_);
-  // The same with one last event, which the buffer's limit does not touch.
+  // The same with one last event, which may exceed the buffer's limit.
   void EndWith(const google::protobuf::MessageLite& event) LFM2_EXCLUDES(mutex_);
-  // Ends at once: what is buffered is dropped.
+  // Ends at once; drops the buffered events.
   void Cut(const absl::Status& status) LFM2_EXCLUDES(mutex_);
-  // Until Release nothing is written: events gather behind a call that may still be refused.
+  // Buffers all events until Release, because the call may still be refused.
   void Hold() LFM2_EXCLUDES(mutex_);
   void Release() LFM2_EXCLUDES(mutex_);
 
-  // Nobody reads any more, or the stream was cut: producers may stop.
+  // The client no longer reads, or the stream was cut: producers may stop.
   bool stopped() const { return stopped_; }
-  // OK, or the status that it was cut with.
+  // OK, or the status with which the stream was cut.
   absl::Status WhyStopped() const LFM2_EXCLUDES(mutex_);
   bool HasBacklog() LFM2_EXCLUDES(mutex_);
-  // Whether the buffer takes all that one step of a sequence brings.
+  // Whether the buffer can take all events that one step of a sequence may produce.
   bool HasRoom() LFM2_EXCLUDES(mutex_);
-  // Ends the stream when its write has stood, or its buffer been full, for too long. Called now and
-  // then by the server.
+  // Ends the stream when its write has taken, or its buffer has been full, for too long. The server
+  // calls it periodically.
   void EndIfStuck(SteadyTime now) LFM2_EXCLUDES(mutex_);
-  // Whether a client can go on from where it was: such streams do not hold up a shutdown.
+  // Whether a client can resume the stream where it ended: such streams do not delay a shutdown.
   virtual bool resumable() const { return false; }
 
   RpcCall& call() { return call_; }
@@ -74,14 +73,14 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnDone() final;
 
  protected:
-  // The buffer is empty and the last write is through: a producer that can wait makes the next
-  // event now.
+  // Called when the buffer is empty and the last write has ended: a producer that can wait makes
+  // the next event now.
   virtual void OnRoom() {}
-  // Once, when the stream is cut for whatever reason.
+  // Called once when the stream is cut, whatever the reason.
   virtual void OnStopped() {}
-  // What the client's deadline came in: the reason of a stream that is cut by it.
+  // The reason to report when the client's deadline ends the stream.
   virtual Reason LateReason() const { return Reason::kDeadlineInDecode; }
-  // Before the last reference of its own goes.
+  // Called before the object releases its own reference.
   virtual void OnClosed() {}
 
  private:
@@ -103,22 +102,22 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   mutable Mutex mutex_;
   std::deque<grpc::ByteBuffer> buffer_ LFM2_GUARDED_BY(mutex_);
-  grpc::ByteBuffer writing_;  // between StartWrite and OnWriteDone the library's
+  grpc::ByteBuffer writing_;  // used by the library between StartWrite and OnWriteDone
   bool write_in_flight_ LFM2_GUARDED_BY(mutex_) = false;
   SteadyTime write_started_ LFM2_GUARDED_BY(mutex_);
-  // When it became full; empty once half of it was read.
+  // When the buffer became full; nullopt again once it is half empty.
   std::optional<SteadyTime> full_since_ LFM2_GUARDED_BY(mutex_);
   bool held_ LFM2_GUARDED_BY(mutex_) = false;
-  bool ended_ LFM2_GUARDED_BY(mutex_) = false;     // no event comes any more
-  bool cut_ LFM2_GUARDED_BY(mutex_) = false;       // and none is written any more
+  bool ended_ LFM2_GUARDED_BY(mutex_) = false;     // accepts no more events
+  bool cut_ LFM2_GUARDED_BY(mutex_) = false;       // and writes no more events
   bool finished_ LFM2_GUARDED_BY(mutex_) = false;  // Finish has been called
-  bool sever_ LFM2_GUARDED_BY(mutex_) = false;     // the write in flight is not waited for
-  // a call of Sever runs: no Finish until it returned
+  bool sever_ LFM2_GUARDED_BY(mutex_) = false;     // end without waiting for the write in flight
+  // Sever is running: no Finish before it has returned
   bool severing_ LFM2_GUARDED_BY(mutex_) = false;
   absl::Status status_ LFM2_GUARDED_BY(mutex_);
 };
 
-// Opens a call of class `Call`, whose Start(Request) runs on the executor after admission and
+// Opens a call of class `Call`. Its Start(Request) runs on the executor after admission and
 // parsing.
 template <typename Call, typename Request>
 grpc::ServerWriteReactor<grpc::ByteBuffer>* OpenStream(std::shared_ptr<ServiceCore> core,

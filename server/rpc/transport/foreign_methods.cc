@@ -19,8 +19,8 @@ using grpc::experimental::ServerRpcInfo;
 
 constexpr std::string_view kOwnPackage = "/lfm2.v1.";
 
-// The request and the status of a refused call pass through here too: the handler may still run, so
-// nothing that it sends leaves.
+// The messages and the status of a refused call pass through here too. Its handler may still run,
+// so everything that it sends is dropped.
 class Guard final : public grpc::experimental::Interceptor {
  public:
   Guard(std::shared_ptr<ServiceCore> core, ServerRpcInfo* info)
@@ -67,7 +67,7 @@ class GuardFactory final : public grpc::experimental::ServerInterceptorFactoryIn
     const MethodAccess* access = AccessOf(method);
     const bool open = access != nullptr && access->rule == MethodAccess::Rule::kOpen;
     if (open || method.starts_with(kOwnPackage)) return nullptr;
-    return new Guard(core_, info);  // the library owns it
+    return new Guard(core_, info);  // owned by the library
   }
 
  private:

@@ -1,6 +1,6 @@
-// Admission for the methods that the library itself serves (reflection): they have no handler of
-// ours to check in. An interceptor ends a call that may not be made before its handler can answer.
-// Our own methods and health are left alone. Thread rule: any thread.
+// Access checks for methods that the gRPC library implements (reflection), where no handler of ours
+// could check. An interceptor ends a forbidden call before its handler can answer. It does not
+// touch our own methods and health. Thread rule: any thread.
 #pragma once
 
 #include <grpcpp/support/server_interceptor.h>

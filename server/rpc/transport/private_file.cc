@@ -24,8 +24,8 @@ absl::Status Invalid(std::string_view option, const std::string& path, std::stri
                std::string(option) + " \"" + path + "\" " + std::string(what));
 }
 
-// systemd hands credentials to a user of the service alone, from version 254 on as 0440 with an
-// access list, whose mask is what the mode's group bits then show.
+// systemd makes a credential readable only by the service's user. From version 254 on the file has
+// mode 0440 and an access list: the group bits then show the list's mask.
 mode_t ForbiddenBits(const std::string& path) {
   const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
   if (folder == nullptr || *folder == '\0') return 077;
@@ -38,7 +38,8 @@ mode_t ForbiddenBits(const std::string& path) {
 
 absl::StatusOr<std::string> ReadConfiguredFile(std::string_view option, const std::string& path,
                                                FilePrivacy privacy) {
-  // Opened once and looked at through the descriptor, so that what is checked is what is read.
+  // The file is opened once and checked through the descriptor, so the checked file is the one
+  // read.
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) {
     return Invalid(option, path, absl::StrCat("cannot be read: ", std::strerror(errno)));

@@ -1,4 +1,5 @@
-// Files that hold secrets: regular, and readable by their owner alone. Thread rule: pure functions.
+// Reads files that hold secrets: regular files that only their owner may read. Thread rule: no
+// state but the disk.
 #pragma once
 
 #include <string>
@@ -10,9 +11,9 @@ namespace lfm2 {
 
 enum class FilePrivacy { kPublic, kOwnerOnly };
 
-// The content of a configured file of at most 1 MiB. kConfigInvalid naming `option` and the file;
-// with kOwnerOnly also when group or others have any permission on it, but for a group's to read a
-// file of $CREDENTIALS_DIRECTORY.
+// The content of a configured file of at most 1 MiB. kConfigInvalid, naming `option` and the file.
+// With kOwnerOnly also when group or others have any permission on it; the group may still read a
+// file in $CREDENTIALS_DIRECTORY.
 absl::StatusOr<std::string> ReadConfiguredFile(std::string_view option, const std::string& path,
                                                FilePrivacy privacy);
 

@@ -23,7 +23,7 @@ void RequestCheck::Add(std::string_view field, const absl::Status& status) {
   const ErrorDetails details = DetailsOf(status);
   if (details.violations.empty()) {
     std::string_view message(status.message().data(), status.message().size());
-    // The field stands in front of its description, and some messages have it already.
+    // Removes the field's name from a message: it is added again in front of the description.
     if (message.starts_with(std::string(field) + " ")) message.remove_prefix(field.size() + 1);
     Add(field, message, details.reason, details.metadata);
   }

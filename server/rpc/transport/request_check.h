@@ -1,5 +1,5 @@
-// Collects what is wrong with a request: every violation with its field, and the one reason when
-// all share it. Thread rule: one thread.
+// Collects what is wrong with a request: every violation with its field, and the reason if all
+// violations share one. Thread rule: one thread.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ class RequestCheck {
  public:
   void Add(std::string_view field, std::string_view description,
            Reason reason = Reason::kInvalidArgument, Metadata metadata = {});
-  // The reason, metadata and violations of another check; OK adds nothing. A status without
-  // violations becomes one of `field`.
+  // Adds the reason, metadata and violations of another check; OK adds nothing. A status without
+  // violations is added as a violation of `field`.
   void Add(std::string_view field, const absl::Status& status);
 
   void Range(std::string_view field, int64_t value, int64_t low, int64_t high);
@@ -26,7 +26,7 @@ class RequestCheck {
   void Count(std::string_view field, int64_t count, int64_t limit);
 
   bool ok() const { return violations_.empty(); }
-  // OK; the common reason with its metadata; or kInvalidArgument when there are several reasons.
+  // OK; the common reason with its metadata; or kInvalidArgument when the reasons differ.
   absl::Status ToStatus() const;
 
  private:

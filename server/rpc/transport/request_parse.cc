@@ -17,9 +17,9 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::UnknownField;
 using google::protobuf::UnknownFieldSet;
 
-constexpr int kMaxDepth = 32;  // no message of ours nests deeper than 6
+constexpr int kMaxDepth = 32;  // our messages nest at most 6 deep
 
-// The first string field, in wire order, that is not UTF-8; OK when there is none.
+// An error for the first string field, in wire order, that is not UTF-8; OK when all are.
 absl::Status FindInvalidUtf8(const std::string& bytes, const Descriptor& type,
                              const std::string& prefix, int depth) {
   UnknownFieldSet fields;
@@ -66,7 +66,8 @@ absl::Status ParseRequest(const grpc::ByteBuffer& bytes, google::protobuf::Messa
   if (message.ParseFromString(flat)) return absl::OkStatus();
   const Descriptor& type = *message.GetDescriptor();
   if (absl::Status utf8 = FindInvalidUtf8(flat, type, "", 0); !utf8.ok()) return utf8;
-  return Error(Reason::kInvalidArgument, "the bytes are not a message " + type.full_name());
+  return Error(Reason::kInvalidArgument,
+               "the bytes are not a valid message of type " + type.full_name());
 }
 
 grpc::ByteBuffer SerializeReply(const google::protobuf::MessageLite& message) {

@@ -1,6 +1,6 @@
-// Bytes of a request to its message, with an error that says what is wrong. The methods are
-// registered raw because the library's own parser answers UNIMPLEMENTED to bytes that it cannot
-// read. Thread rule: pure functions.
+// Parses the bytes of a request, with an error that says what is wrong. The methods are registered
+// raw because the library's own parser answers UNIMPLEMENTED when it cannot parse the bytes. Thread
+// rule: pure functions.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -12,8 +12,8 @@
 
 namespace lfm2 {
 
-// kInvalidUtf8 {field, offset} when a string field holds other bytes, kInvalidArgument when the
-// bytes are no such message.
+// kInvalidUtf8 {field, offset} when a string field is not UTF-8, kInvalidArgument when the bytes
+// are not such a message.
 absl::Status ParseRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
 
 grpc::ByteBuffer SerializeReply(const google::protobuf::MessageLite& message);

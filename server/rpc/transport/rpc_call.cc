@@ -18,7 +18,7 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kDrainRetryMs = 1000;
-constexpr std::chrono::milliseconds kDeadlineSlack{50};  // of the way here
+constexpr std::chrono::milliseconds kDeadlineSlack{50};  // time for the request to get here
 constexpr char kRequestIdHeader[] = "x-request-id";
 constexpr std::string_view kGenerationMethods = "/lfm2.v1.Generation/";
 constexpr std::string_view kGenerate = "/lfm2.v1.Generation/Generate";
@@ -44,14 +44,15 @@ absl::Status Caught(const std::string& request_id, const std::function<void()>& 
     return absl::OkStatus();
   } catch (const std::bad_alloc&) {
     Log(LogLevel::kError, "out of memory in a call", {{"request_id", request_id}});
-    return Error(Reason::kOutOfMemory, "there is not enough memory for this request");
+    return Error(Reason::kOutOfMemory, "the server has not enough memory for this request");
   } catch (const std::exception& exception) {
     Log(LogLevel::kError, "exception in a call",
         {{"request_id", request_id}, {"what", exception.what()}});
   } catch (...) {
     Log(LogLevel::kError, "exception in a call", {{"request_id", request_id}});
   }
-  return Error(Reason::kInternal, "a fault of the server; its log names this request id");
+  return Error(Reason::kInternal,
+               "a fault in the server; its log has details under this request id");
 }
 
 RpcCall::RpcCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
@@ -113,7 +114,7 @@ absl::Status RpcCall::Submit(const std::function<absl::Status()>& submit) {
   if (status.ok()) return status;
   stage = Stage::kAccepted;
   const bool ended = !stage_.compare_exchange_strong(stage, Stage::kOpen);
-  if (ended && method_ == kGenerate) {  // counted by nobody yet
+  if (ended && method_ == kGenerate) {  // not counted yet
     core_->context.engine.metrics().CountRejected(DetailsOf(status).reason);
   }
   return status;
@@ -172,13 +173,13 @@ SteadyTime RpcCall::ClientDeadline() const {
   const gpr_timespec raw = context_->raw_deadline();
   if (gpr_time_cmp(raw, gpr_inf_future(raw.clock_type)) == 0) return SteadyTime::max();
   const auto left = context_->deadline() - std::chrono::system_clock::now();
-  // A client may name the year 292277: later than a day is later than any limit of ours.
+  // A client may set a deadline in the year 292277; a day is already more than any limit of ours.
   const auto bounded = std::min<std::chrono::system_clock::duration>(left, std::chrono::hours(24));
   return core_->context.clock.Now() + std::chrono::duration_cast<SteadyTime::duration>(bounded);
 }
 
-// A timeout travels as three digits, rounded up, and counts here from its arrival: at its deadline
-// the client resets the stream, and here the call still has so much time left.
+// gRPC sends a timeout with three digits, rounded up, and the server counts it from its arrival.
+// When the client resets the stream at its deadline, the call therefore has this much time left.
 bool RpcCall::GivenUpAtDeadline() const {
   const SteadyTime deadline = ClientDeadline();
   if (deadline == SteadyTime::max()) return false;

@@ -1,6 +1,6 @@
-// What every call has, whatever its shape: who called, its request id, its status on the wire, its
-// one line in the log. Thread rule: Receive from the handler; Conclude once, before Finish; the
-// rest as said. Ownership: part of a reactor, which ends it in OnDone.
+// What unary calls and streams have in common: the caller, the request id, the status that is sent,
+// and one log line. Thread rule: Receive from the handler; Conclude once, before Finish; the rest
+// as each comment says. Ownership: part of a reactor, which calls Close in OnDone.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -21,7 +21,7 @@
 
 namespace lfm2 {
 
-// 1 to max_bytes of printable ASCII without spaces: it goes into headers and logs.
+// 1 to max_bytes of printable ASCII without spaces, because headers and logs contain it.
 bool IsRequestId(std::string_view text, int64_t max_bytes);
 
 class RpcCall {
@@ -29,39 +29,39 @@ class RpcCall {
   RpcCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
           std::string_view method);
 
-  // Credentials, scope, draining, the caps on open calls. Nothing of the request is looked at
+  // Checks credentials, scope, draining and the limits on open calls. The request is not looked at
   // before this.
   absl::Status Admit();
-  // Admit, parse, take over the request's id.
+  // Admits the call, parses the request and takes over its id.
   template <typename Request>
   absl::StatusOr<Request> Receive(const grpc::ByteBuffer& bytes);
-  // The request's own id when it is one, else the x-request-id of the client's metadata, else a new
-  // one; into the initial metadata. Before anything is sent.
+  // Sets the call's id and puts it into the initial metadata: `wanted` if it is a valid id, else
+  // the client's x-request-id, else a new one. Call before anything is sent.
   void Identify(std::string_view wanted);
 
-  // Calls `submit`, which gives the call's work to the engine, unless the call has ended. From OK
-  // on its end counts as that of a request that was accepted.
+  // Calls `submit`, which gives the call's work to the engine, unless the call has ended. After OK
+  // the call's end is counted as that of an accepted request.
   absl::Status Submit(const std::function<absl::Status()>& submit);
-  // The status as it is sent; adds grpc-retry-pushback-ms where there is a retry delay. Counts what
-  // the engine does not: calls that it never had, and ends of tasks.
+  // The status to send; adds grpc-retry-pushback-ms if it has a retry delay. Counts what the engine
+  // does not count: calls that never reached it, and ends of tasks.
   grpc::Status Conclude(const absl::Status& status);
-  // In OnDone: the log line, and the call is closed.
+  // Call in OnDone: writes the log line and closes the call.
   void Close();
 
-  // When the client will no longer wait; SteadyTime::max() when it named no deadline.
+  // When the client stops waiting; SteadyTime::max() when it set no deadline.
   SteadyTime ClientDeadline() const;
-  // Whether a client that gives up now does so because of its deadline: it cannot be told apart
-  // from a cancel just before.
+  // Whether a client that cancels now does so because of its deadline. A cancel just before the
+  // deadline looks the same.
   bool GivenUpAtDeadline() const;
   bool ClientDeadlinePassed() const;
-  // The client's within the longest that we allow, ours where it named none.
+  // The client's deadline, at most the longest that we allow; our default when it set none.
   SteadyTime Deadline() const;
-  // Ends the call over the head of an unfinished write. Between Receive and Finish only.
+  // Ends the call without waiting for an unfinished write. Only between Receive and Finish.
   void Sever(const absl::Status& status);
 
-  // Runs `work` on the executor; what it throws, and a full queue, comes to `failed`.
+  // Runs `work` on the executor. Calls `failed` when the queue is full or `work` throws.
   void OnWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
-  // The same on other executors: ServiceContext says what goes where.
+  // The same on other executors; ServiceContext says which work runs where.
   void OnTokenizerReader(std::function<void()> work,
                          const std::function<void(absl::Status)>& failed);
   void OnLongWorker(std::function<void()> work, const std::function<void(absl::Status)>& failed);
@@ -70,7 +70,8 @@ class RpcCall {
   const ServiceContext& services() const { return core_->context; }
   const std::string& request_id() const { return request_id_; }
   const std::string& principal() const { return principal_.name; }
-  // Whose caches and whose share of the queue this call uses: the token's name, "" without tokens.
+  // The caller whose caches and share of the queue this call uses: the token's name, or "" when the
+  // server has no tokens.
   std::string_view tenant() const;
   bool cancelled_by_client() const { return context_->IsCancelled(); }
 
@@ -96,7 +97,7 @@ class RpcCall {
   absl::Status status_;
 };
 
-// Calls `work`; an exception becomes kInternal (kOutOfMemory for bad_alloc) and a log line.
+// Calls `work`. An exception is logged and becomes kInternal, or kOutOfMemory for bad_alloc.
 absl::Status Caught(const std::string& request_id, const std::function<void()>& work);
 
 template <typename Request>

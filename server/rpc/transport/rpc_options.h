@@ -1,4 +1,4 @@
-// How the gRPC server listens, and whom it lets in. Thread rule: plain data.
+// Where the gRPC server listens, and which clients it accepts. Thread rule: plain data.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ struct RpcOptions {
   std::string tls_cert_file, tls_key_file;
   std::string tls_client_ca_file;  // mutual TLS when set
   std::string tokens_file;  // bearer tokens as SHA-256 with scopes; see server/rpc/transport/auth.h
-  bool insecure_i_know = false;  // allow a bind beyond loopback without TLS and tokens
+  bool insecure_i_know = false;  // allow listening beyond loopback without TLS and tokens
   bool reflection = true;
 };
 

@@ -1,5 +1,5 @@
-// What every call works with. Thread rule: what it refers to is safe for any thread. Ownership:
-// borrows all of it, which outlives the server.
+// The objects that every call uses. Thread rule: they are safe for any thread. Ownership: borrows
+// all of them; they outlive the server.
 #pragma once
 
 #include <functional>
@@ -21,11 +21,11 @@
 
 namespace lfm2 {
 
-// Both end with what the check says once it is not OK.
+// Both stop when the check is not OK, and return its status.
 using TrainingPlanner =
     std::function<absl::StatusOr<TrainPlan>(const JobSpec&, PlanDepth, const StopCheck&)>;
-// Probes with their values and all logits of a source that is not a served model (an uploaded
-// export).
+// Computes probes with their values and all logits of a source that is not a served model, such as
+// an uploaded export.
 using SourceProber = std::function<absl::StatusOr<ParityReport>(
     const SourceSpec&, const std::vector<int32_t>& tokens, const StopCheck&)>;
 
@@ -35,12 +35,12 @@ struct ServiceContext {
   ModelStore& model_store;
   DatasetStore& datasets;
   JobQueue* jobs;  // null: the job store could not be opened; Training answers kJobStoreCorrupt,
-                   // serving goes on
-  // Four, so that no call waits for another one's long work. On `executor`, what every call goes
-  // through: work whose time the limits of a request bound, one chunk of a file, one batch of
-  // events. On `loads`: models. On `long_work`: what takes as long as a dataset, a checkpoint or
-  // a report is large (plans, probes of a source, comparisons); it asks a StopCheck as it goes, and
-  // its queue is short. On `tokenizer_reads`: tokenizers that are not in memory.
+                   // Generation still works
+  // Four executors, so that no call waits for the long work of another. `executor`: work of every
+  // call whose time is bounded by the limits of a request, one chunk of a file, one batch of
+  // events. `loads`: loading models. `long_work`: work whose time grows with a dataset, a
+  // checkpoint or a report (plans, probes of a source, comparisons); it calls a StopCheck regularly
+  // and its queue is short. `tokenizer_reads`: reading tokenizers that are not in memory.
   Executor& executor;
   Executor& loads;
   Executor& long_work;
@@ -49,9 +49,10 @@ struct ServiceContext {
   SourceProber probe;
   Clock& clock;
   Limits limits;
-  std::string default_model;    // of requests that name none, loaded at the start; may be empty
-  std::string train_device;     // of jobs that name none
-  int64_t default_context = 0;  // of models whose config names none
+  std::string
+      default_model;         // for requests that do not name one; loaded at the start; may be empty
+  std::string train_device;  // for jobs that do not name one
+  int64_t default_context = 0;  // for models whose config does not give one
   std::string hf_cache_root;
 };
 

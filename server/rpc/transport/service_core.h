@@ -1,5 +1,5 @@
-// What all calls of one server share. Shared ownership: the server and every call that is still
-// open hold it. Thread rule: any thread.
+// What all calls of one server share. Ownership: shared by the server and every open call. Thread
+// rule: any thread.
 #pragma once
 
 #include <atomic>
@@ -24,23 +24,23 @@ namespace lfm2 {
 
 class EventStream;
 
-// The open calls: counted, so that a shutdown can wait, and the streams by name, so that it can end
-// them.
+// The open calls: their number, so that a shutdown can wait for them, and the streams, so that it
+// can end them.
 class OpenCalls {
  public:
   explicit OpenCalls(const Limits& limits) : limits_(limits) {}
 
   void Enter() LFM2_EXCLUDES(mutex_);
   void Leave() LFM2_EXCLUDES(mutex_);
-  // A place for a call that may do work; TakePlace and GivePlace belong together. "" is nobody in
-  // particular: only the limit of all calls applies. kQueueFull, kTooManyRequests.
+  // Reserves a place for a call that may do work; each TakePlace needs one GivePlace. For caller ""
+  // only the limit of all calls applies. kQueueFull, kTooManyRequests.
   absl::Status TakePlace(std::string_view caller) LFM2_EXCLUDES(mutex_);
   void GivePlace(std::string_view caller) LFM2_EXCLUDES(mutex_);
   void Add(const std::shared_ptr<EventStream>& stream) LFM2_EXCLUDES(mutex_);
   void Remove(const EventStream* stream) LFM2_EXCLUDES(mutex_);
-  // Calls `visit` without the lock.
+  // Calls `visit` without holding the lock.
   void ForEachStream(const std::function<void(EventStream&)>& visit) LFM2_EXCLUDES(mutex_);
-  // True when no call is open any more; waits at most so long.
+  // Waits until no call is open; false after the timeout.
   bool WaitUntilNone(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_);
   int64_t count() const LFM2_EXCLUDES(mutex_);
   int64_t streams() const LFM2_EXCLUDES(mutex_);
@@ -51,7 +51,7 @@ class OpenCalls {
   CondVar changed_;
   int64_t count_ LFM2_GUARDED_BY(mutex_) = 0;
   int64_t places_ LFM2_GUARDED_BY(mutex_) = 0;
-  std::map<std::string, int64_t, std::less<>> of_caller_ LFM2_GUARDED_BY(mutex_);  // none is 0
+  std::map<std::string, int64_t, std::less<>> of_caller_ LFM2_GUARDED_BY(mutex_);  // never 0
   std::unordered_map<const EventStream*, std::weak_ptr<EventStream>> streams_
       LFM2_GUARDED_BY(mutex_);
 };
@@ -68,7 +68,7 @@ struct ServiceCore {
   const Authenticator auth;
   TokenizerCache tokenizers;
   OpenCalls calls;
-  ByteBudget parity_bytes;  // of the reports that open calls keep
+  ByteBudget parity_bytes;  // for the reports of open calls
   std::atomic<bool> draining{false};
 };
 

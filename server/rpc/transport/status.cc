@@ -9,13 +9,13 @@ namespace lfm2 {
 namespace {
 
 constexpr char kDomain[] = "lfm2.v1";
-// A peer takes 8 KiB of metadata; the message may triple by percent-encoding, the details grow by a
-// third as base64.
+// A peer accepts 8 KiB of metadata. Percent-encoding may triple the message; base64 makes the
+// details a third larger.
 constexpr size_t kMessageBytes = 512;
 constexpr size_t kDetailBytes = 2048;
 constexpr size_t kMetadataValueBytes = 256;
 
-// Valid UTF-8 of at most `max_bytes`: proto3 strings and the percent-encoded grpc-message need it.
+// Valid UTF-8 of at most `max_bytes`, as proto3 strings and grpc-message require.
 std::string Sendable(std::string_view text, size_t max_bytes) {
   std::string out;
   const bool cut = text.size() > max_bytes;

@@ -1,4 +1,4 @@
-// absl::Status to what travels on the wire: the gRPC code and message, and google.rpc details in
+// Converts an absl::Status to what is sent: the gRPC code and message, and google.rpc details in
 // grpc-status-details-bin. Thread rule: pure functions.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace lfm2 {
 // ErrorInfo's metadata as violations_left_out.
 grpc::Status ToGrpcStatus(const absl::Status& status, const std::string& request_id);
 
-// The inverse, as far as the details are ours.
+// The inverse, for details that this program made.
 absl::Status FromGrpcStatus(const grpc::Status& status);
 
 }  // namespace lfm2

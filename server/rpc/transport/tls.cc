@@ -28,7 +28,7 @@ Bio BioOf(const std::string& pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
-// A daemon has no terminal to ask for a passphrase at: an encrypted key fails to parse.
+// A daemon has no terminal on which to ask for a passphrase, so an encrypted key fails to parse.
 int NoPassphrase(char*, int, int, void*) { return 0; }
 
 absl::StatusOr<Certificate> ParseCertificate(const char* option, const std::string& pem) {
@@ -64,7 +64,7 @@ absl::Status CheckPair(const std::string& certificate_pem, const std::string& ke
   ERR_clear_error();
   if (!match) {
     return Error(Reason::kConfigInvalid,
-                 "the key in tls_key does not belong to the certificate in tls_cert");
+                 "the key in tls_key does not match the certificate in tls_cert");
   }
   return CheckValidity(*certificate);
 }

@@ -12,9 +12,9 @@
 namespace lfm2 {
 
 // Plaintext without tls_cert_file; mutual TLS with tls_client_ca_file. TLS 1.2 or newer (the
-// library's minimum). kConfigInvalid: one file of the pair is missing or unreadable, not PEM, the
-// key is not the certificate's or may be read by others, the certificate has expired or is not
-// valid yet.
+// library's minimum). kConfigInvalid: a file of the pair is missing, unreadable or not PEM, the key
+// does not match the certificate or others may read it, the certificate has expired or is not valid
+// yet.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const RpcOptions& options);
 

@@ -1,5 +1,5 @@
-// Tokenizers of models that need not be loaded: Tokenize and Detokenize touch no weights. The last
-// few are kept. Thread rule: any thread but the engine's (a tokenizer may take a second to read).
+// Tokenizers of models that may not be loaded, since Tokenize and Detokenize need no weights. Keeps
+// the most recent few. Thread rule: any thread except the engine's (reading one may take a second).
 #pragma once
 
 #include <list>
@@ -17,9 +17,9 @@ namespace lfm2 {
 class TokenizerCache {
  public:
   explicit TokenizerCache(ModelPool& pool) : pool_(pool) {}
-  // Null when it would have to be read.
+  // Null when the tokenizer is not in memory.
   std::shared_ptr<const Tokenizer> Find(const ModelVersion& version) LFM2_EXCLUDES(mutex_);
-  // The one the model is (or would be) served with.
+  // The tokenizer with which the model is, or would be, served.
   absl::StatusOr<std::shared_ptr<const Tokenizer>> Get(const ModelVersion& version)
       LFM2_EXCLUDES(mutex_);
 

@@ -1,6 +1,6 @@
-// A unary call whose work runs on the executor and may end elsewhere (on the engine's thread):
-// Reply exactly once, from any thread. Ownership: holds itself until OnDone; whoever is to reply
-// shares it.
+// A unary call whose work starts on the executor and may end on another thread, such as the
+// engine's. Call Reply exactly once, from any thread. Ownership: holds itself until OnDone; the
+// code that will reply shares it.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -23,7 +23,7 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
 
   void Open() { self_ = shared_from_this(); }
 
-  // Later replies are dropped: work that threw after it had replied must not answer twice.
+  // Drops any later reply: work that throws after it has replied must not answer twice.
   void Fail(const absl::Status& status) {
     if (!replied_.exchange(true)) Finish(call_.Conclude(status));
   }
@@ -42,7 +42,7 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
   }
 
   RpcCall& call() { return call_; }
-  // OK, or why the client takes no answer any more: kCancelled, or `late` at its deadline.
+  // OK, or why the client no longer waits for an answer: kCancelled, or `late` after its deadline.
   absl::Status WhyStopped(Reason late = Reason::kDeadlineInDecode) const {
     if (cancelled_ && !late_) return Error(Reason::kCancelled, "the client cancelled");
     if (!cancelled_ && !call_.ClientDeadlinePassed()) return absl::OkStatus();
@@ -57,7 +57,7 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
         [self = shared_from_this(), work = std::move(work)] { work(); },
         [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
   }
-  // On the executor of long work, unless the client has gone meanwhile.
+  // Runs `work` on the executor of long work, unless the client has gone meanwhile.
   void OnLongWorker(std::function<void()> work) {
     call_.OnLongWorker(
         [self = shared_from_this(), work = std::move(work)] {
@@ -80,10 +80,10 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
   grpc::ByteBuffer* const response_;
   std::shared_ptr<UnaryCall> self_;
   std::atomic<bool> replied_{false};
-  std::atomic<bool> late_{false}, cancelled_{false};  // the first is written before
+  std::atomic<bool> late_{false}, cancelled_{false};  // late_ is written first
 };
 
-// What a handler is called with. `response` is the library's until OnDone.
+// The arguments of a handler. The library owns `response` until OnDone.
 struct UnaryWire {
   grpc::CallbackServerContext* context;
   std::string_view method;
@@ -91,7 +91,7 @@ struct UnaryWire {
   grpc::ByteBuffer* response;
 };
 
-// `work(call, request)` runs on the executor and sees to it that the call is answered.
+// `work(call, request)` runs on the executor and must make sure that the call is answered.
 template <typename Request>
 grpc::ServerUnaryReactor* AnswerLater(
     std::shared_ptr<ServiceCore> core, const UnaryWire& wire,

@@ -28,8 +28,8 @@ absl::StatusOr<const TorchParts*> Open() {
 absl::StatusOr<const TorchParts*> OpenTorchParts() {
   static std::atomic<const TorchParts*> opened = nullptr;
   if (const TorchParts* parts = opened.load()) return parts;
-  // Two threads may come here at once: the linker opens the library once. A failure is not kept,
-  // since a file, memory or a descriptor may be there at the next try.
+  // Two threads may get here at once: the linker opens the library only once. A failure is not
+  // remembered, since the file, memory or a descriptor may be available at the next try.
   absl::StatusOr<const TorchParts*> parts = Open();
   if (parts.ok()) opened = *parts;
   return parts;
