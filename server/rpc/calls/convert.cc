@@ -59,8 +59,8 @@ absl::StatusOr<SourceSpec> ResolveFiles(const v1::FileSet& set, const ServiceCon
   return spec;
 }
 
-// What generate --init_from makes for its caller (client/calls/init_model.cc): "init-" and 12
-// digits of its content's SHA-256. Nobody else asked for it, so it is nobody else's default.
+// Whether `generate --init_from` created the model for one caller (client/calls/init_model.cc): its
+// name is "init-" and 12 digits of its content's SHA-256. It must not become anyone's default.
 bool IsOneCallersInit(std::string_view name) {
   constexpr std::string_view kPrefix = "init-";
   constexpr size_t kDigits = 12;
@@ -112,11 +112,12 @@ void CheckSource(std::string_view field, const v1::Source& source, ByteTokenizer
     case v1::Source::kFiles:
       return CheckFiles(name + ".files", source.files(), limits, check);
     case v1::Source::kBytes:
-      if (bytes == ByteTokenizer::kRefused) check.Add(name + ".bytes", "is for tokenizers only");
+      if (bytes == ByteTokenizer::kRefused)
+        check.Add(name + ".bytes", "is only valid for tokenizers");
       if (!source.bytes()) check.Add(name + ".bytes", "is false: leave the source unset instead");
       return;
     case v1::Source::KIND_NOT_SET:
-      return check.Add(name, "names no source");
+      return check.Add(name, "does not name a source");
   }
 }
 
@@ -156,7 +157,7 @@ absl::StatusOr<std::string> ModelReference(const v1::ModelRef& model,
   std::erase_if(models, [](const ModelVersion& one) { return IsOneCallersInit(one.name); });
   if (models.empty()) {
     RequestCheck check;
-    check.Add("model", "names none, and the server has no model yet");
+    check.Add("model", "is empty, and the server has no model yet");
     return check.ToStatus();
   }
   return std::max_element(models.begin(), models.end(),
@@ -174,7 +175,8 @@ int CheckPageSize(bool set, int64_t value, RequestCheck& check) {
 
 absl::StatusOr<JobQueue*> JobsOf(const ServiceContext& services) {
   if (services.jobs != nullptr) return services.jobs;
-  return Error(Reason::kJobStoreCorrupt, "the job store could not be opened; serving goes on");
+  return Error(Reason::kJobStoreCorrupt,
+               "the job store could not be opened; generation still works");
 }
 
 }  // namespace lfm2

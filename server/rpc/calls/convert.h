@@ -1,6 +1,6 @@
-// What the requests of all services share: names, references, sources, pages. Checks collect
-// violations and touch nothing; Resolve… look into the stores, so they run on the executor. Thread
-// rule: pure functions, the stores apart.
+// Parts that the requests of all services share: names, references, sources, pages. Check functions
+// only collect violations; Resolve functions read the stores, so they run on the executor. Thread
+// rule: pure functions, except for reading the stores.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +27,15 @@ void CheckSource(std::string_view field, const v1::Source& source, ByteTokenizer
                  const Limits& limits, RequestCheck& check);
 // A version of a stored model, which never changes.
 SourceSpec FolderSource(const ModelVersion& version);
-// Versions are fixed here: what a name means later does not matter to a job.
+// Resolves names to versions now, so that a job does not depend on what a name means later.
 absl::StatusOr<SourceSpec> ResolveSource(const v1::Source& source, const ServiceContext& services);
 
-// What the request names, else the server's default, else the newest model but for those that
-// --init_from made for one caller.
+// The model that the request names, else the server's default, else the newest model, ignoring
+// those that --init_from created for one caller.
 absl::StatusOr<std::string> ModelReference(const v1::ModelRef& model,
                                            const ServiceContext& services);
 
-// 1 to 1000; `unset` gives 100.
+// 1 to 1000; 100 when unset.
 int CheckPageSize(bool set, int64_t value, RequestCheck& check);
 
 // kJobStoreCorrupt when the job store could not be opened.

@@ -149,7 +149,7 @@ void CheckStops(const v1::GenerateRequest& request, const Limits& limits, Reques
   }
 }
 
-// The first ids outside; a prompt of wrong ids would otherwise name each of them.
+// Reports only the first few ids that are out of range, not all of a wrong prompt.
 void CheckIds(std::string_view field, const std::vector<int32_t>& ids, int64_t vocab_size,
               RequestCheck& check) {
   constexpr int kNamed = 8;
@@ -169,7 +169,7 @@ std::vector<int32_t> IdsOf(const std::vector<TokenBias>& biases) {
   return ids;
 }
 
-// Field of the prompt as the request names it.
+// The name of the prompt's field in the request.
 const char* FieldOf(const Prompt& prompt) {
   if (std::holds_alternative<std::vector<int32_t>>(prompt)) return "tokens.ids";
   if (std::holds_alternative<Conversation>(prompt)) return "chat.messages";
@@ -186,10 +186,10 @@ absl::StatusOr<std::vector<int32_t>> EncodeFor(const Prompt& prompt, const Loade
   }
   for (const int32_t id : ids) {
     if (id >= 0 && id < vocab_size) continue;
-    return Error(
-        Reason::kTokenizerMismatch,
-        absl::StrCat("the tokenizer gives token ", id, ", the model's vocabulary has ", vocab_size),
-        {{"id", std::to_string(id)}, {"vocab_size", std::to_string(vocab_size)}});
+    return Error(Reason::kTokenizerMismatch,
+                 absl::StrCat("the tokenizer produced token ", id, ", the model's vocabulary has ",
+                              vocab_size),
+                 {{"id", std::to_string(id)}, {"vocab_size", std::to_string(vocab_size)}});
   }
   return ids;
 }
@@ -214,7 +214,7 @@ int64_t NewTokens(const std::optional<int64_t>& wanted, int64_t prompt_tokens, i
   if (*wanted > room && room > 0) {
     check.Add("max_new_tokens",
               absl::StrCat("is ", *wanted, ", and the prompt has ", prompt_tokens,
-                           " tokens: together over the context of ", context),
+                           " tokens: together more than the context of ", context),
               Reason::kContextExceeded,
               {{"prompt_tokens", std::to_string(prompt_tokens)},
                {"max_new_tokens", std::to_string(*wanted)},

@@ -1,6 +1,6 @@
-// Generation: requests to checked plain data in two steps (what needs no model, then what does),
-// and events to messages. Thread rule: pure functions; the second step tokenizes, so it runs on the
-// executor.
+// Generation: converts requests to checked plain data in two steps (first what needs no model, then
+// what needs it), and events to messages. Thread rule: pure functions; the second step tokenizes,
+// so it runs on the executor.
 #pragma once
 
 #include <memory>
@@ -25,11 +25,11 @@ struct PromptText {
 };
 using Prompt = std::variant<std::monostate, PromptText, std::vector<int32_t>, Conversation>;
 
-// A GenerateRequest of the wire whose every rule that needs no model holds.
+// A GenerateRequest after all checks that need no model.
 struct GenerateAsk {
   v1::ModelRef model;
   Prompt prompt;
-  SamplingParams sampling;  // the seed drawn when the request has none
+  SamplingParams sampling;  // with a random seed when the request has none
   std::optional<int64_t> max_new_tokens;
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;
@@ -40,12 +40,12 @@ struct GenerateAsk {
   bool takes_tool_calls = false;
 };
 
-// All violations at once. kPromptEmpty, kPromptTooLong {bytes, limit}, kInvalidArgument.
+// Reports all violations at once. kPromptEmpty, kPromptTooLong {bytes, limit}, kInvalidArgument.
 absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request, const Limits& limits);
 
 // Tokenizes and checks against the model. kPromptEmpty, kPromptTooLong {tokens, limit},
 // kContextExceeded, kTokenizerMismatch, kUnknownTemplate, kInvalidArgument for ids outside the
-// vocabulary. request_id, tenant, deadline and the grammar are the caller's to fill in.
+// vocabulary. The caller fills in request_id, tenant, deadline and the grammar.
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
                                              int64_t default_context);
 

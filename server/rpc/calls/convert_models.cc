@@ -232,7 +232,7 @@ v1::ConversionReport ToProto(const ConversionReport& report) {
     bytes += tensor.name.size() + tensor.note.size() + 16;
     if (bytes > kReportBytes) {
       out.add_tensors()->set_note(
-          absl::StrCat(report.tensors.size() - i, " more tensors are left out of this message"));
+          absl::StrCat(report.tensors.size() - i, " more tensors do not fit into this message"));
       break;
     }
     v1::TensorReport& message = *out.add_tensors();

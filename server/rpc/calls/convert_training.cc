@@ -38,7 +38,7 @@ void TakeSchedule(v1::LrSchedule schedule, TrainSpec& spec, RequestCheck& check)
       return;
     default:
       check.Add("options.schedule",
-                absl::StrCat("is ", static_cast<int>(schedule), ", which is no schedule"));
+                absl::StrCat("is ", static_cast<int>(schedule), ", which is not a schedule"));
   }
 }
 
@@ -241,7 +241,7 @@ std::optional<JobState> CheckJobState(v1::JobState state, RequestCheck& check) {
     if (ToProto(candidate) == state) return candidate;
   }
   if (state != v1::JOB_STATE_UNSPECIFIED) {
-    check.Add("state", absl::StrCat("is ", static_cast<int>(state), ", which is no state"));
+    check.Add("state", absl::StrCat("is ", static_cast<int>(state), ", which is not a state"));
   }
   return std::nullopt;
 }

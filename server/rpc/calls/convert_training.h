@@ -1,5 +1,5 @@
-// Training: requests to job specs, jobs and their events to messages. Thread rule: pure functions,
-// the stores apart (TrainJob).
+// Training: converts requests to job specs, and jobs and their events to messages. Thread rule:
+// pure functions, except that TrainJob reads the stores.
 #pragma once
 
 #include <optional>
@@ -12,12 +12,12 @@
 
 namespace lfm2 {
 
-// Unset options take TrainSpec's defaults, an unset device the daemon's. All violations at once;
-// then the sources and datasets are looked up. kModelNotFound, kDatasetNotFound, kMessageTooLarge.
+// Unset options get TrainSpec's defaults, an unset device the daemon's. Reports all violations at
+// once, then looks up sources and datasets. kModelNotFound, kDatasetNotFound, kMessageTooLarge.
 absl::StatusOr<JobSpec> TrainJob(const v1::StartTrainingRequest& request,
                                  const ServiceContext& services);
 
-// Unspecified: absent. An unknown number is a violation.
+// nullopt when unspecified. An unknown number is a violation.
 std::optional<JobState> CheckJobState(v1::JobState state, RequestCheck& check);
 
 v1::Job ToProto(const Job& job);

@@ -39,14 +39,14 @@ void ExportCall::CleanUp() {
   if (left != Phase::kJob) return;
   const absl::StatusOr<Job> cancelled = jobs->Cancel(job_id_);
   if (!cancelled.ok() && DetailsOf(cancelled.status()).reason != Reason::kWrongState) {
-    Log(LogLevel::kWarning, "an export that nobody waits for could not be cancelled",
+    Log(LogLevel::kWarning, "an export without a client could not be cancelled",
         {{"job", job_id_}, {"error", std::string(cancelled.status().message())}});
   }
 }
 
 void ExportCall::OnStopped() {
-  // Cancel and ReleaseExport touch the disk: not in a reaction, unless the executor takes nothing
-  // more.
+  // Cancel and ReleaseExport use the disk, so they run in this reaction only when the executor is
+  // full.
   const auto self = std::static_pointer_cast<ExportCall>(shared_from_this());
   if (!call().services().executor.Run([self] { self->CleanUp(); }).ok()) CleanUp();
 }
@@ -64,7 +64,8 @@ void ExportCall::Start(const v1::ExportRequest& request) {
   job_id_ = job->id;
   JobQueue& jobs = *call().services().jobs;
   if (!Enter(Phase::kJob)) {
-    // The client went while the job was stored. A refusal means that the job has ended already.
+    // The client disconnected while the job was being stored. An error means that the job has
+    // already ended.
     (void)jobs.Cancel(job_id_);
     return;
   }

@@ -1,6 +1,6 @@
-// One Export: a job, its progress, then its files in chunks as the reader takes them. A client that
-// goes away cancels the job; the files are released when they are sent, or when nobody waits for
-// them.
+// One Export: runs a job, sends its progress, then its files in chunks as fast as the client reads.
+// The job is cancelled when the client disconnects; the files are released when they have been sent
+// or the client has gone.
 #pragma once
 
 #include <filesystem>
@@ -27,10 +27,10 @@ class ExportCall final : public JobFollower {
  private:
   enum class Phase { kIdle, kJob, kFiles, kClosed };
   absl::StatusOr<Job> Submit(const v1::ExportRequest& request);
-  // False when the call was closed meanwhile: the caller gives back what it just took.
+  // False when the call was closed meanwhile: the caller must then release what it just acquired.
   bool Enter(Phase phase) LFM2_EXCLUDES(phase_mutex_);
   Phase phase() LFM2_EXCLUDES(phase_mutex_);
-  // Gives back what the phase holds, once.
+  // Releases what the current phase holds, once.
   void CleanUp() LFM2_EXCLUDES(phase_mutex_);
   void SendHeader();
   void SendChunk();
@@ -38,8 +38,8 @@ class ExportCall final : public JobFollower {
   std::string job_id_;  // set before the phase is kJob
   std::vector<ExportedFile> files_;
   std::filesystem::path directory_;
-  size_t file_ = 0;   // the one that is sent
-  int64_t sent_ = 0;  // bytes of it
+  size_t file_ = 0;   // index of the file being sent
+  int64_t sent_ = 0;  // bytes of that file sent so far
   bool open_ = false;
   std::ifstream in_;
   std::string chunk_;

@@ -6,7 +6,7 @@
 
 namespace lfm2 {
 
-// What can be refused cheaply is refused first: a full queue before any text is tokenized.
+// Cheap refusals come first: the full queue is checked before any text is tokenized.
 void GenerateCall::Start(const v1::GenerateRequest& request) {
   if (stopped()) return;
   const ServiceContext& services = call().services();
@@ -37,9 +37,9 @@ void GenerateCall::OnModel(const ModelPool::Acquired& model) {
   structure ? AskForGrammar(*structure) : Submit();
 }
 
-// A compile takes as long as the grammar wants: no thread waits for it.
+// A grammar may take long to compile, so no thread waits for it.
 void GenerateCall::AskForGrammar(const GrammarSource& source) {
-  const std::shared_ptr<LoadedModel> model = request_.model;  // Submit may come before Get returns
+  const std::shared_ptr<LoadedModel> model = request_.model;  // Submit may run before Get returns
   const Limits& limits = call().services().limits;
   request_.grammar_step = std::chrono::milliseconds(limits.grammar_step_ms);
   const auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
@@ -59,12 +59,12 @@ void GenerateCall::OnGrammar(const GrammarCache::Result& grammar) {
   });
 }
 
-// No OnGrammar is under way any more, or comes: the executor may go.
+// Waits for a running OnGrammar; later ones return early. So the executor may then be destroyed.
 void GenerateCall::OnStopped() { const std::scoped_lock lock(posting_); }
 
 void GenerateCall::Submit() {
   GenerateRequest request = std::move(request_);
-  // The start message goes first, and only when the engine has taken the request.
+  // The start message is sent first, and only after the engine has accepted the request.
   Hold();
   Push(StartMessage(request));
   const auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());

@@ -1,7 +1,7 @@
-// One Generate: checked, bound to a model and submitted on the executor; from then on the engine
-// pushes tokens into the stream. A reader that is gone or too slow makes Stopped() say so at once,
-// so the engine frees the sequence before its next step. Ownership: the engine shares it until
-// OnEnd, the stream holds itself until OnDone.
+// One Generate: the executor checks the request, binds it to a model and submits it; then the
+// engine pushes tokens into the stream. When the client has gone or reads too slowly, Stopped()
+// returns an error at once and the engine frees the sequence before its next step. Ownership: the
+// engine shares it until OnEnd, the stream holds itself until OnDone.
 #pragma once
 
 #include <atomic>
@@ -30,17 +30,17 @@ class GenerateCall final : public EventStream, public TokenSink {
   Reason LateReason() const override {
     return started_ ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue;
   }
-  // On the executor, one after the other.
+  // These run on the executor, one after the other.
   void OnModel(const ModelPool::Acquired& model);
   void AskForGrammar(const GrammarSource& source);
-  void OnGrammar(const GrammarCache::Result& grammar);  // on whatever thread compiled it
+  void OnGrammar(const GrammarCache::Result& grammar);  // on the thread that compiled the grammar
   void Submit();
   void OnStopped() override;
 
   GenerateAsk ask_;          // from Start to OnModel
   GenerateRequest request_;  // from OnModel to Submit
-  // Held while a grammar goes on to the executor, which a call that was stopped may outlive.
-  // Recursive: a full executor stops the call.
+  // Held while OnGrammar posts to the executor, because a stopped call may outlive the executor.
+  // Recursive, because a full executor stops the call.
   std::recursive_mutex posting_;
   SteadyTime deadline_;
   std::atomic<bool> started_{false};

@@ -63,7 +63,7 @@ v1::ScoreResponse ScoreMessage(const LoadedModel& model, const ScoreTask& score)
   return response;
 }
 
-// The engine calls it again between its steps until the text is through.
+// The engine calls it between steps until the whole text has been scored.
 ModelTask TaskOf(const std::shared_ptr<UnaryCall>& unary, std::shared_ptr<LoadedModel> model,
                  std::shared_ptr<ScoreTask> score) {
   ModelTask task;

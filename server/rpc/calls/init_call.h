@@ -1,5 +1,5 @@
-// One InitModel: a job, its progress, its report, and the model that came out. The job outlives a
-// client that goes away.
+// One InitModel: runs a job and sends its progress, its report and the model that it made. The job
+// continues when the client disconnects.
 #pragma once
 
 #include "lfm2/v1/models.pb.h"

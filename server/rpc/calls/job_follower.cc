@@ -30,7 +30,7 @@ void JobFollower::Follow(JobQueue& jobs, const std::string& id, int64_t from_seq
   jobs_ = &jobs;
   id_ = id;
   next_seq_ = from_seq;
-  // Subscribed before the first read, so that no event falls between the two.
+  // Subscribes before the first read, so that no event is missed in between.
   auto subscription = jobs.Subscribe(id, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) static_cast<JobFollower&>(*self).Schedule();
   });
@@ -43,7 +43,8 @@ void JobFollower::Follow(JobQueue& jobs, const std::string& id, int64_t from_seq
 }
 
 void JobFollower::OnClosed() {
-  std::unique_ptr<JobQueue::Subscription> subscription;  // ends outside the lock: it may wait
+  std::unique_ptr<JobQueue::Subscription>
+      subscription;  // destroyed outside the lock, because that may wait
   {
     MutexLock lock(mutex_);
     closed_ = true;
@@ -70,7 +71,7 @@ void JobFollower::Read() {
     const bool busy = !HasBacklog() && (over_ ? MakeNext() : ReadBatch());
     if (!busy && Rest()) return;
   }
-  OnWorker([this] { Read(); });  // a reader that keeps up does not keep the thread
+  OnWorker([this] { Read(); });  // gives up the thread even when the reader keeps up
 }
 
 bool JobFollower::Rest() {
@@ -81,7 +82,7 @@ bool JobFollower::Rest() {
 }
 
 bool JobFollower::ReadBatch() {
-  // The buffer is empty now, and must hold the whole batch.
+  // The buffer is empty now and must be able to hold the whole batch.
   const int batch =
       static_cast<int>(std::min(kBatch, call().services().limits.stream_buffer_events));
   const absl::StatusOr<std::vector<JobEvent>> events = jobs_->ReadEvents(id_, next_seq_, batch);

@@ -1,7 +1,6 @@
-// A stream fed by the numbered events of one job: those already there, then those to come, none
-// twice and none missed. Events are read on the executor in batches, and only while the reader
-// keeps up. Thread rule: as EventStream; OnJobEvent, OnJobOver and MakeNext run on the executor,
-// one at a time.
+// A stream of one job's numbered events: first the existing ones, then new ones, each exactly once.
+// Events are read on the executor in batches, and only while the client keeps up. Thread rule: as
+// EventStream; OnJobEvent, OnJobOver and MakeNext run on the executor, one at a time.
 #pragma once
 
 #include <memory>
@@ -18,11 +17,12 @@ class JobFollower : public EventStream {
 
  protected:
   void Follow(JobQueue& jobs, const std::string& id, int64_t from_seq) LFM2_EXCLUDES(mutex_);
-  // Every event once, in order.
+  // Called once for every event, in order.
   virtual void OnJobEvent(const JobEvent& event) = 0;
-  // The job has ended and its last event was given. `job` is as it ended.
+  // Called when the job has ended, after its last event. `job` is its final state.
   virtual void OnJobOver(const Job& job) = 0;
-  // After OnJobOver, whenever there is room: makes the next event. False: there is none.
+  // Called after OnJobOver whenever the buffer has room: pushes the next event. False when there
+  // are no more events.
   virtual bool MakeNext() { return false; }
 
   void OnRoom() override { Schedule(); }
@@ -35,20 +35,20 @@ class JobFollower : public EventStream {
   bool ReadBatch();
   bool Rest() LFM2_EXCLUDES(mutex_);
 
-  JobQueue* jobs_ = nullptr;  // these three: set once in Follow, before the first Schedule
+  JobQueue* jobs_ = nullptr;  // these three are set once in Follow, before the first Schedule
   std::string id_;
   int64_t next_seq_ = 1;
-  bool over_ = false;  // of the reading task
+  bool over_ = false;  // used only by the reading task
 
   Mutex mutex_;
-  bool reading_ LFM2_GUARDED_BY(mutex_) = false;    // a task reads or is about to
+  bool reading_ LFM2_GUARDED_BY(mutex_) = false;    // a task is reading or about to read
   bool again_ LFM2_GUARDED_BY(mutex_) = false;      // something changed since it began
-  bool following_ LFM2_GUARDED_BY(mutex_) = false;  // Follow was called: there is a job to read
+  bool following_ LFM2_GUARDED_BY(mutex_) = false;  // Follow was called, so the job is known
   bool closed_ LFM2_GUARDED_BY(mutex_) = false;
   std::unique_ptr<JobQueue::Subscription> subscription_ LFM2_GUARDED_BY(mutex_);
 };
 
-// Why a job that is over did not succeed; OK when it did.
+// Why an ended job did not succeed; OK when it did.
 absl::Status OutcomeOf(const Job& job);
 
 }  // namespace lfm2

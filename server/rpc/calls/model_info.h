@@ -1,5 +1,5 @@
-// What is known of a stored model without loading it. Thread rule: any thread but the engine's;
-// reads the disk.
+// Describes a stored model without loading it. Thread rule: any thread except the engine's, because
+// it reads the disk.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -8,7 +8,7 @@
 
 namespace lfm2 {
 
-// For lists: a model whose config cannot be read is listed with what its manifest says.
+// For lists. A model whose config cannot be read is described by its manifest alone.
 v1::Model BriefModelInfo(const ModelVersion& version, ServiceCore& core);
 // With config_json, versions and the tokenizer. kConfigInvalid, kTokenizerInvalid.
 absl::StatusOr<v1::Model> FullModelInfo(const ModelVersion& version, ServiceCore& core);

@@ -21,7 +21,7 @@ using RawModels = M::WithRawCallbackMethod_ListModels<
     M::WithRawCallbackMethod_GetModel<M::WithRawCallbackMethod_InitModel<
         M::WithRawCallbackMethod_Export<M::WithRawCallbackMethod_Parity<M::Service>>>>>;
 
-// A page token is the name that the page before ended with; names are in order.
+// A page token is the last name of the page before; names are sorted.
 absl::StatusOr<v1::ListModelsResponse> DoListModels(RpcCall& call,
                                                     const v1::ListModelsRequest& request) {
   RequestCheck check;

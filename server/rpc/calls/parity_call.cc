@@ -12,7 +12,7 @@
 namespace lfm2 {
 namespace {
 
-// Of one turn: figures of all that the model computes cost more than a prompt's tokens do.
+// Tokens per turn. Fewer than for a prompt, because statistics of every probe cost time.
 constexpr int64_t kChunkTokens = 64;
 
 void Free(std::vector<float>& values) { std::vector<float>().swap(values); }
@@ -119,7 +119,8 @@ void ParityCall::CompareWith() {
     return CompareWithModel(request_.against().model());
   }
   if (!call().services().probe) {
-    return End(Error(Reason::kUnsupported, "this build compares models only"));
+    return End(
+        Error(Reason::kUnsupported, "this build can only compare with models of the server"));
   }
   OnLongWorker([this] { CompareWithSource(); });
 }
@@ -128,7 +129,7 @@ void ParityCall::CompareWithSource() {
   const ServiceContext& services = call().services();
   const absl::StatusOr<SourceSpec> source = ResolveSource(request_.against(), services);
   if (!source.ok()) return End(source.status());
-  // It is about as large as ours.
+  // The other report is about as large as this one.
   if (absl::Status room =
           lease_.Grow("the report with the one it is compared with", report_.bytes());
       !room.ok()) {
@@ -139,7 +140,7 @@ void ParityCall::CompareWithSource() {
 
 void ParityCall::CompareWithModel(const std::string& reference) {
   ProbeModel(reference, [this](absl::StatusOr<ParityReport> theirs) {
-    // The comparison walks every value: not on the engine's thread.
+    // The comparison reads every value, so it does not run on the engine's thread.
     auto shared = std::make_shared<absl::StatusOr<ParityReport>>(std::move(theirs));
     OnLongWorker([this, shared] { Compare(*shared); });
   });

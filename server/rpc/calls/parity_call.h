@@ -1,7 +1,7 @@
-// One Parity: a pass over given tokens in turns on the engine's thread, with `against` another one,
-// then the report event by event as the reader takes it (all logits of a long prompt are far larger
-// than any buffer). What is kept of the report is charged to the server's budget of them, and given
-// back as it is sent.
+// One Parity: computes the given tokens in turns on the engine's thread, with `against` a second
+// time with the other model, then sends the report event by event as the client reads, since all
+// logits of a long prompt are far larger than any buffer. The report's memory is charged to
+// limits.parity_bytes and returned as it is sent.
 #pragma once
 
 #include <functional>
@@ -28,16 +28,16 @@ class ParityCall final : public EventStream {
  private:
   using Then = std::function<void(absl::StatusOr<ParityReport>)>;
   void ProbeModel(const std::string& reference, const Then& then);
-  // `then` is called once: on the engine's thread, or at once when the engine refuses.
+  // Calls `then` once: on the engine's thread, or at once when the engine refuses.
   void RunOn(const std::shared_ptr<LoadedModel>& model, const Then& then);
   bool TakeTurn(ParityTask& parity, ModelRunner& runner, const Then& then);
   void OnLongWorker(std::function<void()> work);
   void CompareWith();  // on the executor
   void CompareWithModel(const std::string& reference);
-  void CompareWithSource();  // these two on the executor of long work
+  void CompareWithSource();  // this and Compare run on the executor of long work
   void Compare(const absl::StatusOr<ParityReport>& theirs);
   absl::Status CheckWanted();
-  // What was kept for the comparison alone.
+  // Frees what was only needed for the comparison.
   void DropWhatIsNotSent();
   void SendNext();
   std::optional<v1::ParityResponse> NextProbe();
@@ -47,9 +47,9 @@ class ParityCall final : public EventStream {
   ParityAsk ask_;
   SteadyTime deadline_;
   ByteBudget::Lease lease_{call().core().parity_bytes};
-  ParityReport report_;  // from the first event on it only loses what was sent
+  ParityReport report_;  // after the first event, parts are only removed as they are sent
   std::optional<ParityComparison> comparison_;
-  size_t probe_ = 0;  // where the sending is
+  size_t probe_ = 0;  // the next probe, position and offset to send
   int64_t position_ = 0;
   size_t offset_ = 0;
 };

@@ -1,6 +1,6 @@
-// The three services. Methods are registered raw: bytes come in, RpcCall and request_parse make
-// them messages. Each method is named once here and once in the table of auth.cc; a test compares
-// both with the descriptors.
+// The three services. Methods are registered raw: they receive bytes, which RpcCall and
+// request_parse turn into messages. Each method is named once here and once in the table of
+// auth.cc; a test compares both with the descriptors.
 #pragma once
 
 #include <grpcpp/impl/codegen/service_type.h>

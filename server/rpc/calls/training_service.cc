@@ -39,7 +39,7 @@ absl::StatusOr<v1::StartTrainingResponse> Plan(UnaryCall& unary, JobQueue& jobs,
   return response;
 }
 
-// What is wrong with the request itself is told at once, whatever long work goes on.
+// The request itself is checked at once, even while long work is running.
 void DoStart(const std::shared_ptr<UnaryCall>& unary, const v1::StartTrainingRequest& request) {
   const absl::StatusOr<JobQueue*> jobs = JobsOf(unary->call().services());
   if (!jobs.ok()) return unary->Fail(jobs.status());
@@ -83,7 +83,7 @@ absl::StatusOr<v1::ListJobsResponse> DoListJobs(RpcCall& call, const v1::ListJob
   return response;
 }
 
-// A page token is the id that the page before ended with.
+// A page token is the last id of the page before.
 absl::StatusOr<v1::ListDatasetsResponse> DoListDatasets(RpcCall& call,
                                                         const v1::ListDatasetsRequest& request) {
   RequestCheck check;
@@ -94,7 +94,7 @@ absl::StatusOr<v1::ListDatasetsResponse> DoListDatasets(RpcCall& call,
   if (!request.page_token().empty()) {
     first = std::find_if(all.begin(), all.end(),
                          [&](const DatasetInfo& info) { return info.id == request.page_token(); });
-    if (first == all.end()) check.Add("page_token", "is none that this server gave out");
+    if (first == all.end()) check.Add("page_token", "was not issued by this server");
     LFM2_RETURN_IF_ERROR(check.ToStatus());
     ++first;
   }

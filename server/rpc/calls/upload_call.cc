@@ -39,7 +39,8 @@ void UploadCall::OnWorker(void (UploadCall::*step)()) {
 void UploadCall::OnReadDone(bool ok) {
   if (ok) return OnWorker(&UploadCall::TakePart);
   if (call_.cancelled_by_client()) {
-    return EndWith(Error(Reason::kCancelled, "the client went before the upload was complete"));
+    return EndWith(
+        Error(Reason::kCancelled, "the client disconnected before the upload was complete"));
   }
   OnWorker(&UploadCall::Commit);
 }
@@ -97,8 +98,8 @@ absl::Status UploadCall::TakeChunk(const std::string& chunk) {
   }
   received_ += static_cast<int64_t>(chunk.size());
   if (header_ && header_->has_bytes() && received_ > header_->bytes()) {
-    check.Add("header.bytes",
-              absl::StrCat("says ", header_->bytes(), ", and at least ", received_, " came"));
+    check.Add("header.bytes", absl::StrCat("says ", header_->bytes(), ", but at least ", received_,
+                                           " bytes arrived"));
   }
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   return upload_->Append(chunk);
@@ -109,7 +110,7 @@ absl::StatusOr<DatasetInfo> UploadCall::Stored() {
   if (!header_) check.Add("header", "is missing: the stream was empty");
   if (header_ && header_->has_bytes() && received_ != header_->bytes()) {
     check.Add("header.bytes",
-              absl::StrCat("says ", header_->bytes(), ", and ", received_, " came"));
+              absl::StrCat("says ", header_->bytes(), ", but ", received_, " bytes arrived"));
   }
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   return upload_->Commit(header_->sha256());

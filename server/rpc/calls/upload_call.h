@@ -1,6 +1,6 @@
-// One UploadDataset: a header, then chunks, each hashed and written on the executor before the next
-// is read, so a fast client is held back by the transport. Whatever does not end in a commit leaves
-// nothing behind. Thread rule: one reaction or one executor task at a time; each hands on to the
+// One UploadDataset: a header, then chunks. Each chunk is hashed and written on the executor before
+// the next is read, so flow control slows a fast client down. An upload that is not committed
+// leaves nothing behind. Thread rule: one reaction or one executor task at a time; each starts the
 // next.
 #pragma once
 

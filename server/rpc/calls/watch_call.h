@@ -1,4 +1,4 @@
-// One WatchJob: a job's events from a number on. Ends after the event that ended the job.
+// One WatchJob: sends a job's events, starting at a given number. Ends after the job's last event.
 #pragma once
 
 #include "lfm2/v1/training.pb.h"

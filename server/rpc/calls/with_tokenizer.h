@@ -1,5 +1,5 @@
-// Unary calls that need a model's tokenizer. A tokenizer.json may be large: one that is not in
-// memory is read on a thread for that, so that it holds up nobody else.
+// Unary calls that need a model's tokenizer. A tokenizer.json may be large, so one that is not in
+// memory is read on a separate executor and does not delay other calls.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace lfm2 {
 
-// Also true for a model that is not there: the call itself then says so.
+// Also true for a model that does not exist; the call itself then reports that.
 template <typename ModelRef>
 bool HasTokenizer(const RpcCall& call, const ModelRef& model) {
   const absl::StatusOr<std::string> reference = ModelReference(model, call.services());

@@ -120,7 +120,7 @@ absl::Status RpcCall::Submit(const std::function<absl::Status()>& submit) {
   return status;
 }
 
-// The engine counts the generations that it accepted.
+// The engine counts the generations that it accepts.
 void RpcCall::CountEnd(const absl::Status& status) {
   if (!method_.starts_with(kGenerationMethods) && method_ != kParity) return;
   Metrics& metrics = core_->context.engine.metrics();
