@@ -16,7 +16,7 @@
 int main(int argc, char** argv) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // see server/main.cc
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);  // a file over its limit is an error of write, after which we clean up
+  signal(SIGXFSZ, SIG_IGN);  // write() then fails at the file size limit, and we clean up
   setenv("GRPC_VERBOSITY", "NONE", 0);  // errors are printed once, by us
   std::setlocale(LC_CTYPE, "");
   std::ios::sync_with_stdio(false);

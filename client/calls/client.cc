@@ -18,7 +18,7 @@ namespace {
 
 constexpr int64_t kConfigFileBytes = 1 << 20;
 constexpr double kQuickTimeoutS = 60;
-constexpr double kLongestTimeoutS = 31'536'000;  // a year: well inside what a deadline can hold
+constexpr double kLongestTimeoutS = 31'536'000;  // a year, which a deadline can represent
 
 absl::StatusOr<std::string> ReadConfigFile(const std::string& path, const char* flag) {
   absl::StatusOr<std::string> text = ReadFlagFile(flag, path, kConfigFileBytes);
@@ -56,7 +56,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
       !options.tls_ca.empty() || !options.tls_cert.empty() || !options.tls_key.empty();
   if (!options.tls && !files) return grpc::InsecureChannelCredentials();
   if (options.tls_cert.empty() != options.tls_key.empty()) {
-    return ConfigError("--tls_cert and --tls_key belong together: one of them is missing");
+    return ConfigError("--tls_cert and --tls_key must be given together: one of them is missing");
   }
   grpc::SslCredentialsOptions tls;
   LFM2_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadPem(options.tls_ca, "--tls_ca"));
@@ -121,7 +121,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
                         MakeCredentials(options));
   const bool plain = !options.tls && options.tls_ca.empty() && options.tls_cert.empty();
   if (!token.empty() && plain && !IsLocalAddress(options.server)) {
-    return ConfigError("the token would go to " + options.server +
+    return ConfigError("the token would be sent to " + options.server +
                        " unencrypted: give --tls_ca or --tls, or use a loopback or Unix address");
   }
   std::shared_ptr<grpc::Channel> channel =

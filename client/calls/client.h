@@ -2,7 +2,7 @@
 // (client/terminal/failure.h).
 //
 // Thread rule: one call at a time from one thread. Ownership: borrows the Interrupts, which cancel
-// what is under way.
+// the running call.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -27,17 +27,17 @@ struct ClientOptions {
   bool tls = false;                       // also on when one of the three files is given
   std::string tls_ca, tls_cert, tls_key;
   std::string token_file;
-  std::optional<double> timeout_s;  // of each call, streams too
+  std::optional<double> timeout_s;  // of each call, including streams
   std::string version;              // of this program, for the user agent
 };
 
-// kQuick: answers at once, 60 s unless the user said otherwise. kLong: as long as it takes.
+// kQuick: answers soon; 60 s unless the user sets a timeout. kLong: no timeout unless set.
 enum class CallLength { kQuick, kLong };
 
 class Client {
  public:
-  // Checks files and address; connects at the first call. ConfigError, also for a token that would
-  // go over the network without TLS.
+  // Checks files and address; connects at the first call. ConfigError, also when a token would be
+  // sent over the network without TLS.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options,
                                                          Interrupts& interrupts);
 
@@ -47,7 +47,7 @@ class Client {
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   Interrupts& interrupts() { return interrupts_; }
 
-  // Deadline and bearer token.
+  // Sets the deadline and the bearer token.
   void Prepare(grpc::ClientContext& context, CallLength length) const;
 
   template <class Stub, class Request, class Response>
@@ -83,7 +83,7 @@ class Client {
     return own.ok() ? Failed(status, context) : own;
   }
 
-  // The call's status, with the request id that the server named in its trailing metadata.
+  // The call's status, with the request id from the server's trailing metadata.
   static absl::Status Failed(const grpc::Status& status, const grpc::ClientContext& context);
 
  private:

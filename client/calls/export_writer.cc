@@ -110,7 +110,7 @@ absl::Status ExportWriter::Prepare() {
   if (!target_.folder.empty() && fs::exists(target_.folder, error) &&
       (!fs::is_directory(target_.folder, error) || !fs::is_empty(target_.folder, error))) {
     return Error(Reason::kWrongState,
-                 target_.folder.string() + " is there already and is no empty folder");
+                 target_.folder.string() + " exists and is not an empty folder");
   }
   return absl::OkStatus();
 }
@@ -119,7 +119,7 @@ absl::Status ExportWriter::OnFile(const v1::ExportedFile& file) {
   LFM2_RETURN_IF_ERROR(CloseCurrent());
   if (!IsPlainName(file.name())) {
     return Error(Reason::kExportMismatch,
-                 "the server named a file \"" + file.name() + "\", which is no plain name");
+                 "the server named a file \"" + file.name() + "\", which is not a plain name");
   }
   announced_.push_back(file);
   WrittenFile written;
@@ -152,7 +152,7 @@ absl::Status ExportWriter::OnFile(const v1::ExportedFile& file) {
 
 absl::Status ExportWriter::OnChunk(const std::string& bytes) {
   if (!hash_)
-    return Error(Reason::kExportMismatch, "the server sent bytes before it named their file");
+    return Error(Reason::kExportMismatch, "the server sent bytes before their file's name");
   hash_->Update(bytes);
   files_.back().bytes += static_cast<int64_t>(bytes.size());
   size_t done = 0;
@@ -183,7 +183,8 @@ absl::Status ExportWriter::OnDone(const v1::ExportDone& done) {
   LFM2_RETURN_IF_ERROR(CloseCurrent());
   if (static_cast<size_t>(done.files_size()) != files_.size()) {
     return Error(Reason::kExportMismatch, "the server lists " + std::to_string(done.files_size()) +
-                                              " files, " + std::to_string(files_.size()) + " came");
+                                              " files, " + std::to_string(files_.size()) +
+                                              " arrived");
   }
   std::vector<v1::ExportedFile> expected(done.files().begin(), done.files().end());
   expected.insert(expected.end(), announced_.begin(), announced_.end());
@@ -192,13 +193,13 @@ absl::Status ExportWriter::OnDone(const v1::ExportDone& done) {
       return written.name == file.name();
     });
     if (it == files_.end())
-      return Error(Reason::kExportMismatch, "file " + file.name() + " did not come");
+      return Error(Reason::kExportMismatch, "file " + file.name() + " was not sent");
     const bool listed = &file < expected.data() + done.files_size();
     const bool same_hash = it->sha256 == file.sha256() || (!listed && file.sha256().empty());
     const bool same_size = it->bytes == file.bytes() || (!listed && file.sha256().empty());
     if (!same_hash || !same_size) {
       return Error(Reason::kExportMismatch,
-                   file.name() + " came with " + std::to_string(it->bytes) + " bytes, sha256 " +
+                   file.name() + " arrived with " + std::to_string(it->bytes) + " bytes, sha256 " +
                        it->sha256 + "; the server has " + std::to_string(file.bytes()) + ", " +
                        file.sha256(),
                    {{"file", file.name()}, {"expected", file.sha256()}, {"actual", it->sha256}});

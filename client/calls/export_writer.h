@@ -1,7 +1,7 @@
-// The files of an Export, written so that a destination is absent, as it was, or complete and
-// right: each goes to a temporary name beside, is compared with the SHA-256 that the server names,
-// is fsynced, and is renamed at the end. Thread rule: one thread. What was not committed is removed
-// when the writer goes, also the folders that it made.
+// Writes the files of an Export so that each destination is absent, unchanged, or complete and
+// correct: a file is written under a temporary name beside it, compared with the server's SHA-256,
+// fsynced, and renamed at the end. Thread rule: one thread. The destructor removes what was not
+// committed, including the folders that the writer made.
 #pragma once
 
 #include <filesystem>
@@ -24,7 +24,7 @@ struct ExportTarget {
 
 struct WrittenFile {
   std::string name;            // the server's
-  std::filesystem::path path;  // empty: it had no place in the target
+  std::filesystem::path path;  // empty: the target has no path for it
   int64_t bytes = 0;
   std::string sha256;
 };
@@ -36,12 +36,12 @@ class ExportWriter {
   ExportWriter(const ExportWriter&) = delete;
   ExportWriter& operator=(const ExportWriter&) = delete;
 
-  // Refuses a folder that holds something already, and a place where nothing can be written. Makes
-  // the folders on the way there.
+  // Refuses a folder that is not empty, and a place that is not writable. Creates missing parent
+  // folders.
   absl::Status Prepare();
   absl::Status OnFile(const v1::ExportedFile& file);
   absl::Status OnChunk(const std::string& bytes);
-  // Compares every file with what the server says, and puts all in place.
+  // Compares every file with the server's sizes and hashes, then renames all into place.
   absl::Status OnDone(const v1::ExportDone& done);
   bool committed() const { return committed_; }
   const std::vector<WrittenFile>& files() const { return files_; }
@@ -56,8 +56,8 @@ class ExportWriter {
   const std::string suffix_ = NewSuffix();
   std::vector<WrittenFile> files_;
   std::vector<v1::ExportedFile> announced_;
-  std::vector<std::filesystem::path> made_;  // folders on the way, outermost first
-  std::optional<Sha256> hash_;               // of the file that is being written
+  std::vector<std::filesystem::path> made_;  // parent folders, outermost first
+  std::optional<Sha256> hash_;               // of the file being written
   int fd_ = -1;
   bool committed_ = false;
 

@@ -53,7 +53,7 @@ absl::Status GenerateView::OnEvent(const v1::GenerateResponse& event) {
   return session_.table() ? WriteToolCalls() : absl::OkStatus();
 }
 
-// A line each, as it would be written in a program.
+// One line for each call, written as in a program.
 absl::Status GenerateView::WriteToolCalls() const {
   bool begins = text_.empty();
   for (const v1::ToolCall& call : end_.tool_calls()) {

@@ -1,5 +1,5 @@
-// The events of Generate as they are shown: text as it comes, one JSON object at the end, or an
-// event a line. Thread rule: one thread.
+// Shows the events of Generate: text as it arrives, one JSON object at the end, or one event per
+// line. Thread rule: one thread.
 #pragma once
 
 #include <string>
@@ -14,12 +14,12 @@ class GenerateView {
   explicit GenerateView(Session& session) : session_(session) {}
 
   absl::Status OnEvent(const v1::GenerateResponse& event);
-  // After the last event, or after an interruption: what was made is printed all the same.
+  // Call after the last event or an interruption; in both cases prints what was generated.
   absl::Status Finish();
 
   const std::string& text() const { return text_; }
   bool ended() const { return ended_; }
-  const v1::GenerateEnd& end() const { return end_; }  // empty before it came
+  const v1::GenerateEnd& end() const { return end_; }  // empty until it has arrived
 
  private:
   absl::Status AddText(const std::string& text);

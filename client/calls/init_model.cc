@@ -18,7 +18,7 @@ absl::StatusOr<v1::Model> GetModel(Client& client, const std::string& name) {
   return client.Call(client.models(), &v1::Models::Stub::GetModel, request);
 }
 
-// A name may mean another version tomorrow; its version does not.
+// A name may mean another version later; a name with a version always means the same model.
 absl::StatusOr<std::string> Identity(Client& client, const v1::Source& source) {
   std::string name = source.model();
   if (!source.hf().empty()) name = "hf:" + source.hf();
@@ -95,7 +95,8 @@ absl::StatusOr<std::string> FindOrInitModel(Session& session, const ImpliedInit&
   if (existing.ok()) return request.name();
   if (existing.status().code() != absl::StatusCode::kNotFound) return existing.status();
   LFM2_RETURN_IF_ERROR(InitModel(session, request).status());
-  Remark(session.console, "made model " + request.name() + " of what fits in " + implied.source);
+  Remark(session.console,
+         "created model " + request.name() + " from all that fits in " + implied.source);
   return request.name();
 }
 

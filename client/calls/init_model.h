@@ -1,4 +1,4 @@
-// InitModel: shows the progress and gives back the report and the model. Thread rule: one thread.
+// InitModel: shows the progress and returns the report and the model. Thread rule: one thread.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -14,12 +14,13 @@ struct InitResult {
 
 absl::StatusOr<InitResult> InitModel(Session& session, const v1::InitModelRequest& request);
 
-// Counts of each fate, then every tensor that was not copied; with `all`, every tensor.
+// Prints how many tensors had each fate, then every tensor that was not copied; with `all`, every
+// tensor.
 enum class ReportDetail { kNotCopied, kAll };
 std::string RenderReport(const v1::ConversionReport& report, ReportDetail detail);
 
-// "generate --init_from": a model made of whatever fits, under a name that its content decides
-// ("init-<12 hex>"), so that the second call finds it there. Gives its name.
+// "generate --init_from": creates a model from all that fits and returns its name. The name depends
+// on the content ("init-<12 hex>"), so that a second call finds the model.
 struct ImpliedInit {
   std::string source;     // as given
   std::string tokenizer;  // as given; empty: the source's

@@ -50,7 +50,7 @@ absl::StatusOr<std::vector<int32_t>> IdsField(const Json& object, const char* na
     const bool fits = value.is_number_integer() && value >= INT32_MIN && value <= INT32_MAX;
     if (!fits) {
       return Error(Reason::kInvalidArgument,
-                   field + " holds " + DumpJson(value) + ", which is no token id");
+                   field + " holds " + DumpJson(value) + ", which is not a token id");
     }
     ids.push_back(value.get<int32_t>());
   }

@@ -1,4 +1,4 @@
-// Lines of JSON in, lines of JSON out, one for one. Thread rule: one thread.
+// Reads lines of JSON and writes one line of JSON for each. Thread rule: one thread.
 #pragma once
 
 #include <functional>
@@ -9,17 +9,18 @@
 
 namespace lfm2 {
 
-// Stops at the first line that fails, with an error that names it; the lines before it are out.
+// Stops at the first line that fails, with an error that names it; results of earlier lines are
+// already written.
 absl::Status ForEachLine(Session& session,
                          const std::function<absl::StatusOr<Json>(const Json&)>& answer);
 
-// A string field that must be there. kInvalidArgument.
+// A required string field. kInvalidArgument.
 absl::StatusOr<std::string> TextField(const Json& object, const char* name);
 // A list of 32-bit integers.
 absl::StatusOr<std::vector<int32_t>> IdsField(const Json& object, const char* name);
 
-// The text of a verb: what --text gave, else the file, else stdin. "-" is stdin. UsageError when
-// stdin is a terminal; kFileNotFound, kMessageTooLarge over the limit of a prompt.
+// The text for a verb: --text, else the file, else stdin. "-" means stdin. UsageError when stdin is
+// a terminal; kFileNotFound; kMessageTooLarge when it is larger than a prompt may be.
 struct TextInput {
   std::optional<std::string> text;
   std::optional<std::string> file;

@@ -15,7 +15,7 @@
 namespace lfm2 {
 namespace {
 
-// The first of `keys` that the config has; "a.b" looks inside.
+// The value of the first of `keys` that the config has; "a.b" means b inside a.
 std::optional<Json> Find(const Json& config, std::initializer_list<const char*> keys) {
   for (const std::string key : keys) {
     const size_t dot = key.find('.');
@@ -56,7 +56,7 @@ class Comparison {
   void Text(bool given, const char* flag, const std::string& value, const std::string& model) {
     if (given && value != model) AddText(flag, value, model);
   }
-  // The flag stands for a list of layers: layer i attends when (i + 1) % every == 0.
+  // The flag describes a list of layers: layer i has attention when (i + 1) % every == 0.
   void AttentionEvery(bool given, int64_t every) {
     if (!given) return;
     const std::optional<Json> types = Find(config_, {"layer_types"});
@@ -150,7 +150,7 @@ absl::Status CheckTokenizer(Session& session, const std::string& text, const v1:
 void AddClaimFlags(CLI::App& app, ModelClaims& claims) {
   TextFlag(
       app, "--tokenizer,--hf_tokenizer",
-      std::string("The model's tokenizer; with a stored model it must be its own: bytes, or ") +
+      std::string("The model's tokenizer; for a stored model it must be the same one: bytes, or ") +
           kSourceHelp,
       [&claims](const std::string& v) { claims.tokenizer = v; });
   AddShapeFlags(app, claims.shape);
@@ -160,7 +160,7 @@ absl::Status CheckShape(const v1::ModelShape& shape, const v1::Model& model) {
   if (shape.ByteSizeLong() == 0) return absl::OkStatus();
   const Json config = Json::parse(model.config_json(), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) {
-    return Error(Reason::kInternal, "the server sent no config.json of model " + model.name());
+    return Error(Reason::kInternal, "the server did not send config.json of model " + model.name());
   }
   Comparison compare(config);
   compare.Text(shape.has_architecture(), "arch", shape.architecture(), model.architecture());

@@ -1,5 +1,5 @@
-// Flags that repeat what a stored model already says: accepted when equal, refused with both values
-// when not. Thread rule: one thread.
+// Flags that repeat properties of a stored model. They are accepted when equal to the model's;
+// otherwise the error names both values. Thread rule: one thread.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,7 +12,7 @@ namespace lfm2 {
 
 struct ModelClaims {
   v1::ModelShape shape;
-  std::string tokenizer;  // as given; empty: none
+  std::string tokenizer;  // as given; empty: not given
 
   bool empty() const { return tokenizer.empty() && shape.ByteSizeLong() == 0; }
 };
@@ -20,8 +20,8 @@ struct ModelClaims {
 // --tokenizer, --hf_tokenizer and every flag of ModelShape.
 void AddClaimFlags(CLI::App& app, ModelClaims& claims);
 
-// Asks the server for the model when there are claims. kFlagContradictsModel with every
-// contradiction.
+// Asks the server for the model if any claim was given. kFlagContradictsModel with all
+// contradictions.
 absl::Status CheckClaims(Session& session, const v1::ModelRef& model, const ModelClaims& claims);
 
 // The same for a shape and a model's config.json; pure.

@@ -1,5 +1,5 @@
-// One run of the command line: the global flags, the console, and the connection that is made when
-// a verb needs it. Thread rule: one thread.
+// One run of the command line: the global flags, the console, and the connection, which is made
+// when a verb first needs it. Thread rule: one thread.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ class Session {
   Session(Console& session_console, Interrupts& session_interrupts)
       : console(session_console), interrupts(session_interrupts) {}
 
-  // The same client each time. ConfigError, also for an environment_problem.
+  // Returns the same client each time. ConfigError, also for an environment_problem.
   absl::StatusOr<Client*> Connect() {
     if (!environment_problem.empty()) return ConfigError(environment_problem);
     if (client_ == nullptr) {
@@ -39,7 +39,7 @@ class Session {
   std::string environment_problem;  // why `options` may not be what the user meant
   OutputFormat output = OutputFormat::kTable;
   bool verbose = false;
-  std::function<absl::Status()> action;  // of the verb that was given; set while parsing
+  std::function<absl::Status()> action;  // runs the given verb; set while parsing
 
  private:
   std::unique_ptr<Client> client_;

@@ -12,11 +12,11 @@
 namespace lfm2 {
 namespace {
 
-constexpr int64_t kChunkBytes = 1 << 20;  // the most that UploadDatasetRequest.chunk may have
+constexpr int64_t kChunkBytes = 1 << 20;  // the limit of UploadDatasetRequest.chunk
 
 using Writer = grpc::ClientWriter<v1::UploadDatasetRequest>;
 
-// Ends early without an error when the server has closed the stream: Finish tells why.
+// Ends early without an error when the server has closed the stream; Finish then gives the reason.
 absl::Status SendFile(Session& session, const LocalFile& file, int64_t bytes, Writer& writer) {
   std::ifstream in(file.path, std::ios::binary);
   if (!in) return Error(Reason::kFileNotFound, file.path.string() + " cannot be opened");

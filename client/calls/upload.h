@@ -1,5 +1,5 @@
-// Local files to the server, content-addressed: the SHA-256 goes first, and the server may answer
-// at once that it has it. Thread rule: one thread.
+// Uploads local files, addressed by content: sends the SHA-256 first, and the server may answer at
+// once that it has the file. Thread rule: one thread.
 #pragma once
 
 #include <optional>
@@ -12,14 +12,14 @@
 
 namespace lfm2 {
 
-// The SHA-256 that it is uploaded under. kFileNotFound when it cannot be opened or is not a regular
-// file, kStorageIoError when it cannot be read.
+// The SHA-256 under which the file is uploaded. kFileNotFound when it cannot be opened or is not a
+// regular file, kStorageIoError when it cannot be read.
 absl::StatusOr<std::string> HashOf(const LocalFile& file);
 
-// Shows its progress on a terminal.
+// Shows the progress on a terminal.
 absl::StatusOr<v1::Dataset> UploadFile(Session& session, const LocalFile& file);
 
-// Uploads what is local.
+// Uploads the source if it is local.
 absl::StatusOr<v1::Source> UploadSource(Session& session, const ResolvedSource& resolved);
 
 // ResolveSource, then UploadSource.

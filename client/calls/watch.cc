@@ -8,7 +8,7 @@
 namespace lfm2 {
 namespace {
 
-// What one stream brought.
+// What was received from one stream.
 struct Pass {
   int64_t next_seq = 1;
   bool progressed = false;
@@ -38,8 +38,8 @@ absl::Status RunPass(Session& session, const WatchOptions& options, Pass& pass,
       });
 }
 
-// A stream that ended well may have been closed by a daemon that stops: only the job's own state
-// tells.
+// A stream that ends with OK may have been closed by a daemon that is stopping, so the job's own
+// state decides.
 absl::Status EndedOrUnavailable(Session& session, const std::string& id, int64_t next_seq) {
   LFM2_ASSIGN_OR_RETURN(const v1::Job job, GetJob(session, id));
   if (HasEnded(job.state()) && job.last_seq() < next_seq) return absl::OkStatus();
@@ -117,7 +117,7 @@ Json EventToJson(const v1::JobEvent& event) {
       add("report", event.report());
       break;
     case v1::JobEvent::EVENT_NOT_SET:
-      json["type"] = "unknown";  // of a newer server
+      json["type"] = "unknown";  // from a newer server
       break;
   }
   return json;

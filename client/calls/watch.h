@@ -1,4 +1,4 @@
-// WatchJob that outlives a restart of the daemon: no event is missed, none comes twice. Thread
+// WatchJob that continues after a restart of the daemon: each event is given exactly once. Thread
 // rule: one thread.
 #pragma once
 
@@ -11,14 +11,14 @@
 
 namespace lfm2 {
 
-enum class Lost { kFailAtOnce, kReconnect };  // when the very first call finds no server
+enum class Lost { kFailAtOnce, kReconnect };  // when the first call cannot reach the server
 
 struct WatchOptions {
   std::string job;
   int64_t from_seq = 1;
   Lost first_call = Lost::kFailAtOnce;
-  // Between attempts without progress: doubles from the first to the longest; after the last one
-  // the error stands.
+  // Delays between attempts without progress: they double from the first to the longest. After the
+  // last attempt the error is returned.
   int64_t first_backoff_ms = 100;
   int64_t longest_backoff_ms = 5'000;
   int attempts = 30;

@@ -37,7 +37,7 @@ absl::Status WatchView::Print(const std::string& line) {
 }
 
 absl::Status WatchView::OnMetrics(const v1::StepMetrics& metrics) {
-  // After a restart from a checkpoint the steps come again: the newer values count.
+  // After a restart from a checkpoint, steps are repeated: the newer values count.
   while (!losses_.empty() && losses_.back().x >= static_cast<double>(metrics.step()))
     losses_.pop_back();
   losses_.push_back({static_cast<double>(metrics.step()), metrics.loss()});

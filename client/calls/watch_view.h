@@ -1,5 +1,5 @@
-// A training run as it is shown to a person: a bar on a terminal, else plain lines; at the end the
-// curve of the loss. Thread rule: one thread.
+// Shows a training run: a progress bar on a terminal, else plain lines; at the end a plot of the
+// loss. Thread rule: one thread.
 #pragma once
 
 #include <optional>
@@ -15,14 +15,14 @@ namespace lfm2 {
 
 class WatchView {
  public:
-  // `steps` of the job, 0 when unknown.
+  // `steps`: the job's total, 0 when unknown.
   WatchView(Session& session, int64_t steps);
 
   absl::Status OnEvent(const v1::JobEvent& event);
   // Clears the bar and draws the loss.
   absl::Status Finish();
 
-  // Of the last state event.
+  // From the last state event.
   const std::optional<v1::StateChange>& state() const { return state_; }
 
  private:

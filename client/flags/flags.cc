@@ -25,8 +25,8 @@ std::string LongNameOf(const std::string& names) {
   return name.substr(0, name.find(','));
 }
 
-// CLI11's typed options read "[a,b]" and "{}" as lists, so every value comes through a callback as
-// it was written. `take` returns what is wrong with a value, to stand behind the flag's name.
+// CLI11's typed options parse "[a,b]" and "{}" as lists, so every value goes through a callback as
+// it was written. `take` returns what is wrong with a value, as text to follow the flag's name.
 CLI::Option* RawFlag(CLI::App& app, const std::string& names, const std::string& help,
                      const char* value_name, std::function<std::string(const std::string&)> take) {
   CLI::Option* option = app.add_option(
@@ -66,7 +66,7 @@ CLI::Option* WholeNumberFlag(CLI::App& app, const std::string& names, const std:
                  });
 }
 
-// Reads at most `limit` bytes and one, so that a source without an end comes to one.
+// Reads at most `limit` + 1 bytes, so that an endless source is detected.
 std::string ReadUpTo(std::istream& in, int64_t limit) {
   std::string text;
   std::array<char, 64 << 10> buffer;

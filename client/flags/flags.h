@@ -1,5 +1,5 @@
-// Flags bound to setters, so that an unset flag stays unset in the request. Dashes and underscores
-// in names are the same: flags are registered with underscores and arguments are brought to that
+// Flags that call setters, so that an unset flag stays unset in the request. Dashes and underscores
+// in names are the same: flags are registered with underscores, and arguments are converted to that
 // form before parsing. Thread rule: one thread. What a setter captures must outlive the parse.
 #pragma once
 
@@ -16,8 +16,8 @@
 
 namespace lfm2 {
 
-// `names` as CLI11 takes them: "-f,--file". A value that is no number of the type is a usage error
-// that says what is needed; narrower ranges are the server's to judge.
+// `names` in CLI11's form: "-f,--file". A value that is not a number of the type is a usage error
+// that says what is needed. The server checks narrower ranges.
 CLI::Option* TextFlag(CLI::App& app, const std::string& names, const std::string& help,
                       std::function<void(const std::string&)> set);
 CLI::Option* TextsFlag(CLI::App& app, const std::string& names, const std::string& help,
@@ -35,22 +35,22 @@ CLI::Option* SwitchFlag(CLI::App& app, const std::string& name, const std::strin
 CLI::Option* IdsFlag(CLI::App& app, const std::string& names, const std::string& help,
                      std::function<void(std::vector<int32_t>)> set);
 
-// What a flag names as a file. kFileNotFound, also for a folder; else as ReadStream.
+// The content of the file that a flag names. kFileNotFound, also for a folder; else as ReadStream.
 absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path, int64_t limit);
-// All of `in`, which errors call `what`. kMessageTooLarge over `limit` bytes, of which no more are
-// read; kStorageIoError.
+// All of `in`, which errors call `what`. kMessageTooLarge when it has more than `limit` bytes,
+// after which reading stops; kStorageIoError.
 absl::StatusOr<std::string> ReadStream(std::istream& in, const std::string& what, int64_t limit);
 
-// Numbers between commas or white space; none in an empty text. kInvalidArgument names the place of
-// what is no id, or is missing.
+// Numbers separated by commas or white space; an empty text has no ids. kInvalidArgument, naming
+// the position of a word that is missing or not an id.
 absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text);
 
-// Every name, without dashes in front, of the flags of `app` and below that take a value; with
-// single letters.
+// The names, without leading dashes, of all flags of `app` and its verbs that take a value,
+// including single letters.
 std::set<std::string> FlagsWithValue(const CLI::App& app);
 
-// `--data-path=x` becomes `--data_path=x`. Values and all after `--` stay as they are; `--prompt=`
-// becomes `--prompt ""`.
+// `--data-path=x` becomes `--data_path=x`, and `--prompt=` becomes `--prompt ""`. Values, and all
+// arguments after `--`, are not changed.
 std::vector<std::string> NormalizeArguments(const std::vector<std::string>& arguments,
                                             const std::set<std::string>& flags_with_value);
 

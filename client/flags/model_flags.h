@@ -1,5 +1,5 @@
-// Flags that say what a model is or how it is trained, one for each field of ModelShape,
-// TrainOptions, SamplingOptions.
+// Flags for a model's shape, training and sampling: one for each field of ModelShape, TrainOptions
+// and SamplingOptions.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -15,7 +15,7 @@ void AddTrainOptionFlags(CLI::App& app, v1::TrainOptions& options);
 void AddSamplingFlags(CLI::App& app, v1::GenerateRequest& request);
 // --model, --load_path: sets the reference; unset means the server's default model.
 void AddModelFlag(CLI::App& app, v1::ModelRef& model);
-// --local, which says what is so anyway: the server never asks the network for a model.
+// --local has no effect: the server never asks the network for a model.
 void AddLocalFlag(CLI::App& app);
 
 }  // namespace lfm2

@@ -74,7 +74,7 @@ absl::StatusOr<ResolvedSource> LocalSource(const fs::path& path, SourcePurpose p
                             : std::any_of(source.files.begin(), source.files.end(),
                                           [](const LocalFile& f) { return IsWeightsFile(f.name); });
     if (!useful) {
-      // A plain name may well be a folder of the place where one stands and a model of the server.
+      // A plain name may be both a folder in the working directory and a model of the server.
       if (IsPlainName(path.string())) {
         source.kind = ResolvedSource::Kind::kModel;
         source.name = path.string();
@@ -108,9 +108,9 @@ bool IsHubName(const std::string& text) {
 
 const char kSourceHelp[] =
     "an existing local file, or folder with a model, is uploaded; else hf:ORG/NAME or ORG/NAME is "
-    "in the server's "
+    "looked up in the server's "
     "Hugging Face cache; "
-    "else it is a model of the server";
+    "else it is the name of a model of the server";
 
 absl::StatusOr<ResolvedSource> ResolveSource(const std::string& text, SourcePurpose purpose) {
   ResolvedSource source;

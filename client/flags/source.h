@@ -1,6 +1,6 @@
-// What a name on the command line stands for: a local path, a model of the server's Hugging Face
-// cache, or a model of the server. Looks at the local disk, never at the network. Thread rule: pure
-// but for the disk.
+// Finds out what a name on the command line means: a local path, a model in the server's Hugging
+// Face cache, or a model of the server. Reads the local disk, never the network. Thread rule: pure
+// except for reading the disk.
 #pragma once
 
 #include <filesystem>
@@ -13,7 +13,7 @@ namespace lfm2 {
 
 struct LocalFile {
   std::filesystem::path path;
-  std::string name;  // the plain name that the server sees
+  std::string name;  // the plain name that is sent to the server
 };
 
 enum class SourcePurpose { kWeights, kTokenizer };
@@ -23,19 +23,19 @@ struct ResolvedSource {
   Kind kind = Kind::kModel;
   std::string name;              // kModel, kHf
   std::vector<LocalFile> files;  // kFiles, by name
-  bool bare_weights = false;     // kFiles that no config says the shape of
+  bool bare_weights = false;     // kFiles without a config that gives the shape
 };
 
-// The text that --help shows for the order below.
+// The text in --help that describes the order below.
 extern const char kSourceHelp[];
 
-// In this order: "bytes" (tokenizers only); an existing local file or folder; "hf:ORG/NAME";
-// ORG/NAME, which is the same; a name of the server. kFileNotFound for what looks like a path and
-// is not there, or a folder without what is needed; such a folder with a plain name is no error but
-// steps aside for the server's model of that name.
+// The first that applies: "bytes" (tokenizers only); an existing local file or folder;
+// "hf:ORG/NAME"; ORG/NAME, which means the same; a model of the server. kFileNotFound for a path
+// that does not exist, or a folder without the needed files. A folder without them whose name is a
+// plain name is not an error: the name then means the server's model.
 absl::StatusOr<ResolvedSource> ResolveSource(const std::string& text, SourcePurpose purpose);
 
-// For ModelRef: ORG/NAME gets its "hf:", everything else stays.
+// For ModelRef: adds "hf:" to ORG/NAME and leaves all other names unchanged.
 std::string ModelReference(const std::string& text);
 
 // Files to train on: one file, or the *.txt, *.jsonl and *.ndjson of a folder.

@@ -16,8 +16,8 @@ struct StructureInput {
 
 void AddStructureFlags(CLI::App& app, StructureInput& input);
 
-// At most one may be given. A schema or grammar may be the name of a file: a schema that begins
-// with { or is true or false, and a grammar with ::= in it, are taken as they are. kFileNotFound,
+// At most one may be given. A schema or grammar may also be the name of a file: text that begins
+// with { or is true or false is a schema, text that contains ::= is a grammar. kFileNotFound,
 // kMessageTooLarge.
 absl::Status SetStructure(const StructureInput& input, v1::GenerateRequest& request);
 

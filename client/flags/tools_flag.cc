@@ -23,7 +23,7 @@ absl::Status SetTools(const std::optional<std::string>& tools, v1::ChatMessages&
   const absl::StatusOr<Json> list = ParseJson(text);
   if (!list.ok() || !list->is_array()) {
     return Error(Reason::kInvalidArgument,
-                 "--tools is no JSON list [{\"name\": ...}, ...]" +
+                 "--tools is not a JSON list [{\"name\": ...}, ...]" +
                      (list.ok() ? std::string() : ": " + std::string(list.status().message())));
   }
   chat.clear_tools();

@@ -1,4 +1,4 @@
-// --tools: the functions that a model is told of. Thread rule: one thread.
+// --tools: the functions that are described to the model. Thread rule: one thread.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,7 +12,7 @@ namespace lfm2 {
 
 void AddToolsFlag(CLI::App& app, std::optional<std::string>& tools);
 
-// A JSON list of objects, or the file that holds one: text that begins with [ is taken as it is.
+// A JSON list of objects, or a file that contains one: text that begins with [ is the list itself.
 // kFileNotFound, kMessageTooLarge, kInvalidArgument.
 absl::Status SetTools(const std::optional<std::string>& tools, v1::ChatMessages& chat);
 

@@ -13,7 +13,7 @@
 namespace lfm2 {
 namespace {
 
-// Where a stream keeps the errno of its first write that failed: it stays bad from then on.
+// The index at which a stream stores the errno of its first failed write; later writes fail too.
 long& ErrorOf(std::ostream& out) {
   static const int kPlace = std::ios_base::xalloc();
   return out.iword(kPlace);

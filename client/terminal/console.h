@@ -1,5 +1,5 @@
-// Where the program reads and writes, and how it lays out what people read. Data goes to `out`, all
-// else to `err`. Thread rule: one thread. Ownership: borrows its streams.
+// The program's input and output, and the layout of what people read. Data goes to `out`,
+// everything else to `err`. Thread rule: one thread. Ownership: borrows its streams.
 #pragma once
 
 #include <iosfwd>
@@ -31,23 +31,23 @@ struct Console {
   bool ShowsProgress() const { return err_is_terminal && !quiet; }
 };
 
-// Writes and flushes. OutputClosed() when the reader has gone (EPIPE), so that a verb ends its work
-// quietly; kDiskFull, kStorageIoError for any other reason, which stays that of every later write.
+// Writes and flushes. OutputClosed() when the reader has gone (EPIPE), so that a verb can end
+// quietly; kDiskFull or kStorageIoError otherwise. Every later write returns the same error.
 absl::Status Write(Console& console, std::string_view text);
 absl::Status WriteLine(Console& console, std::string_view text);
 // One line of JSON; text that is not UTF-8 is shown with U+FFFD.
 absl::Status WriteJson(Console& console, const Json& value);
 std::string DumpJson(const Json& value);
 
-// A line for a person, on stderr; nothing with -q.
+// Prints a line for people on stderr; nothing with -q.
 void Remark(Console& console, std::string_view text);
 
 // Left-aligned columns with two spaces between; the last is not padded.
 using Row = std::vector<std::string>;
 std::string RenderTable(const Row& header, const std::vector<Row>& rows);
 
-// One line on a terminal's stderr that is drawn over; does nothing elsewhere. Clears itself when it
-// goes.
+// A status line on stderr that is overwritten in place; does nothing when stderr is not a terminal.
+// The destructor clears it.
 class StatusLine {
  public:
   explicit StatusLine(Console& console) : console_(console) {}
@@ -62,7 +62,7 @@ class StatusLine {
   bool shown_ = false;
 };
 
-// Characters that a UTF-8 text takes on a terminal, counting one a code point.
+// The width of a UTF-8 text on a terminal, counting one column per code point.
 size_t DisplayWidth(std::string_view text);
 bool IsValidUtf8(std::string_view text);
 

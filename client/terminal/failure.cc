@@ -26,7 +26,7 @@ std::string ResourceText(const std::string& type, const std::string& name) {
   return type.empty() ? std::string() : type + " \"" + name + "\"";
 }
 
-// The server's description of a precondition is the message, or the start of it and "…".
+// The server's description of a precondition is the message, or its beginning followed by "…".
 bool Repeats(std::string_view message, std::string_view description) {
   constexpr std::string_view kCut = "…";
   if (description.ends_with(kCut)) description.remove_suffix(kCut.size());
@@ -78,9 +78,9 @@ void AddOwnDetails(const absl::Status& status, Failure& failure) {
 }
 
 std::string FixOf(const Failure& failure, bool from_server) {
-  // The table's fix is for the daemon's disk.
+  // The fix in the table is about the daemon's disk.
   if (failure.reason == SpecOf(Reason::kDiskFull).name && !from_server)
-    return "Free disk where the output goes, then retry.";
+    return "Free disk space where the output goes, then retry.";
   if (const std::optional<Reason> reason = ReasonByName(failure.reason)) return SpecOf(*reason).fix;
   switch (failure.code) {
     case absl::StatusCode::kUnavailable:
@@ -88,7 +88,7 @@ std::string FixOf(const Failure& failure, bool from_server) {
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --timeout.";
     case absl::StatusCode::kUnimplemented:
-      return "The server is of another version: compare `lfm2ctl version` with `lfm2d --version`.";
+      return "The server has another version: compare `lfm2ctl version` with `lfm2d --version`.";
     case absl::StatusCode::kResourceExhausted:
       return "Send less, or retry later. A message may have 4 MiB.";
     default:
@@ -142,7 +142,7 @@ absl::Status FailedResult(std::string_view message) {
 }
 
 absl::Status OutputClosed() {
-  return WithExit(absl::StatusCode::kCancelled, "nobody reads the output any more", kExitOk);
+  return WithExit(absl::StatusCode::kCancelled, "the reader of the output has gone", kExitOk);
 }
 
 bool IsOutputClosed(const absl::Status& status) {

@@ -1,8 +1,8 @@
-// An error as the command line shows it: its exit code, and everything that google.rpc details told
-// about it.
+// An error as the command line shows it: its exit code, and everything that the google.rpc details
+// say about it.
 //
-// Errors travel as absl::Status. One that came over gRPC carries the server's google.rpc.Status as
-// a payload; one that was made here is of base/errors.h, or of the four makers below. Thread
+// Errors are passed as absl::Status. An error from gRPC has the server's google.rpc.Status as a
+// payload; an error of the client is made by base/errors.h or the four functions below. Thread
 // rule: all functions are pure.
 #pragma once
 
@@ -55,7 +55,7 @@ absl::Status FromGrpc(const grpc::Status& status, std::string_view request_id);
 absl::Status UsageError(std::string_view message);    // exit 2
 absl::Status ConfigError(std::string_view message);   // exit 78: a TLS or token file, an address
 absl::Status FailedResult(std::string_view message);  // exit 1
-absl::Status OutputClosed();  // nobody reads stdout any more: exit 0, nothing printed
+absl::Status OutputClosed();  // the reader of stdout has gone: exit 0, nothing printed
 bool IsOutputClosed(const absl::Status& status);
 
 Failure FailureOf(const absl::Status& status);

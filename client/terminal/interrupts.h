@@ -1,8 +1,8 @@
-// Ctrl-C (SIGINT) and SIGTERM: what is under way is cancelled, the program then ends with 130.
+// Ctrl-C (SIGINT) and SIGTERM: they cancel the running call, and the program then exits with 130.
 //
-// Signals are blocked in every thread and taken by one thread with sigwait, so cancelling runs in
-// ordinary code. While nothing is registered there is nothing to undo, and the first signal ends
-// the process at once; so does a second one. Thread rule: any thread.
+// Signals are blocked in every thread and received by one thread with sigwait, so cancelling runs
+// in ordinary code. While nothing is registered, the first signal ends the process at once;
+// otherwise the second one does. Thread rule: any thread.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -16,7 +16,7 @@ namespace lfm2 {
 
 class Interrupts {
  public:
-  // Something that a signal must not cut short; with a context, one that a signal cancels.
+  // Registers work that a signal must not interrupt; with a context, a call that a signal cancels.
   class Scope {
    public:
     explicit Scope(Interrupts& interrupts, grpc::ClientContext* context = nullptr);
@@ -30,12 +30,12 @@ class Interrupts {
   };
 
   // Blocks the signals and starts the thread that waits for them. Once, before any other thread;
-  // *this then lives for ever.
+  // *this must then never be destroyed.
   void CatchSignals();
-  // What the thread does at a signal. True when the process should end now.
+  // Called by the thread at a signal. True when the process should end now.
   bool Raise();
   bool raised() const;
-  // False when a signal came before the time was over.
+  // False when a signal arrived before the time was over.
   bool SleepFor(int64_t ms);
 
  private:

@@ -9,7 +9,7 @@
 namespace lfm2 {
 namespace {
 
-// A grid of dots, of which a character shows `dots_x` by `dots_y`.
+// A grid of dots; each character shows `dots_x` by `dots_y` of them.
 class Canvas {
  public:
   explicit Canvas(const PlotOptions& options)
@@ -24,7 +24,7 @@ class Canvas {
   int height() const { return height_; }
   int lines() const { return height_ / dots_y_; }
 
-  // Bresenham's line, ends included.
+  // Bresenham's line algorithm, including both ends.
   void Line(int x0, int y0, int x1, int y1) {
     const int dx = std::abs(x1 - x0), dy = -std::abs(y1 - y0);
     const int step_x = x0 < x1 ? 1 : -1, step_y = y0 < y1 ? 1 : -1;

@@ -1,6 +1,6 @@
-// Any message of the protocol as JSON: numbers as numbers, enums as the lower-case word after their
-// prefix (JOB_STATE_RUNNING is "running"), bytes as text with U+FFFD, unset optional fields and
-// messages left out.
+// Converts any message of the protocol to JSON: numbers as numbers, enums as the lower-case word
+// after their prefix (JOB_STATE_RUNNING is "running"), bytes as text with U+FFFD for invalid parts.
+// Unset optional fields and messages are left out.
 #pragma once
 
 #include <google/protobuf/message.h>

@@ -30,7 +30,7 @@ std::vector<std::string> VerbsOf(const CLI::App& verb) {
   return names;
 }
 
-// The flags that may stand at `verb`: its own, and those of all verbs.
+// The flags that are allowed with `verb`: its own and the global ones.
 std::vector<std::string> FlagsOf(const CLI::App& verb) {
   std::vector<std::string> names;
   for (const CLI::App* app = &verb; app != nullptr; app = app->get_parent()) {
@@ -69,7 +69,7 @@ std::optional<std::string> UnknownArgument(const CLI::App& app,
       continue;
     }
     if (!flag) flag = rest[i];
-    // A flag of another verb: what follows is its value.
+    // A flag of another verb: the next word is its value.
     if (flags_with_value.count(rest[i].substr(rest[i].find_first_not_of('-'))) != 0) ++i;
   }
   const bool verb_is_due = !VerbsOf(verb).empty();

@@ -1,5 +1,5 @@
-// What is wrong with arguments that the parser did not take, in words that name them. Thread rule:
-// pure. `app` is lfm2ctl's, after a parse.
+// Messages about arguments that the parser did not accept. Thread rule: pure. `app` is lfm2ctl's,
+// after a parse.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -9,15 +9,15 @@
 
 namespace lfm2 {
 
-// The verb, flag or word that nobody took, with the nearest that there is; nothing when all were
-// taken. `flags_with_value`: see FlagsWithValue.
+// Names the first unknown verb, flag or word and the closest known one; nullopt when all are known.
+// `flags_with_value`: see FlagsWithValue.
 std::optional<std::string> UnknownArgument(const CLI::App& app,
                                            const std::set<std::string>& flags_with_value);
 
-// That a verb is missing, and which there are; nothing when it was given.
+// Says that a verb is missing and lists the verbs; nullopt when one was given.
 std::optional<std::string> MissingVerb(const CLI::App& app);
 
-// "`lfm2ctl train start --help` lists the flags.", of the verb that was given.
+// "`lfm2ctl train start --help` lists the flags.", for the given verb.
 std::string HelpHint(const CLI::App& app);
 
 }  // namespace lfm2

@@ -30,7 +30,7 @@ void AddMessage(v1::GenerateRequest& request, const char* role, const std::strin
   message->set_content(content);
 }
 
-// The question stays in the history only when it was answered.
+// The question is kept in the history only when it was answered.
 absl::Status Ask(Session& session, v1::GenerateRequest& request, const std::string& question) {
   if (!IsValidUtf8(question)) return Error(Reason::kInvalidUtf8, "the message is not UTF-8");
   LFM2_ASSIGN_OR_RETURN(Client * client, session.Connect());
@@ -86,7 +86,7 @@ absl::Status Run(Session& session, Flags& flags) {
 
 void AddChat(CLI::App& app, Session& session) {
   CLI::App* verb = app.add_subcommand(
-      "chat", "Talk with a model: a line is a message, the history is kept; /exit ends");
+      "chat", "Talk with a model: each line is a message, the history is kept; /exit ends");
   const auto flags = std::make_shared<Flags>();
   AddModelFlag(*verb, flags->model);
   TextFlag(*verb, "--system", "The system message",

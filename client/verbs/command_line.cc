@@ -22,40 +22,42 @@ constexpr char kFooter[] =
 
 void AddGlobalFlags(CLI::App& app, Session& session) {
   ClientOptions& options = session.options;
-  TextFlag(app, "--server", "Where lfm2d listens: HOST:PORT or unix:PATH [127.0.0.1:7070]",
+  TextFlag(app, "--server", "Address of lfm2d: HOST:PORT or unix:PATH [127.0.0.1:7070]",
            [&](const std::string& value) { options.server = value; })
       ->envname("LFM2CTL_SERVER");
   app.add_flag("--tls", options.tls, "Use TLS with the system's certificate authorities");
-  TextFlag(app, "--tls_ca", "PEM of the authorities to trust; turns TLS on",
+  TextFlag(app, "--tls_ca", "PEM file of the authorities to trust; turns TLS on",
            [&](const std::string& value) { options.tls_ca = value; })
       ->envname("LFM2CTL_TLS_CA");
-  TextFlag(app, "--tls_cert", "PEM of this client's certificate", [&](const std::string& value) {
-    options.tls_cert = value;
-  })->envname("LFM2CTL_TLS_CERT");
-  TextFlag(app, "--tls_key", "PEM of this client's key", [&](const std::string& value) {
+  TextFlag(app, "--tls_cert", "PEM file of this client's certificate",
+           [&](const std::string& value) { options.tls_cert = value; })
+      ->envname("LFM2CTL_TLS_CERT");
+  TextFlag(app, "--tls_key", "PEM file of this client's key", [&](const std::string& value) {
     options.tls_key = value;
   })->envname("LFM2CTL_TLS_KEY");
-  TextFlag(app, "--token_file", "File that holds the bearer token", [&](const std::string& value) {
+  TextFlag(app, "--token_file", "File with the bearer token", [&](const std::string& value) {
     options.token_file = value;
   })->envname("LFM2CTL_TOKEN_FILE");
   NumberFlag(app, "--timeout", "Seconds that a call may take [60; streams: no limit]",
              [&](double value) { options.timeout_s = value; });
-  TextFlag(app, "-o,--output", "table, json (one object) or jsonl (one object a line) [table]",
+  TextFlag(app, "-o,--output", "table, json (one object) or jsonl (one object per line) [table]",
            [&](const std::string& value) {
              session.output = value == "json"    ? OutputFormat::kJson
                               : value == "jsonl" ? OutputFormat::kJsonl
                                                  : OutputFormat::kTable;
            })
       ->check(CLI::IsMember({"table", "json", "jsonl"}));
-  app.add_flag("-q,--quiet", session.console.quiet, "No progress and no remarks");
+  app.add_flag("-q,--quiet", session.console.quiet, "Show no progress and no remarks");
   app.add_flag("-v,--verbose", session.verbose, "Show every line of long reports");
   app.add_flag_callback(
-      "--no_color", [&] { session.console.color = false; }, "No colours; NO_COLOR does the same");
+      "--no_color", [&] { session.console.color = false; },
+      "Do not use colours; NO_COLOR does the same");
 }
 
-// A variable of an earlier release, where neither its flag nor its new name is given: going on
-// without it would call another server, or the same one unprotected. LFM2_TLS_CERT and LFM2_TLS_KEY
-// had to go without this: they name the daemon's own pair. Empty when there is none.
+// The error for a variable of an earlier release, when neither its flag nor its new name is given:
+// ignoring it could mean calling another server, or the same one without protection. LFM2_TLS_CERT
+// and LFM2_TLS_KEY are not checked, because they name the daemon's own pair. Empty: no such
+// variable.
 std::string RenamedVariable(const CLI::App& app) {
   for (const auto& [flag, name] : {std::pair("--server", "SERVER"), std::pair("--tls_ca", "TLS_CA"),
                                    std::pair("--token_file", "TOKEN_FILE")}) {
@@ -67,7 +69,7 @@ std::string RenamedVariable(const CLI::App& app) {
   return "";
 }
 
-// The flag may stand anywhere, and must be known when the arguments themselves are wrong.
+// The flag may be at any position, and is needed even when the arguments cannot be parsed.
 bool WantsJson(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string next = i + 1 < arguments.size() ? arguments[i + 1] : "";

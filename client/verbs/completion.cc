@@ -1,4 +1,4 @@
-// lfm2ctl completion: scripts for the shells, made by walking the tree of verbs and flags.
+// lfm2ctl completion: shell scripts, generated from the tree of verbs and flags.
 #include <algorithm>
 #include <memory>
 
@@ -48,8 +48,8 @@ std::string Words(const std::vector<Word>& words) {
 
 std::string PathOf(const Command& command) { return absl::StrJoin(command.path, " "); }
 
-// One function for both shells: follows the verbs that stand before the cursor, then lists what may
-// come.
+// One function for both shells: follows the verbs before the cursor, then lists the possible next
+// words.
 std::string PosixCases(const std::vector<Command>& commands) {
   std::string follow, list;
   for (const Command& command : commands) {

@@ -31,7 +31,7 @@ absl::Status RunUpload(Session& session, const std::vector<std::string>& paths) 
     LFM2_ASSIGN_OR_RETURN(const std::vector<LocalFile> files, DataFiles(path));
     for (const LocalFile& file : files) {
       LFM2_ASSIGN_OR_RETURN(v1::Dataset dataset, UploadFile(session, file));
-      if (dataset.existed()) Remark(session.console, file.name + " was there already");
+      if (dataset.existed()) Remark(session.console, file.name + " was already stored");
       datasets.push_back(std::move(dataset));
     }
   }
@@ -69,7 +69,7 @@ void AddDataset(CLI::App& app, Session& session) {
   upload->callback([&session, paths] {
     session.action = [&session, paths] { return RunUpload(session, *paths); };
   });
-  dataset->add_subcommand("list", "What was uploaded")->callback([&session] {
+  dataset->add_subcommand("list", "All uploaded datasets")->callback([&session] {
     session.action = [&session] { return RunList(session); };
   });
 }

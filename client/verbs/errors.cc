@@ -52,7 +52,7 @@ void AddErrors(CLI::App& app, Session& session) {
   CLI::App* verb =
       app.add_subcommand("errors", "Every reason an error can have, with its exit code");
   const auto markdown = std::make_shared<bool>(false);
-  verb->add_flag("--markdown", *markdown, "As a page of the documentation");
+  verb->add_flag("--markdown", *markdown, "Print as the page docs/errors.md");
   verb->callback([&session, markdown] {
     session.action = [&session, markdown] { return Run(session, *markdown); };
   });

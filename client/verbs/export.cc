@@ -102,12 +102,12 @@ void AddExport(CLI::App& app, Session& session) {
            [flags](const std::string& v) { flags->format = v; })
       ->check(CLI::IsMember({"npz", "safetensors"}));
   TextFlag(*verb, "--out",
-           "The .npz file, or the folder for safetensors; folders on the way are made",
+           "The .npz file, or the folder for safetensors; missing parent folders are created",
            [flags](const std::string& v) { flags->out = v; })
       ->required();
-  TextFlag(*verb, "--meta", "The meta JSON of an NPZ [beside it, ending in .json]",
+  TextFlag(*verb, "--meta", "The meta JSON file of an NPZ [beside it, ending in .json]",
            [flags](const std::string& v) { flags->meta = v; });
-  TextFlag(*verb, "--request_id", "The same id gives the same export [random]",
+  TextFlag(*verb, "--request_id", "Repeating an id gives the same export [random]",
            [flags](const std::string& v) { flags->request.set_request_id(v); });
   AddLocalFlag(*verb);
   AddClaimFlags(*verb, flags->claims);

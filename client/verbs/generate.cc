@@ -115,32 +115,31 @@ absl::Status Run(Session& session, Flags& flags) {
 
 void AddGenerate(CLI::App& app, Session& session) {
   CLI::App* verb =
-      app.add_subcommand("generate", "Continue a prompt; the text comes as it is made");
+      app.add_subcommand("generate", "Continue a prompt; prints the text as it is generated");
   const auto flags = std::make_shared<Flags>();
   AddModelFlag(*verb, flags->model);
-  TextFlag(*verb, "-p,--prompt", "The prompt; - reads stdin, as does giving none",
+  TextFlag(*verb, "-p,--prompt", "The prompt; - or no prompt at all reads stdin",
            [flags](const std::string& v) { flags->prompt.text = v; });
   TextFlag(*verb, "-f,--prompt_file", "File with the prompt; - is stdin",
            [flags](const std::string& v) { flags->prompt.file = v; });
   flags->prompt.file_flag = "--prompt_file";
   IdsFlag(*verb, "--prompt_ids,--tokens", "The prompt as token ids; nothing is added to them",
           [flags](std::vector<int32_t> ids) { flags->prompt_ids = std::move(ids); });
-  TextsFlag(*verb, "--chat",
-            "ROLE:TEXT, a message through the model's chat template; may be repeated",
+  TextsFlag(*verb, "--chat", "ROLE:TEXT, a message for the model's chat template; may be repeated",
             [flags](const std::string& v) { flags->chat.push_back(v); });
   AddToolsFlag(*verb, flags->tools);
   TextFlag(*verb, "--init_from,--from,--src",
            std::string(
-               "Generate from a model made of whatever fits in this source, without training: ") +
+               "Generate with a model made from all that fits in this source, without training: ") +
                kSourceHelp,
            [flags](const std::string& v) { flags->init_from = v; });
   AddSamplingFlags(*verb, flags->request);
   AddStructureFlags(*verb, flags->structure);
-  SwitchFlag(*verb, "special", "BOS and the like in front of the prompt [on]",
+  SwitchFlag(*verb, "special", "Add special tokens such as BOS before the prompt [on]",
              [flags](bool v) { flags->request.set_add_special(v); });
-  SwitchFlag(*verb, "allow_special", "Special tokens in the prompt's text are read as such [off]",
+  SwitchFlag(*verb, "allow_special", "Parse special tokens in the prompt's text [off]",
              [flags](bool v) { flags->request.set_parse_special(v); });
-  TextFlag(*verb, "--request_id", "Names the call in logs and errors",
+  TextFlag(*verb, "--request_id", "Id of the call in logs and errors",
            [flags](const std::string& v) { flags->request.set_request_id(v); });
   AddLocalFlag(*verb);
   AddClaimFlags(*verb, flags->claims);

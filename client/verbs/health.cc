@@ -1,6 +1,5 @@
-// lfm2ctl health: grpc.health.v1 through a generic stub. Debian's gRPC carries no generated code
-// for that protocol, and its two messages have one field each, so they are written and read here by
-// hand:
+// lfm2ctl health: calls grpc.health.v1 through a generic stub. Debian's gRPC has no generated code
+// for that protocol. Its two messages have one field each, so this file encodes them by hand:
 //   HealthCheckRequest  { string service = 1; }
 //   HealthCheckResponse { ServingStatus status = 1; }  // 0 unknown, 1 serving, 2 not serving, 3
 //   service unknown
@@ -106,7 +105,7 @@ void AddHealth(CLI::App& app, Session& session) {
   const auto flags = std::make_shared<Flags>();
   TextsFlag(*verb, "--service", "Only this service, \"\" for the process; may be repeated [all]",
             [flags](const std::string& v) { flags->services.push_back(v); });
-  verb->add_flag("--live", flags->live, "Only whether the process lives");
+  verb->add_flag("--live", flags->live, "Check only that the process runs");
   verb->callback(
       [&session, flags] { session.action = [&session, flags] { return Run(session, *flags); }; });
 }

@@ -94,23 +94,23 @@ absl::Status RunInit(Session& session, InitFlags& flags) {
 
 void AddInit(CLI::App& model, Session& session) {
   CLI::App* verb =
-      model.add_subcommand("init", "Make a model out of another one, or with fresh weights");
+      model.add_subcommand("init", "Create a model from another one, or with fresh weights");
   const auto flags = std::make_shared<InitFlags>();
   TextFlag(*verb, "--name,--save,--save_path,--out",
-           "Of the new model; a new version when it exists",
+           "Name of the new model; adds a version when the name exists",
            [flags](const std::string& v) { flags->request.set_name(v); })
       ->required();
   TextFlag(*verb, "--from,--src,--init_from,--model,--load_path",
            std::string("[fresh weights]: ") + kSourceHelp,
            [flags](const std::string& v) { flags->source = v; });
-  SwitchFlag(*verb, "partial", "Take whatever fits in name and shape",
+  SwitchFlag(*verb, "partial", "Use every tensor that fits in name and shape",
              [flags](bool v) { flags->request.set_partial(v); });
   TextFlag(*verb, "--tokenizer,--hf_tokenizer",
            std::string("[the source's, else bytes]: bytes; ") + kSourceHelp,
            [flags](const std::string& v) { flags->tokenizer = v; });
-  UintFlag(*verb, "--seed", "Of fresh tensors [0]",
+  UintFlag(*verb, "--seed", "Seed of fresh tensors [0]",
            [flags](uint64_t v) { flags->request.set_seed(v); });
-  TextFlag(*verb, "--request_id", "The same id gives the same model [random]",
+  TextFlag(*verb, "--request_id", "Repeating an id gives the same model [random]",
            [flags](const std::string& v) { flags->request.set_request_id(v); });
   AddLocalFlag(*verb);
   AddShapeFlags(*verb, *flags->request.mutable_shape());

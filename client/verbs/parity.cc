@@ -144,7 +144,7 @@ absl::Status Run(Session& session, Flags& flags) {
 
 void AddParity(CLI::App& app, Session& session) {
   CLI::App* verb =
-      app.add_subcommand("parity", "Checksums of every layer and the logits for given tokens");
+      app.add_subcommand("parity", "Statistics of every layer and the logits for given tokens");
   const auto flags = std::make_shared<Flags>();
   AddModelFlag(*verb, flags->model);
   IdsFlag(*verb, "--tokens,--prompt_ids", "The tokens", [flags](std::vector<int32_t> ids) {
@@ -153,11 +153,12 @@ void AddParity(CLI::App& app, Session& session) {
   TextFlag(*verb, "--logits", "last or all positions [last]", [flags](const std::string& v) {
     flags->request.set_all_logits(v == "all");
   })->check(CLI::IsMember({"last", "all"}));
-  SwitchFlag(*verb, "values", "The values of each probe, in JSON",
+  SwitchFlag(*verb, "values", "Print all values of each probe (JSON only)",
              [flags](bool v) { flags->request.set_values(v); });
-  TextFlag(*verb, "--against", std::string("Compare; exit code 1 when it differs: ") + kSourceHelp,
+  TextFlag(*verb, "--against",
+           std::string("Compare with this source; exit code 1 when it differs: ") + kSourceHelp,
            [flags](const std::string& v) { flags->against = v; });
-  NumberFlag(*verb, "--tolerance", "Largest difference that is equal [1e-4]",
+  NumberFlag(*verb, "--tolerance", "Largest difference that counts as equal [1e-4]",
              [flags](double v) { flags->request.set_tolerance(v); });
   AddLocalFlag(*verb);
   AddClaimFlags(*verb, flags->claims);

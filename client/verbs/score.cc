@@ -38,7 +38,7 @@ absl::Status SetText(v1::ScoreRequest& request, std::string text) {
 
 absl::StatusOr<Json> ScoreLine(Session& session, v1::ScoreRequest request, const Json& line) {
   if (line.contains("ids") == line.contains("text")) {
-    return Error(Reason::kInvalidArgument, "needs \"ids\" or \"text\", one of them");
+    return Error(Reason::kInvalidArgument, "needs either \"ids\" or \"text\"");
   }
   if (line.contains("ids")) {
     LFM2_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, IdsField(line, "ids"));
@@ -92,7 +92,7 @@ void AddScore(CLI::App& app, Session& session) {
   CLI::App* verb = app.add_subcommand("score", "Log-probability of each token of a text");
   const auto flags = std::make_shared<Flags>();
   AddModelFlag(*verb, flags->model);
-  TextFlag(*verb, "--text,--prompt", "The text; - reads stdin, as does giving none",
+  TextFlag(*verb, "--text,--prompt", "The text; - or no text at all reads stdin",
            [flags](const std::string& v) { flags->text.text = v; });
   TextFlag(*verb, "-f,--file", "File with the text",
            [flags](const std::string& v) { flags->text.file = v; });
@@ -100,9 +100,9 @@ void AddScore(CLI::App& app, Session& session) {
           [flags](std::vector<int32_t> ids) { flags->ids = std::move(ids); });
   verb->add_flag("--jsonl", flags->jsonl,
                  "Lines {\"text\"} or {\"ids\"} on stdin to lines {\"logprobs\"} on stdout");
-  SwitchFlag(*verb, "special", "BOS and the like in front of the text [on]",
+  SwitchFlag(*verb, "special", "Add special tokens such as BOS before the text [on]",
              [flags](bool v) { flags->request.set_add_special(v); });
-  SwitchFlag(*verb, "allow_special", "Special tokens in the text are read as such [off]",
+  SwitchFlag(*verb, "allow_special", "Parse special tokens in the text [off]",
              [flags](bool v) { flags->request.set_parse_special(v); });
   AddClaimFlags(*verb, flags->claims);
   verb->callback(

@@ -90,14 +90,14 @@ void AddTokenize(CLI::App& app, Session& session) {
   CLI::App* verb = app.add_subcommand("tokenize", "Text to token ids");
   const auto flags = std::make_shared<TokenizeFlags>();
   AddModelFlag(*verb, flags->model);
-  TextFlag(*verb, "--text,--prompt", "The text; - reads stdin, as does giving none",
+  TextFlag(*verb, "--text,--prompt", "The text; - or no text at all reads stdin",
            [flags](const std::string& v) { flags->text.text = v; });
   TextFlag(*verb, "-f,--file", "File with the text",
            [flags](const std::string& v) { flags->text.file = v; });
   verb->add_flag("--jsonl", flags->jsonl, "Lines {\"text\"} on stdin to lines {\"ids\"} on stdout");
-  SwitchFlag(*verb, "special", "BOS and the like [on]",
+  SwitchFlag(*verb, "special", "Add special tokens such as BOS [on]",
              [flags](bool v) { flags->request.set_add_special(v); });
-  SwitchFlag(*verb, "allow_special", "Special tokens in the text are read as such [off]",
+  SwitchFlag(*verb, "allow_special", "Parse special tokens in the text [off]",
              [flags](bool v) { flags->request.set_parse_special(v); });
   verb->callback([&session, flags] {
     session.action = [&session, flags] { return RunTokenize(session, *flags); };

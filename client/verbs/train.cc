@@ -126,8 +126,8 @@ absl::Status WatchToEnd(Session& session, const WatchOptions& options) {
   });
   if (session.table() && !IsOutputClosed(status)) LFM2_RETURN_IF_ERROR(view.Finish());
   if (session.interrupts.raised()) {
-    Remark(session.console,
-           "job " + options.job + " goes on; `lfm2ctl train watch " + options.job + "` shows it");
+    Remark(session.console, "job " + options.job + " is still running; `lfm2ctl train watch " +
+                                options.job + "` shows it");
   }
   LFM2_RETURN_IF_ERROR(status);
   LFM2_ASSIGN_OR_RETURN(job, GetJob(session, options.job));
@@ -144,7 +144,7 @@ void AddTrain(CLI::App& app, Session& session) {
   const auto list_flags = std::make_shared<ListFlags>();
   TextFlag(*list, "--state", "Only those in this state",
            [list_flags](const std::string& v) { list_flags->state = v; });
-  IntFlag(*list, "--limit", "Jobs at most [100]", [list_flags](int64_t v) {
+  IntFlag(*list, "--limit", "Most jobs to list [100]", [list_flags](int64_t v) {
     list_flags->limit = v;
   })->check(CLI::Range(1, 1'000'000));
   list->callback([&session, list_flags] {
@@ -159,8 +159,9 @@ void AddTrain(CLI::App& app, Session& session) {
       ->callback(
           [&session, id] { session.action = [&session, id] { return RunCancel(session, *id); }; });
   const auto options = std::make_shared<WatchOptions>();
-  CLI::App* watch = AddJobVerb(
-      *train, "watch", "Events of a job until it ends; goes on after a lost connection", *id);
+  CLI::App* watch =
+      AddJobVerb(*train, "watch",
+                 "Show a job's events until it ends; reconnects after a lost connection", *id);
   IntFlag(*watch, "--from", "Number of the first event [1]", [options](int64_t v) {
     options->from_seq = v;
   })->check(CLI::Range(int64_t{1}, INT64_MAX));

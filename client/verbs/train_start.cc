@@ -27,7 +27,7 @@ struct Flags {
   bool watch = false;
 };
 
-// A name in a request is unique; two files of the same name from two folders get a number in front.
+// Names in a request must be unique: files of the same name from two folders get a number in front.
 std::string UniqueName(std::string name, std::set<std::string>& taken) {
   const std::string plain = name;
   for (int i = 2; !taken.insert(name).second; ++i) name = std::to_string(i) + "-" + plain;
@@ -80,7 +80,7 @@ absl::Status AddLabels(Flags& flags) {
   return absl::OkStatus();
 }
 
-// Safe to repeat: the request id makes the second call answer with the first one's job.
+// Safe to repeat: with the same request id, the second call returns the first one's job.
 absl::StatusOr<v1::StartTrainingResponse> Start(Session& session,
                                                 const v1::StartTrainingRequest& request) {
   LFM2_ASSIGN_OR_RETURN(Client * client, session.Connect());
@@ -113,7 +113,7 @@ absl::Status PrintPlan(Session& session, const v1::TrainPlan& plan) {
 
 absl::Status Run(Session& session, Flags& flags) {
   if (flags.request.name().empty() && !flags.request.validate_only()) {
-    return UsageError("--name is needed: the name of the model that comes out");
+    return UsageError("--name is needed: the name of the trained model");
   }
   LFM2_RETURN_IF_ERROR(AddLabels(flags));
   LFM2_RETURN_IF_ERROR(AddDatasets(session, flags));
@@ -144,22 +144,23 @@ void AddTrainStart(CLI::App& train, Session& session) {
             [flags](const std::string& v) { flags->data.push_back(v); })
       ->required();
   TextFlag(*verb, "--name,--save_path,--save",
-           "Of the model that comes out; a new version when it exists",
+           "Name of the trained model; adds a version when the name exists",
            [flags](const std::string& v) { flags->request.set_name(v); });
   TextFlag(*verb, "--init_from,--from,--src,--model,--load_path",
            std::string("Weights to start from [fresh]: ") + kSourceHelp,
            [flags](const std::string& v) { flags->init_from = v; });
-  SwitchFlag(*verb, "partial",
-             "Take whatever fits in name and shape [on for weights without a config: NPZ, .pt]",
-             [flags](bool v) { flags->partial = v; });
+  SwitchFlag(
+      *verb, "partial",
+      "Use every tensor that fits in name and shape [on for weights without a config: NPZ, .pt]",
+      [flags](bool v) { flags->partial = v; });
   TextFlag(*verb, "--tokenizer,--hf_tokenizer",
            std::string("[that of --init_from, else bytes]: bytes; ") + kSourceHelp,
            [flags](const std::string& v) { flags->tokenizer = v; });
-  TextsFlag(*verb, "--label", "KEY=VALUE, kept with the job; may be repeated",
+  TextsFlag(*verb, "--label", "KEY=VALUE, stored with the job; may be repeated",
             [flags](const std::string& v) { flags->labels.push_back(v); });
-  TextFlag(*verb, "--request_id", "The same id gives the same job [random]",
+  TextFlag(*verb, "--request_id", "Repeating an id gives the same job [random]",
            [flags](const std::string& v) { flags->request.set_request_id(v); });
-  SwitchFlag(*verb, "validate_only", "Print the plan, start nothing",
+  SwitchFlag(*verb, "validate_only", "Print the plan and start nothing",
              [flags](bool v) { flags->request.set_validate_only(v); });
   verb->add_flag("--watch", flags->watch, "Show the run until it ends; exit code 1 when it fails");
   AddLocalFlag(*verb);

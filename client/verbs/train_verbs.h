@@ -11,9 +11,9 @@ namespace lfm2 {
 
 void AddTrainStart(CLI::App& train, Session& session);
 absl::Status PrintJob(Session& session, const v1::Job& job);
-// OK when it succeeded, else FailedResult.
+// OK when the job succeeded, else FailedResult.
 absl::Status JobResult(const v1::Job& job);
-// Shows the events until the job has ended; its result decides the status.
+// Shows the events until the job has ended. Returns JobResult.
 absl::Status WatchToEnd(Session& session, const WatchOptions& options);
 
 }  // namespace lfm2
