@@ -49,8 +49,8 @@ void WorkLimit::Watch(void* library) {
   dl_iterate_phdr(NoteCode, &base);
 }
 
-// Fails once only, and never for a caller in another library: what runs while the stack unwinds
-// (handlers, the message of a destructor that logs) must have its memory.
+// Fails only once, and never for a caller in another library: code that runs while the stack
+// unwinds (handlers, destructors that log) must still get memory.
 bool WorkLimit::Allows(size_t bytes, const void* caller) {
   constexpr uint32_t kAskedPerClock = 64;
   const auto code = reinterpret_cast<uintptr_t>(caller);
@@ -66,7 +66,7 @@ bool WorkLimit::Allows(size_t bytes, const void* caller) {
 
 namespace {
 
-// Null when there is no memory, or no more is allowed.
+// Null when memory is exhausted or the limit is reached.
 void* Allocate(size_t bytes, const void* caller) noexcept {
   WorkLimit* const limit = t_limit;
   if (limit != nullptr && !limit->Allows(bytes, caller)) return nullptr;
@@ -90,8 +90,8 @@ void Free(void* memory) noexcept {
 }  // namespace
 }  // namespace lfm2
 
-// Every form but the aligned ones: where a library or a sanitizer brings its own of some, what one
-// allocates another must not free.
+// All forms except the aligned ones are replaced: if a library or a sanitizer replaced only some of
+// them, memory from one allocator could be freed by another.
 void* operator new(size_t bytes) {
   return lfm2::AllocateOrThrow(bytes, __builtin_return_address(0));
 }

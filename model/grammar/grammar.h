@@ -1,5 +1,5 @@
-// A grammar that generated text must follow: its source, and what became of it for one vocabulary.
-// Compiled by grammar_compiler.h, walked by grammar_matcher.h.
+// A grammar that generated text must follow: its source and its compiled form for one vocabulary.
+// grammar_compiler.h compiles it, grammar_matcher.h matches text against it.
 //
 // Thread rule: const after compiling; may be shared by many threads. Ownership:
 // shared_ptr<const Grammar>; each matcher shares it.
@@ -36,7 +36,7 @@ class TokenGuard;
 
 class Grammar {
  public:
-  struct Compiled;  // of the library
+  struct Compiled;  // the library's compiled grammar
   Grammar(std::unique_ptr<Compiled> compiled, std::shared_ptr<const TokenGuard> guard,
           int64_t vocab_size, bool has_end);
   ~Grammar();
@@ -44,9 +44,9 @@ class Grammar {
   const Compiled& compiled() const { return *compiled_; }
   const TokenGuard& guard() const { return *guard_; }
   int64_t vocab_size() const { return vocab_size_; }
-  // The vocabulary has an end token. Without one, text ends as soon as it is complete.
+  // Whether the vocabulary has an end token. Without one, text ends as soon as it is complete.
   bool has_end() const { return has_end_; }
-  int64_t bytes() const { return bytes_; }  // in memory, about
+  int64_t bytes() const { return bytes_; }  // approximate size in memory
 
  private:
   std::unique_ptr<Compiled> compiled_;

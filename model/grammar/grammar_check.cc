@@ -27,7 +27,8 @@ absl::Status OverLimit(const GrammarSource& source, int64_t value, const char* w
                  {{what, std::to_string(value)}, {"limit", std::to_string(limit)}});
 }
 
-// Deepest nesting of brackets. `closer` of a quote or class, while inside of one: nothing nests.
+// The deepest nesting of brackets. Inside a quote or class, which ends at `closer`, brackets do not
+// count.
 int64_t DepthOf(const GrammarSource& source) {
   const bool is_ebnf = source.kind == GrammarKind::kEbnf;
   int64_t depth = 0, deepest = 0;
@@ -65,7 +66,7 @@ absl::Status CheckSchema(const GrammarSource& source, const Limits& limits) {
   }
   const std::string wrong = NotEnforced(*json);
   if (wrong.empty()) return absl::OkStatus();
-  return Invalid(source, absl::StrCat("cannot be held to: ", wrong));
+  return Invalid(source, absl::StrCat("cannot be enforced: ", wrong));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// What is looked at before a grammar goes to the library: its size, its encoding, how deep it is
-// nested and what of a schema the library would pass over. Thread rule: pure.
+// Checks before a grammar is given to the library: its size, its encoding, how deep it is nested,
+// and which parts of a schema the library would ignore. Thread rule: pure.
 #pragma once
 
 #include "absl/status/status.h"
@@ -8,8 +8,8 @@
 
 namespace lfm2 {
 
-// kGrammarInvalid saying what is wrong, with the value and the limit. A JSON schema must be JSON,
-// and an object, true or false; brackets of the others are counted outside of quotes and classes.
+// kGrammarInvalid, saying what is wrong, with the value and the limit. A JSON schema must be a JSON
+// object, true or false. In other grammars, brackets count outside quotes and character classes.
 absl::Status CheckGrammar(const GrammarSource& source, const Limits& limits);
 
 }  // namespace lfm2

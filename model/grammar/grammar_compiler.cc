@@ -19,7 +19,8 @@ namespace {
 constexpr int64_t kRawVocabulary = 0;  // xgrammar's VocabType: each token is its bytes
 constexpr int64_t kCompileThreads = 1;
 constexpr char kRootRule[] = "root";
-constexpr int64_t kMaxWhiteSpace = 64;  // between two tokens of JSON: a model must not pad for ever
+constexpr int64_t kMaxWhiteSpace =
+    64;  // between two tokens of JSON, so a model cannot pad without end
 constexpr TVMFFIAny kNone{};
 
 absl::StatusOr<XgrammarValue> ArrayOf(const XgrammarLibrary& library,
@@ -27,7 +28,7 @@ absl::StatusOr<XgrammarValue> ArrayOf(const XgrammarLibrary& library,
   return library.Call(library.make_array, items);
 }
 
-// An id that leaves no text (special, or a hole) has no bytes, which the library never allows.
+// An id without text (special, or not in the vocabulary) has no bytes; the library never allows it.
 absl::StatusOr<XgrammarValue> VocabularyOf(const XgrammarLibrary& library,
                                            const Tokenizer& tokenizer, int64_t vocab_size) {
   std::vector<XgrammarValue> tokens;
@@ -53,7 +54,7 @@ absl::StatusOr<XgrammarValue> CompileSchema(const XgrammarLibrary& library,
   return library.Call(library.compile_json_schema, args);
 }
 
-// The library may repeat the whole grammar in its message.
+// Shortens the library's message, which may repeat the whole grammar.
 absl::Status GrammarError(const GrammarSource& source, std::string_view what) {
   constexpr size_t kShown = 240;
   std::string shown;
@@ -106,7 +107,7 @@ absl::StatusOr<std::unique_ptr<GrammarCompiler>> GrammarCompiler::Make(
                                 XgrammarInt(vocab_size), end_array.view(), XgrammarBool(false)};
   LFM2_ASSIGN_OR_RETURN(const XgrammarValue info,
                         xgrammar->Call(xgrammar->make_tokenizer_info, info_args));
-  // Grammars are kept by whoever knows how much memory there is, not by the library.
+  // The library must not cache grammars: GrammarCache does, with a limit on memory.
   const std::array compiler_args = {info.view(), XgrammarInt(kCompileThreads), XgrammarBool(false),
                                     XgrammarInt(-1)};
   LFM2_ASSIGN_OR_RETURN(XgrammarValue compiler,

@@ -1,10 +1,10 @@
-// Grammars for one model: JSON schema, regular expression or EBNF to something that masks tokens.
-// The work is xgrammar's (Dong et al. 2024, "XGrammar: Flexible and Efficient Structured Generation
+// Compiles grammars for one model: JSON schema, regular expression or EBNF to token masks. The work
+// is done by xgrammar (Dong et al. 2024, "XGrammar: Flexible and Efficient Structured Generation
 // Engine for Large Language Models").
 //
-// Thread rule: const after Make; Compile may run on many threads at once, and takes from
-// milliseconds to the limit: whoever calls it keeps it off a thread that must not wait. Ownership:
-// grammars live on without their compiler.
+// Thread rule: const after Make; Compile may run on many threads at once. It takes from
+// milliseconds to the time limit, so do not call it on a thread that must not block. Ownership:
+// grammars may outlive their compiler.
 #pragma once
 
 #include <memory>
@@ -20,15 +20,15 @@ namespace lfm2 {
 class GrammarCompiler {
  public:
   // `vocab_size`: rows of the logits, at least the tokenizer's ids that can be generated.
-  // `end_ids`: the tokens that end a generation; where there are none, see Grammar::has_end.
-  // kUnsupported when the library is not there.
+  // `end_ids`: the tokens that end a generation; if empty, see Grammar::has_end. kUnsupported when
+  // the library cannot be opened.
   static absl::StatusOr<std::unique_ptr<GrammarCompiler>> Make(const Tokenizer& tokenizer,
                                                                int64_t vocab_size,
                                                                std::span<const int32_t> end_ids);
   ~GrammarCompiler();
 
-  // kGrammarInvalid with what is wrong; kGrammarTooSlow past grammar_compile_ms of the processor's
-  // time or `most_bytes` of memory. CheckGrammar has passed the source.
+  // kGrammarInvalid with what is wrong; kGrammarTooSlow after grammar_compile_ms of CPU time or
+  // `most_bytes` of memory. The source must have passed CheckGrammar.
   absl::StatusOr<std::shared_ptr<const Grammar>> Compile(
       const GrammarSource& source, const Limits& limits = kDefaultLimits,
       int64_t most_bytes = kGrammarWorkBytes) const;

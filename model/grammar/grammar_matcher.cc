@@ -18,7 +18,7 @@ constexpr TVMFFIAny kNone{};
 
 absl::Status LibraryError(const absl::Status& status) {
   return Error(Reason::kInternal,
-               "the grammar failed while tokens were made: " + std::string(status.message()));
+               "the grammar failed during generation: " + std::string(status.message()));
 }
 
 bool Asks(const XgrammarLibrary& library, XgrammarLibrary::Function question,
@@ -38,7 +38,7 @@ absl::StatusOr<XgrammarValue> MatcherOf(const XgrammarLibrary& library,
 
 absl::Status FillMask(const XgrammarLibrary& library, const XgrammarValue& matcher,
                       TokenMask& mask) {
-  // The library leaves the mask alone where every token is allowed.
+  // The library does not write the mask when every token is allowed.
   std::fill(mask.begin(), mask.end(), ~uint32_t{0});
   int64_t shape = static_cast<int64_t>(mask.size());
   DLTensor tensor{};
@@ -118,8 +118,8 @@ absl::StatusOr<const TokenMask*> GrammarMatcher::NextMask() {
     return &mask_;
   }
   return Error(Reason::kGrammarDeadEnd,
-               "no token of the vocabulary goes on as the grammar wants after " +
-                   std::to_string(accepted()) + " tokens",
+               "the grammar allows no token of the vocabulary after " + std::to_string(accepted()) +
+                   " tokens",
                {{"tokens", std::to_string(accepted())}});
 }
 
@@ -131,7 +131,7 @@ absl::Status GrammarMatcher::Accept(int32_t id) {
   }
   if (!accepted) {
     return Error(Reason::kInternal,
-                 "token " + std::to_string(id) + " was sampled against the grammar");
+                 "token " + std::to_string(id) + " was sampled, but the grammar forbids it");
   }
   guard_states_.push_back(grammar_->guard().Next(guard_states_.back(), id));
   return absl::OkStatus();

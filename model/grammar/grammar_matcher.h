@@ -1,4 +1,5 @@
-// Where one text stands in its grammar: which tokens may come next, and going on by one.
+// Matches one text against its grammar: says which tokens may come next and accepts them one by
+// one.
 //
 // Thread rule: one thread at a time. Ownership: shares the grammar.
 #pragma once
@@ -18,19 +19,19 @@ class GrammarMatcher {
       std::shared_ptr<const Grammar> grammar);
   ~GrammarMatcher();
 
-  // The tokens that may come next; an end token is among them where the text may end. Valid until
-  // the next call. kGrammarDeadEnd when no token of the vocabulary goes on, which a vocabulary that
-  // lacks some bytes can come to.
+  // The tokens that may come next, including an end token when the text may end. Valid until the
+  // next call. kGrammarDeadEnd when the grammar allows no token of the vocabulary, which can happen
+  // when the vocabulary lacks some bytes.
   absl::StatusOr<const TokenMask*> NextMask();
   // kInternal when the grammar does not allow `id` here.
   absl::Status Accept(int32_t id);
-  // Takes back the last `tokens` that were accepted, at most all of them.
+  // Undoes the last `tokens` accepted tokens, at most all of them.
   absl::Status Rollback(int64_t tokens);
 
-  // An end token was accepted, or the text is complete and the vocabulary has no end token: nothing
-  // can follow.
+  // True when nothing can follow: an end token was accepted, or the text is complete and the
+  // vocabulary has no end token.
   bool finished() const;
-  bool complete() const;  // the text so far is a text of the grammar
+  bool complete() const;  // the text so far matches the whole grammar
   int64_t accepted() const { return static_cast<int64_t>(guard_states_.size()) - 1; }
 
  private:
@@ -38,9 +39,9 @@ class GrammarMatcher {
   GrammarMatcher(std::shared_ptr<const Grammar> grammar, std::unique_ptr<State> state);
 
   std::shared_ptr<const Grammar> grammar_;
-  std::unique_ptr<State> state_;  // after grammar_: goes before it
+  std::unique_ptr<State> state_;  // after grammar_, so it is destroyed first
   TokenMask mask_;
-  std::vector<uint8_t> guard_states_;  // TokenGuard's, before the first token and after each
+  std::vector<uint8_t> guard_states_;  // TokenGuard's states: at the start and after each token
 };
 
 }  // namespace lfm2

@@ -1,5 +1,5 @@
-// What grammar.h keeps private: the library's compiled grammar. Included by this folder's sources
-// only.
+// The library's compiled grammar, which grammar.h keeps private. Only sources of this folder may
+// include it.
 #pragma once
 
 #include "model/grammar/grammar.h"
@@ -10,8 +10,9 @@ namespace lfm2 {
 struct Grammar::Compiled {
   const XgrammarLibrary& library;
   XgrammarValue object;
-  // JSON as such, where the text must be that too: what a schema's lengths, patterns and formats
-  // become lets raw control characters and quotes into strings. Null: no second grammar.
+  // The grammar of any JSON, which the text must match too: the library's rules for a schema's
+  // lengths, patterns and formats allow raw control characters and quotes in strings. Null: no
+  // second grammar.
   std::shared_ptr<const XgrammarValue> json;
 };
 

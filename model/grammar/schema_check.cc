@@ -23,10 +23,11 @@ bool HasAny(const Json& schema, Words words) {
                      [&](std::string_view word) { return schema.contains(word); });
 }
 
-// In the order in which the library looks for them.
+// In the library's order of precedence.
 constexpr std::string_view kDeciding[] = {"$ref", "const", "enum", "anyOf", "oneOf", "allOf"};
 
-// With kDeciding, all that JSON Schema lets decide about a value and the library knows.
+// Together with kDeciding: all keywords that restrict a value in JSON Schema and that the library
+// knows.
 constexpr std::string_view kOfTypes[] = {"type",
                                          "minimum",
                                          "maximum",
@@ -55,7 +56,7 @@ constexpr std::string_view kNever[] = {
     "contains",     "minContains", "maxContains",       "additionalItems",  "$dynamicRef",
     "$recursiveRef"};
 
-// Those that the library knows: beside one it looks at nothing else.
+// Formats that the library knows: with one of them it ignores all other keywords of the string.
 constexpr std::string_view kFormats[] = {"email",         "date",
                                          "time",          "date-time",
                                          "duration",      "ipv4",
@@ -64,7 +65,7 @@ constexpr std::string_view kFormats[] = {"email",         "date",
                                          "uri-reference", "uri-template",
                                          "json-pointer",  "relative-json-pointer"};
 
-// A schema without a type is of an object or an array where it has one of these.
+// A schema without a type describes an object or an array if it has one of these.
 constexpr std::string_view kOfObjectsAndArrays[] = {
     "properties", "additionalProperties", "unevaluatedProperties",
     "items",      "prefixItems",          "unevaluatedItems"};
@@ -172,7 +173,7 @@ std::string CheckObjects(const Json& schema) {
   return "";
 }
 
-// What stands beside `by`, the keyword that decides.
+// Checks the keywords beside `by`, the keyword that decides.
 std::string CheckDecided(const Json& schema, const std::string& by) {
   if (by == "$ref" && schema[by].is_string()) {
     const std::string uri = schema[by].get<std::string>();
@@ -196,7 +197,7 @@ std::string CheckWithoutType(const Json& schema) {
   return "";
 }
 
-// Of `schema` itself, not of those inside of it.
+// Checks `schema` itself, not the schemas inside it.
 std::string CheckOne(const Json& schema) {
   for (const std::string_view keyword : kNever) {
     if (schema.contains(keyword)) return std::string(keyword) + " is not enforced";
@@ -228,7 +229,7 @@ std::string CheckEach(const Json& schemas, const std::string& at) {
   return "";
 }
 
-// A property's name is a string, whether its schema says so or not.
+// A property's name is always a string, even if its schema does not say so.
 std::string CheckName(const Json& schema, const std::string& at) {
   if (!schema.is_object() || schema.contains("type") || HasAny(schema, kDeciding)) {
     return Check(schema, at);

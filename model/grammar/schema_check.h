@@ -1,7 +1,7 @@
-// Which part of a JSON schema the library would not hold text to. xgrammar looks at one keyword of
+// Finds the part of a JSON schema that the library would not enforce. xgrammar uses one keyword of
 // a schema that says what the value is ($ref, const, enum, anyOf, oneOf, allOf, else type) and
-// passes over those beside it, over some keywords always and over some in company: its text would
-// not be of the schema, and nobody would be told (json_schema_converter.cc of xgrammar 0.2).
+// ignores others beside it. It ignores some keywords always and some only in combination, without
+// an error (json_schema_converter.cc of xgrammar 0.2); the text might then not match the schema.
 //
 // Thread rule: pure.
 #pragma once
@@ -12,10 +12,9 @@
 
 namespace lfm2 {
 
-// Empty when every part is held to; else where and what, as "#/properties/a: uniqueItems is not
-// enforced". oneOf is held to as anyOf is: a value may be of two of its schemas. A format that is
-// not known and a keyword that is none of JSON Schema's say nothing about the text, as in JSON
-// Schema.
+// Empty when every part is enforced; else where and what, such as "#/properties/a: uniqueItems is
+// not enforced". oneOf is enforced like anyOf: a value may match two of its schemas. Unknown
+// formats and keywords that JSON Schema does not define are ignored, as JSON Schema requires.
 std::string NotEnforced(const Json& schema);
 
 }  // namespace lfm2

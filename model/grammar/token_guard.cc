@@ -7,7 +7,7 @@ namespace {
 
 using State = TokenGuard::State;
 
-// Inside of a character: how many bytes are still to come, and of which range the next one is.
+// Inside a character: how many bytes are missing, and the range of the next one.
 constexpr State kBetween = 0, kOneMore = 1, kTwoMore = 2, kThreeMore = 3, kAfterE0 = 4,
                 kAfterEd = 5, kAfterF0 = 6, kAfterF4 = 7;
 constexpr State kWrong = 255;
@@ -48,7 +48,7 @@ State AfterByte(State state, unsigned char byte) {
   }
 }
 
-// A token without text (the end) comes between two characters only.
+// A token without text (an end token) is allowed only between two characters.
 State AfterToken(State state, std::string_view bytes) {
   if (bytes.empty()) return state == kBetween ? kBetween : kWrong;
   for (const char byte : bytes) {

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 constexpr char kFfiName[] = "libtvm_ffi.so";
 constexpr char kXgrammarName[] = "libxgrammar_bindings.so";
 constexpr char kTypePrefix[] = "xgrammar.tvm_ffi_binding.";
-// Recursion inside xgrammar beyond this is one of its errors instead of a stack that overflows.
+// Deeper recursion inside xgrammar becomes an error of the library instead of a stack overflow.
 constexpr int64_t kMaxRecursion = 1000;
 
 decltype(&TVMFFIObjectDecRef) g_object_dec_ref = nullptr;  // set once, before the first Value
@@ -30,7 +30,7 @@ struct LibraryFiles {
 };
 
 std::vector<LibraryFiles> Candidates() {
-  // Nobody changes the environment after the program's start.
+  // The environment does not change after the program's start.
   if (const char* named = std::getenv("LFM2_XGRAMMAR_DIR")) {  // NOLINT(concurrency-mt-unsafe)
     return {{fs::path(named) / kFfiName, fs::path(named) / kXgrammarName}};
   }
@@ -92,7 +92,7 @@ class Finder {
   decltype(&TVMFFIFunctionGetGlobal) get_global_ = nullptr;
 };
 
-// The layouts in c_api.h are what the library was built with.
+// Checks that the library was built with the layouts in c_api.h.
 bool IsOurVersion(void* ffi) {
   decltype(&TVMFFIGetVersion) get_version = nullptr;
   if (!FindFunction(ffi, "TVMFFIGetVersion", get_version)) return false;
@@ -134,19 +134,19 @@ absl::StatusOr<XgrammarLibrary> Load() {
     // In this order: the second one needs the first and finds it because it is open already.
     const absl::StatusOr<void*> ffi = OpenLibrary(files.ffi.string());
     if (!ffi.ok()) return Unusable(ffi.status().message());
-    if (!IsOurVersion(*ffi)) return Unusable(absl::StrCat(kFfiName, " is of another version"));
+    if (!IsOurVersion(*ffi)) return Unusable(absl::StrCat(kFfiName, " has another version"));
     const absl::StatusOr<void*> xgrammar = OpenLibrary(files.xgrammar.string());
     if (!xgrammar.ok()) return Unusable(xgrammar.status().message());
     XgrammarLibrary library{};
     if (!FindFunctions(*ffi, library)) {
-      return Unusable(absl::StrCat(kXgrammarName, " is of another version"));
+      return Unusable(absl::StrCat(kXgrammarName, " has another version"));
     }
     WorkLimit::Watch(*xgrammar);
     const TVMFFIAny depth = XgrammarInt(kMaxRecursion);
     LFM2_RETURN_IF_ERROR(library.Call(library.set_max_recursion_depth, {&depth, 1}).status());
     return library;
   }
-  return Unusable(absl::StrCat(kXgrammarName, " is not beside the program"));
+  return Unusable(absl::StrCat(kXgrammarName, " is not in the program's folder"));
 }
 
 // "[12:34:56] /a/b.cc:12: What is wrong" without the first two.
@@ -215,14 +215,14 @@ absl::StatusOr<XgrammarValue> XgrammarLibrary::Text(std::string_view text) const
   const TVMFFIByteArray view = ViewOf(text);
   TVMFFIAny any{};
   if (string_from_byte_array(&view, &any) == 0) return XgrammarValue(any);
-  return Error(Reason::kOutOfMemory, "there is no memory for the grammar");
+  return Error(Reason::kOutOfMemory, "not enough memory for the grammar");
 }
 
 absl::StatusOr<XgrammarValue> XgrammarLibrary::Bytes(std::string_view bytes) const {
   const TVMFFIByteArray view = ViewOf(bytes);
   TVMFFIAny any{};
   if (bytes_from_byte_array(&view, &any) == 0) return XgrammarValue(any);
-  return Error(Reason::kOutOfMemory, "there is no memory for the vocabulary");
+  return Error(Reason::kOutOfMemory, "not enough memory for the vocabulary");
 }
 
 absl::StatusOr<const XgrammarLibrary*> XgrammarLibrary::Open() {

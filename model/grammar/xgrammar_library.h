@@ -1,8 +1,8 @@
-// xgrammar's shared library, opened once and called through the C ABI of TVM FFI: values, objects
-// and methods as this folder needs them. What the library throws comes back as a Status with its
+// xgrammar's shared library, opened once and called through the C ABI of TVM FFI: the values,
+// objects and methods that this folder needs. An exception of the library becomes a Status with its
 // message.
 //
-// Thread rule: XgrammarLibrary is const after Open and lives for ever; a Value belongs to one
+// Thread rule: XgrammarLibrary is const after Open and is never destroyed; a Value belongs to one
 // thread at a time (its reference count is atomic, so const objects may be shared).
 #pragma once
 
@@ -18,7 +18,7 @@
 
 namespace lfm2 {
 
-// Owns what one TVMFFIAny refers to. Default: none.
+// Owns what one TVMFFIAny refers to. Empty by default.
 class XgrammarValue {
  public:
   XgrammarValue() = default;
@@ -33,8 +33,8 @@ class XgrammarValue {
   ~XgrammarValue();
 
   const TVMFFIAny& view() const { return any_; }
-  bool is_true() const { return any_.v_int64 != 0; }  // of a bool
-  int64_t integer() const { return any_.v_int64; }    // of an int
+  bool is_true() const { return any_.v_int64 != 0; }  // for a bool
+  int64_t integer() const { return any_.v_int64; }    // for an int
   bool is_object() const { return any_.type_index >= kTVMFFIStaticObjectBegin; }
 
  private:
@@ -54,15 +54,15 @@ struct XgrammarLibrary {
   Function grammar_bytes;
   Function make_matcher, fill_mask, accept_token, rollback, is_terminated, is_completed;
 
-  // Calls; the message of a failure is the library's, without its place in the source.
-  // kInvalidArgument carries it; a caller says what was wrong.
+  // Calls a function. On failure kInvalidArgument with the library's message, without its source
+  // location; the caller adds the context.
   absl::StatusOr<XgrammarValue> Call(Function function, std::span<const TVMFFIAny> args) const;
   absl::StatusOr<XgrammarValue> Text(std::string_view text) const;
   absl::StatusOr<XgrammarValue> Bytes(std::string_view bytes) const;
 
-  // From the folder that LFM2_XGRAMMAR_DIR names, else ../grammar of the running program's folder,
-  // else where the build found the wheels. kUnsupported when it is not there, or is of a version
-  // that this program was not made for.
+  // Opens the library in the folder that LFM2_XGRAMMAR_DIR names, else in ../grammar beside the
+  // running program's folder, else where the build found the wheels. kUnsupported when it does not
+  // exist or has a version that this program does not support.
   static absl::StatusOr<const XgrammarLibrary*> Open();
 
   decltype(&TVMFFIFunctionCall) function_call;

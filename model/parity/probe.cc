@@ -14,7 +14,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr char kLogits[] = "logits";
 
-// NaN against anything differs without bound: a plain comparison would let it pass.
+// A NaN differs infinitely from anything; a plain comparison would accept it.
 double Distance(double a, double b) {
   if (a == b) return 0;
   const double difference = std::abs(a - b);
@@ -33,7 +33,7 @@ double ElementCount(const Probe& probe) {
   return std::max(count, 1.0);
 }
 
-// Per element, so that the bound on the elements bounds each figure: sum over n, norm over sqrt(n).
+// Statistics per element (sum / n, norm / sqrt(n)), so that the tolerance for elements applies.
 double FigureDistance(const Probe& a, const Probe& b) {
   const double count = ElementCount(a);
   return std::max({Distance(a.sum, b.sum) / count, Distance(a.abs_mean, b.abs_mean),

@@ -1,5 +1,5 @@
-// A parity report as plain data, and how two are compared. No LibTorch: the client, the server and
-// the tests share it.
+// A parity report as plain data, and the comparison of two. Uses no LibTorch: the client, the
+// server and the tests share it.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,10 @@ struct Probe {
   std::vector<float> values;  // row-major; only when asked for
 };
 
-// What of a pass a report keeps beside its figures.
+// What a report keeps of a pass besides the statistics.
 struct ReportKeep {
   bool values = false;      // of the probes
-  bool all_logits = false;  // every position's instead of the last one's
+  bool all_logits = false;  // of every position instead of only the last
 };
 
 struct ParityReport {
@@ -30,8 +30,8 @@ struct ParityReport {
   std::vector<int64_t> logits_shape;  // [T, vocab]
   std::vector<float> logits;          // row-major: of all positions, or of the last one
 
-  int64_t first_logits() const;  // the position that `logits` begins with
-  int64_t bytes() const;         // of the values and logits that are kept
+  int64_t first_logits() const;  // the position of the first row of `logits`
+  int64_t bytes() const;         // of the kept values and logits
 };
 
 struct ProbeDifference {
@@ -49,8 +49,7 @@ struct ParityComparison {
   double max_logit_difference = 0;
 };
 
-// Elements within `tolerance` absolute (and relative to the magnitude of the probe's max when that
-// is larger than 1).
+// Elements may differ by `tolerance`, multiplied by the probe's max when that is larger than 1.
 ParityComparison CompareReports(const ParityReport& ours, const ParityReport& theirs,
                                 double tolerance);
 

@@ -29,7 +29,7 @@ void ReportBuilder::Count(std::span<const float> values, Probe& probe, Sums& sum
 
 void ReportBuilder::Add(const std::string& name, std::span<const float> values,
                         const std::vector<int64_t>& shape) {
-  const bool keeps = keep_.values && name != kLogits;  // the logits are kept by position
+  const bool keeps = keep_.values && name != kLogits;  // logits are kept per position
   if (first_chunk()) {
     Probe& probe = report_.probes.emplace_back();
     probe.name = name;

@@ -1,6 +1,6 @@
-// A parity report out of the chunks of one pass. The figures are those of the whole: the same bit
-// for bit however the tokens are cut, where the chunks' values are. Thread rule: one thread at a
-// time. std::bad_alloc when the report does not fit in memory.
+// Builds a parity report from the chunks of one pass. If the chunks' values do not depend on how
+// the tokens are cut, the statistics do not either, bit for bit. Thread rule: one thread at a time.
+// std::bad_alloc when the report does not fit in memory.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +14,19 @@ namespace lfm2 {
 
 class ReportBuilder {
  public:
-  // Of a pass over so many tokens in all.
+  // For a pass over `tokens` tokens in total.
   ReportBuilder(int64_t tokens, const ReportKeep& keep) : tokens_(tokens), keep_(keep) {}
 
-  // The chunk's next probe, [rows, ...] in row-major order. Every chunk has the same ones, in the
-  // same order.
+  // Adds the chunk's next probe, [rows, ...] in row-major order. Every chunk must have the same
+  // probes in the same order.
   void Add(const std::string& name, std::span<const float> values,
            const std::vector<int64_t>& shape);
-  // The chunk's logits, [rows, vocab]; ends the chunk.
+  // Adds the chunk's logits, [rows, vocab], and ends the chunk.
   void AddLogits(std::span<const float> logits, int64_t vocab);
 
-  // What the whole report takes; known from the first chunk on.
+  // The size of the whole report in bytes; known after the first chunk.
   int64_t bytes() const { return bytes_; }
-  // After the last chunk; the builder is empty then.
+  // Call after the last chunk; leaves the builder empty.
   ParityReport Finish();
 
  private:
@@ -41,8 +41,8 @@ class ReportBuilder {
   ReportKeep keep_;
   ParityReport report_;
   std::vector<Sums> sums_;  // of each probe
-  size_t next_ = 0;         // probe of the chunk under way
-  int64_t rows_ = 0;        // of the chunks that have ended
+  size_t next_ = 0;         // next probe of the current chunk
+  int64_t rows_ = 0;        // rows of the finished chunks
   int64_t bytes_ = 0;
 };
 

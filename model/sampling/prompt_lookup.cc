@@ -4,7 +4,7 @@
 
 namespace lfm2 {
 
-// Of the last n tokens and n itself.
+// A hash of the last n tokens and n itself.
 uint64_t PromptLookup::HashOfLast(int n) const {
   uint64_t hash = 1469598103934665603u ^ static_cast<uint64_t>(n);
   for (size_t i = tokens_.size() - static_cast<size_t>(n); i < tokens_.size(); ++i) {
@@ -14,7 +14,7 @@ uint64_t PromptLookup::HashOfLast(int n) const {
   return hash;
 }
 
-// The n tokens before `next` are the last n: two n-grams may share a hash.
+// Whether the n tokens before `next` equal the last n; two n-grams may have the same hash.
 bool PromptLookup::EndsAlike(int64_t next, int n) const {
   const auto before = tokens_.begin() + next;
   return std::equal(tokens_.end() - n, tokens_.end(), before - n);

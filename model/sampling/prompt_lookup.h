@@ -1,9 +1,10 @@
-// Drafts for speculative decoding out of the text itself: what followed the last tokens when they
-// stood there before (Saxena 2023, "Prompt Lookup Decoding"). The longest n-gram that was seen
-// decides, its latest place first; a draft that reaches the end of the text goes on periodically.
+// Drafts for speculative decoding from the text itself: the tokens that followed an earlier
+// occurrence of the last tokens (Saxena 2023, "Prompt Lookup Decoding"). Uses the longest n-gram
+// that was seen before, and its latest occurrence; a draft that reaches the end of the text repeats
+// itself from there.
 //
-// Thread rule: one thread. Ownership: keeps a copy of the tokens. Append is O(1) amortised a token,
-// Draft O(most).
+// Thread rule: one thread. Ownership: keeps a copy of the tokens. Append is amortised O(1) per
+// token, Draft is O(most).
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace lfm2 {
 class PromptLookup {
  public:
   struct Options {
-    int shortest = 2;  // n-grams of so many tokens, at least 1
+    int shortest = 2;  // length of the shortest n-gram, at least 1
     int longest = 4;
   };
   PromptLookup() : PromptLookup(Options()) {}
@@ -26,7 +27,7 @@ class PromptLookup {
   void Append(std::span<const int32_t> tokens) {
     for (const int32_t token : tokens) Append(token);
   }
-  // At most `most` tokens that may come next; empty when the last tokens are new.
+  // At most `most` tokens that may come next; empty when the last tokens did not occur before.
   std::vector<int32_t> Draft(int64_t most) const;
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
 

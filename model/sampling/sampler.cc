@@ -10,7 +10,7 @@ namespace lfm2 {
 namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
-// how many of the likeliest top_p sorts before it looks further
+// how many of the likeliest tokens top_p sorts first
 constexpr size_t kFirstNucleus = 64;
 
 struct Candidate {
@@ -18,13 +18,13 @@ struct Candidate {
   double score;
 };
 
-// A total order: ties go to the lowest id, so the answer never depends on how a sort was done.
+// A total order: ties go to the lowest id, so the result does not depend on the sort algorithm.
 bool Likelier(const Candidate& a, const Candidate& b) {
   return a.score != b.score ? a.score > b.score : a.id < b.id;
 }
 
-// NaN counts as impossible: the caller looks for it and reports it; here it must only not poison
-// the others.
+// NaN gets probability 0. The caller detects and reports it; here it only must not affect other
+// scores.
 double ScoreOf(float logit) { return std::isnan(logit) ? kNever : static_cast<double>(logit); }
 
 std::vector<Candidate> CandidatesOf(std::span<const float> logits) {
@@ -69,8 +69,8 @@ double HighestScore(const std::vector<Candidate>& candidates) {
   return highest;
 }
 
-// Softmax weight before normalisation. An infinite highest score leaves exactly the tokens that
-// share it.
+// Softmax weight before normalisation. If the highest score is infinite, only the tokens that have
+// it keep a weight.
 double WeightOf(double score, double highest) {
   return score == highest ? 1.0 : std::exp(score - highest);
 }
@@ -87,8 +87,8 @@ void KeepLikeliest(std::vector<Candidate>& candidates, int64_t count) {
   candidates.resize(static_cast<size_t>(count));
 }
 
-// The smallest set of the likeliest whose probability reaches top_p (Holtzman et al. 2020). Sorts
-// no more than it keeps, times a constant.
+// The smallest set of the likeliest tokens whose probability reaches top_p (Holtzman et al. 2020).
+// Sorts only a constant factor more tokens than it keeps.
 void KeepNucleus(std::vector<Candidate>& candidates, double top_p) {
   if (top_p >= 1 || candidates.empty()) return;
   const double highest = HighestScore(candidates);
@@ -125,8 +125,8 @@ uint64_t SplitMix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Uniform in [0, 1), a function of its arguments alone. Hashing the seed first keeps near seeds'
-// streams apart.
+// Uniform in [0, 1), a function of its arguments alone. The seed is hashed first, so that similar
+// seeds give unrelated streams.
 double UniformAt(uint64_t seed, int64_t index) {
   const uint64_t bits = SplitMix64(SplitMix64(seed) ^ static_cast<uint64_t>(index));
   return static_cast<double>(bits >> 11) * 0x1.0p-53;

@@ -1,10 +1,10 @@
-// Logits to a token: greedy, or seeded sampling with the usual truncations. Pure host arithmetic on
-// one row.
+// Chooses a token from logits: greedy, or seeded sampling with the usual truncations. Host
+// arithmetic on one row.
 //
-// Order: logit biases, repetition penalty, frequency and presence penalties, then temperature,
-// top_k, top_p, min_p (on the tempered distribution, each over what the one before it left), then
-// one draw. The draw of token i depends on (seed, i) alone, so load cannot change it. Thread rule:
-// pure functions.
+// Order: logit biases, repetition penalty, frequency and presence penalties, then temperature, then
+// top_k, top_p and min_p (on the scaled distribution, each on what the previous one left), then one
+// draw. The draw of token i depends only on (seed, i), so server load cannot change it. Thread
+// rule: pure functions.
 #pragma once
 
 #include <cstdint>
@@ -26,19 +26,19 @@ struct SamplingParams {
   double min_p = 0.0;        // 0: off
   // 1: off; over prompt and generated tokens, as transformers defines it
   double repetition_penalty = 1.0;
-  // 0: off; taken off a generated token's logit for each time, and once, as OpenAI's API has them
+  // 0: off; subtracted from a generated token's logit for each time, and once, as in OpenAI's API
   double frequency_penalty = 0.0;
   double presence_penalty = 0.0;
   std::vector<TokenBias> logit_bias;  // each id once
   uint64_t seed = 0;
-  // -1: none; n: the chosen token's and the n likeliest ones'; of the raw logits
+  // -1: off; n: for the chosen token and the n likeliest; computed from the raw logits
   int64_t logprobs = -1;
   bool operator==(const SamplingParams&) const = default;
 };
 
-// Whether a device's own sampler (model/cuda/sample_body.h) makes of these what SampleToken does:
-// true where every option stands at its default but for those that such a sampler is known to
-// follow. So an option that is added here is the host's until it is named there.
+// Whether a device's own sampler (model/cuda/sample_body.h) gives the same result as SampleToken:
+// true when all options are at their defaults, except those that such a sampler is known to support.
+// So a new option runs on the host until DeviceKnows names it.
 bool DeviceKnows(const SamplingParams& params);
 
 struct TokenLogprob {
@@ -52,9 +52,9 @@ struct Sample {
   std::vector<TokenLogprob> top;  // likeliest first
 };
 
-// `history`: every token so far, for the penalties; its last `index` are those that this sequence
-// has generated. `allowed`: bit i of word i / 32 says whether token i may be chosen, at least one
-// of the logits may; empty: all may. Logprobs do not look at it: they are the raw logits'.
+// `history`: every token so far, for the penalties; its last `index` tokens are those that this
+// sequence has generated. `allowed`: bit i of word i / 32 says whether token i may be chosen; at
+// least one must be allowed; empty: all are. Logprobs ignore it: they are those of the raw logits.
 Sample SampleToken(std::span<const float> logits, const SamplingParams& params,
                    std::span<const int32_t> history, int64_t index,
                    std::span<const uint32_t> allowed = {});

@@ -128,7 +128,7 @@ TEST(NotEnforced, IsAskedAtTheDoor) {
   const absl::Status status = CheckGrammar(
       {GrammarKind::kJsonSchema, R"({"type": "array", "uniqueItems": true})"}, kDefaultLimits);
   EXPECT_EQ(DetailsOf(status).reason, Reason::kGrammarInvalid);
-  EXPECT_EQ(status.message(), "json_schema cannot be held to: #: uniqueItems is not enforced");
+  EXPECT_EQ(status.message(), "json_schema cannot be enforced: #: uniqueItems is not enforced");
 }
 
 }  // namespace
