@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kMaxPieceBytes = int64_t{1} << 30;
 constexpr int64_t kReadBytes = 256 << 10;
 
-// Buffered bytes of one file; errors of the disk are told apart from the end.
+// Buffered reading of one file; a disk error is not taken for the end of the file.
 class ByteSource {
  public:
   ByteSource(std::ifstream stream, std::string name)
@@ -22,7 +22,7 @@ class ByteSource {
 
   const std::string& name() const { return name_; }
 
-  // Up to `bytes` bytes; fewer only at the end.
+  // Reads up to `bytes` bytes; fewer only at the end.
   absl::StatusOr<std::string> Read(int64_t bytes) {
     std::string out(static_cast<size_t>(bytes), '\0');
     stream_.read(out.data(), static_cast<std::streamsize>(bytes));
@@ -59,7 +59,7 @@ class TextReader : public DatasetReader {
       : source_(std::move(source)), piece_bytes_(piece_bytes) {}
 
   absl::StatusOr<std::optional<DocumentPiece>> Next() override {
-    // One byte more than a piece shows whether anything follows.
+    // Reads one byte more than a piece, to see whether anything follows.
     const int64_t wanted = piece_bytes_ + 1 - static_cast<int64_t>(pending_.size());
     LFM2_ASSIGN_OR_RETURN(const std::string more, source_.Read(wanted));
     pending_ += more;
@@ -91,7 +91,7 @@ class JsonlReader : public DatasetReader {
       if (!line) return std::optional<DocumentPiece>();
       if (line->find_first_not_of(" \t\r") == std::string::npos) continue;
       LFM2_ASSIGN_OR_RETURN(text_, TextOf(*line));
-      // An empty document is a document: it is handed out, not passed over.
+      // An empty document counts: it is returned, not skipped.
       if (text_.empty()) return std::optional<DocumentPiece>(DocumentPiece{});
     }
     DocumentPiece piece;
@@ -154,7 +154,7 @@ class JsonlReader : public DatasetReader {
   int64_t line_ = 0;
   std::string block_;
   size_t position_ = 0;
-  std::string text_;  // what is left of the document being handed out
+  std::string text_;  // the rest of the current document
 };
 
 }  // namespace

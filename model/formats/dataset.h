@@ -1,4 +1,5 @@
-// Training text: plain text files and JSONL, read as a stream of documents. Never all in memory.
+// Training text: plain text files and JSONL, read as a stream of documents. Never holds a whole
+// file in memory.
 #pragma once
 
 #include <filesystem>
@@ -12,13 +13,13 @@ namespace lfm2 {
 
 enum class DatasetFormat { kText, kJsonl };
 
-// By base/file_kinds.h: JSON lines are JSONL, anything else is text.
+// Decided by base/file_kinds.h: JSON lines are JSONL, anything else is text.
 DatasetFormat DatasetFormatOf(std::string_view file_name);
 
-// One pass over a file. Text: the whole file is one document, handed out in pieces that end at a
-// line break where one is near (`continues` tells that the next piece belongs to the same
-// document). JSONL: each line an object with "text"; other shapes are kDatasetInvalid{line, rule}.
-// Invalid UTF-8 in JSONL is refused with its line; text may hold any bytes.
+// One pass over a file. Text: the whole file is one document, returned in pieces that end at a line
+// break if one is near (`continues` says that the next piece belongs to the same document). JSONL:
+// each line is an object with "text"; anything else is kDatasetInvalid{line, rule}. Invalid UTF-8
+// in JSONL is refused with its line; text may contain any bytes.
 struct DocumentPiece {
   std::string text;
   bool continues = false;

@@ -24,7 +24,7 @@ void Q8Block(const std::byte* block, float* out) {
 struct Scale {
   float d;
   float minimum;
-  int zero;  // the q that stands for the minimum
+  int zero;  // the q that represents the minimum
 };
 
 void Q4Halves(const std::byte* packed, Scale scale, float* out) {

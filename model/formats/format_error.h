@@ -1,4 +1,4 @@
-// How every reader of a weights file says what is wrong, and the checked arithmetic they all use.
+// The errors of all weights readers, and the checked arithmetic that they use.
 #pragma once
 
 #include <cstdint>

@@ -65,7 +65,7 @@ constexpr TypeName kUnreadTypes[] = {
     {35, "TQ2_0"}, {39, "MXFP4"},
 };
 
-// The double that reads as the float does: 1e-5f becomes 1e-5, not 9.99999974e-06.
+// The double with the same shortest decimal form: 1e-5f becomes 1e-5, not 9.99999974e-06.
 double ShortestDouble(float value) {
   char text[64];
   const std::to_chars_result end = std::to_chars(text, text + sizeof(text) - 1, value);
@@ -111,7 +111,7 @@ class Reader {
     return value;
   }
 
-  // A u64 count or length that must not be over `limit`.
+  // Reads a u64 count or length of at most `limit`.
   absl::StatusOr<int64_t> TakeSize(const char* what, int64_t limit) {
     LFM2_ASSIGN_OR_RETURN(const uint64_t value, Take<uint64_t>());
     if (value > static_cast<uint64_t>(limit)) {
@@ -166,7 +166,7 @@ class Reader {
     LFM2_ASSIGN_OR_RETURN(const int64_t count,
                           TakeSize("array length", kMaxArrayElements - array_elements_));
     array_elements_ += count;
-    // Nothing is reserved: each element must first be found in the file.
+    // No memory is reserved: each element must first be read from the file.
     Json array = Json::array();
     for (int64_t i = 0; i < count; ++i) {
       LFM2_ASSIGN_OR_RETURN(Json value, ReadScalar(type));

@@ -60,7 +60,7 @@ absl::Status NotCached(std::string_view name) {
                      details);
 }
 
-// A ref's file holds the commit; a revision without one is a commit itself.
+// A ref's file holds the commit; a revision without such a file is a commit itself.
 absl::StatusOr<std::string> CommitOf(const fs::path& repository, const ModelName& name) {
   absl::StatusOr<std::string> ref = ReadFile(repository / "refs" / name.revision, kMaxRefBytes);
   if (!ref.ok()) return name.revision;
@@ -79,7 +79,7 @@ bool IsBelow(const fs::path& path, const fs::path& root) {
   return true;
 }
 
-// Links of a snapshot lead to blobs of the same cache; one that leads elsewhere would read files of
+// Links in a snapshot must point to blobs of the same cache; otherwise they could read any file of
 // the host.
 absl::Status CheckLinks(const fs::path& snapshot, const fs::path& root) {
   std::error_code error;
@@ -94,10 +94,9 @@ absl::Status CheckLinks(const fs::path& snapshot, const fs::path& root) {
     const fs::path target = fs::canonical(it->path(), missing);
     const std::string file = it->path().filename().string();
     if (missing) {
-      return Error(
-          Reason::kFileNotFound,
-          "\"" + file + "\" of the snapshot is a link to nothing: its download did not end",
-          {{"file", file}});
+      return Error(Reason::kFileNotFound,
+                   "\"" + file + "\" of the snapshot is a broken link: its download did not finish",
+                   {{"file", file}});
     }
     if (!IsBelow(target, root)) {
       return Error(Reason::kPathOutsideRoot,

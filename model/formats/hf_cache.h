@@ -1,4 +1,4 @@
-// The local Hugging Face cache: models--org--name/{refs,snapshots,blobs}. Never the network.
+// The local Hugging Face cache: models--org--name/{refs,snapshots,blobs}. Never uses the network.
 #pragma once
 
 #include <filesystem>
@@ -17,9 +17,9 @@ struct HfSnapshot {
   std::string commit;
 };
 
-// "org/name" or "org/name@revision" (a ref or a commit). kModelNotFound naming the model, what to
-// run to fetch it, and kPathOutsideRoot when the name has other characters or a link in the
-// snapshot leads outside the cache.
+// "org/name" or "org/name@revision" (a ref or a commit). kModelNotFound, naming the model and the
+// command that fetches it. kPathOutsideRoot when the name has other characters or a link in the
+// snapshot points outside the cache.
 absl::StatusOr<HfSnapshot> ResolveHfModel(const std::filesystem::path& cache_root,
                                           std::string_view name);
 

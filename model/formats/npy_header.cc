@@ -36,10 +36,10 @@ absl::StatusOr<DType> DTypeByDescr(const std::string& descr) {
     return Invalid(shown + "is an array of Python objects, which is never read");
   }
   if (!descr.empty() && descr.front() == '>') return Invalid(shown + "is big-endian");
-  return Invalid(shown + "is none of <f8 <f4 <f2 <i8 <i4 <i2 |i1 |u1 |b1");
+  return Invalid(shown + "is not one of <f8 <f4 <f2 <i8 <i4 <i2 |i1 |u1 |b1");
 }
 
-// Reads the one form of dict that a header may have; no other Python is understood.
+// Parses the one form of dict that a header may have, and no other Python.
 class DictReader {
  public:
   explicit DictReader(std::string_view text) : text_(text) {}
@@ -88,7 +88,7 @@ class DictReader {
   absl::StatusOr<std::string> ReadString() {
     SkipSpace();
     if (text_.empty() || (text_.front() != '\'' && text_.front() != '"')) {
-      return Invalid("header has something that is not a string where one belongs");
+      return Invalid("header has another value where a string is expected");
     }
     const char quote = text_.front();
     const size_t end = text_.find(quote, 1);
@@ -179,7 +179,7 @@ absl::StatusOr<int64_t> NpyLengthBytes(std::string_view magic) {
   if (major < 1 || major > 3 || magic[7] != 0) {
     return Invalid(".npy version " + std::to_string(major) + "." +
                    std::to_string(static_cast<unsigned char>(magic[7])) +
-                   " is none of 1.0, 2.0, 3.0");
+                   " is not one of 1.0, 2.0, 3.0");
   }
   return major == 1 ? 2 : 4;
 }

@@ -24,7 +24,7 @@ struct NpyHeader {
 inline constexpr int64_t kNpyMagicBytes = 8;  // "\x93NUMPY", major, minor
 inline constexpr int64_t kMaxNpyDictBytes = 64 << 10;
 
-// How many bytes hold the dict's length after the magic: 2 (version 1) or 4 (versions 2 and 3).
+// The size in bytes of the dict's length after the magic: 2 (version 1) or 4 (versions 2 and 3).
 absl::StatusOr<int64_t> NpyLengthBytes(std::string_view magic);
 
 // Refuses object, structured, unicode, complex and big-endian dtypes, and Fortran order with more
@@ -32,7 +32,7 @@ absl::StatusOr<int64_t> NpyLengthBytes(std::string_view magic);
 absl::StatusOr<NpyHeader> ParseNpyDict(std::string_view text);
 
 // Magic, length and dict, padded so that the data begins at a multiple of 64. kUnsupported for
-// BF16, which numpy has not.
+// BF16, which numpy does not have.
 absl::StatusOr<std::string> NpyHeaderText(const TensorView& tensor);
 
 }  // namespace lfm2

@@ -1,6 +1,6 @@
-// NPZ: a zip of .npy arrays. Read through libarchive with limits; object arrays and Fortran order
-// with ndim > 1 handled (Fortran: refused by rule). bfloat16 is not a numpy type: the writer takes
-// F64/F32/F16/I64/I32/U8/... only, the caller widens bf16 to F32 first.
+// NPZ: a zip of .npy arrays, read through libarchive with limits. Object arrays, and Fortran order
+// with more than one dimension, are refused. numpy has no bfloat16: the writer accepts
+// F64/F32/F16/I64/I32/U8/... and the caller widens bf16 to F32 first.
 #pragma once
 
 #include <filesystem>

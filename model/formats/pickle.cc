@@ -17,7 +17,7 @@ constexpr char kOrderedDict[] = "collections OrderedDict";
 constexpr char kRebuildTensor[] = "torch._utils _rebuild_tensor_v2";
 constexpr char kRebuildParameter[] = "torch._utils _rebuild_parameter";
 
-// The globals that are known; a storage's name tells its dtype.
+// The known globals; the name of a storage gives its dtype.
 constexpr const char* kGlobals[] = {
     kOrderedDict,         kRebuildTensor,       kRebuildParameter,       "torch DoubleStorage",
     "torch FloatStorage", "torch HalfStorage",  "torch BFloat16Storage", "torch LongStorage",
@@ -69,7 +69,7 @@ class Interpreter {
       case 0x8a:
         return PushLong();
       case 'G':
-        LFM2_RETURN_IF_ERROR(Skip(8));  // the value of a float is of no use to a reader of tensors
+        LFM2_RETURN_IF_ERROR(Skip(8));  // tensors do not need the values of floats
         return PushInteger(Kind::kFloat, 0);
       case 'U':
       case 0x8c:
@@ -187,7 +187,7 @@ class Interpreter {
 
   absl::Status PushNumber(size_t bytes) {
     LFM2_ASSIGN_OR_RETURN(const uint64_t value, TakeUnsigned(bytes));
-    // BININT alone is signed.
+    // Only BININT is signed.
     return PushInteger(Kind::kInt,
                        bytes == 4 ? static_cast<int32_t>(value) : static_cast<int64_t>(value));
   }
@@ -218,7 +218,7 @@ class Interpreter {
     return Push(std::move(value));
   }
 
-  // Values above the innermost mark; an opcode may not reach below it.
+  // The number of values above the innermost mark; an opcode may not reach below it.
   size_t Available() const { return stack_.size() - (marks_.empty() ? 0 : marks_.back()); }
 
   absl::StatusOr<std::vector<PickleRef>> Pop(size_t count) {
@@ -228,7 +228,7 @@ class Interpreter {
     return out;
   }
 
-  // How many values lie above the mark, which is taken away.
+  // Removes the innermost mark and returns how many values are above it.
   absl::StatusOr<size_t> PopMark() {
     if (marks_.empty()) return Invalid("pickle's stack has no mark");
     const size_t count = Available();
@@ -278,7 +278,7 @@ class Interpreter {
     LFM2_ASSIGN_OR_RETURN(const uint64_t key, TakeUnsigned(bytes));
     const auto it = memo_.find(key);
     if (it == memo_.end()) return Invalid("pickle refers to a value that it never stored");
-    // A reference costs a stack entry and later an item, so it counts as a value does.
+    // A reference costs a stack entry and later an item, so it counts like a value.
     if (++references_ > kMaxValues) return Invalid("pickle has too many references");
     stack_.push_back(it->second);
     return absl::OkStatus();
@@ -353,7 +353,7 @@ class Interpreter {
                    "\" is called with arguments that torch.save does not write");
   }
 
-  // Attributes of an OrderedDict (state_dict's _metadata) say nothing about tensors.
+  // Attributes of an OrderedDict (state_dict's _metadata) are not about tensors.
   absl::Status Build() {
     LFM2_RETURN_IF_ERROR(Pop(1).status());
     if (Available() > 0 && pickle_.values[stack_.back()].kind == Kind::kDict) {

@@ -1,6 +1,6 @@
-// A pickle read as data. Knows the opcodes of nested dicts, lists, tuples, strings, numbers and the
-// few globals that torch.save writes for tensors; any other opcode or global is refused by name.
-// Nothing is ever executed.
+// Reads a pickle as data. Supports the opcodes of nested dicts, lists, tuples, strings, numbers and
+// the few globals that torch.save writes for tensors; any other opcode or global is refused by
+// name. Nothing is ever executed.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ struct PickleValue {
   std::vector<PickleRef> items;
 };
 
-// Values refer to each other by index and may be shared, or even contain themselves: walk with a
-// bound.
+// Values refer to each other by index. They may be shared or even contain themselves, so limit the
+// depth and number of visits when walking them.
 struct Pickle {
   std::vector<PickleValue> values;
   PickleRef root = 0;

@@ -144,7 +144,7 @@ absl::StatusOr<TensorView> ReadTensor(const std::string& name, const Json& entry
   return tensor;
 }
 
-// The ranges in order must follow one another from the first data byte to the last.
+// The sorted ranges must cover the data from the first byte to the last without gap or overlap.
 absl::Status CheckTiling(const Source& source, std::vector<Range> ranges) {
   std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
@@ -160,7 +160,7 @@ absl::Status CheckTiling(const Source& source, std::vector<Range> ranges) {
   }
   if (expected != static_cast<int64_t>(source.data.size())) {
     return FileInvalid(source.file, source.data_offset + expected,
-                       "bytes after the last tensor belong to none");
+                       "bytes after the last tensor do not belong to any tensor");
   }
   return absl::OkStatus();
 }
@@ -188,7 +188,8 @@ absl::StatusOr<ShardIndex> ParseIndex(std::string_view file, std::string_view te
   }
   ShardIndex index;
   for (const auto& [tensor, shard] : map->items()) {
-    if (!shard.is_string()) return FileInvalid(file, 0, "weight_map has a value that is no string");
+    if (!shard.is_string())
+      return FileInvalid(file, 0, "weight_map has a value that is not a string");
     const std::string name = shard.get<std::string>();
     LFM2_RETURN_IF_ERROR(CheckPlainName("shard", name, kDefaultLimits.name_bytes));
     index.shard_of[tensor] = name;
@@ -202,7 +203,7 @@ absl::StatusOr<ShardIndex> ParseIndex(std::string_view file, std::string_view te
   return index;
 }
 
-// Every tensor of the shard is where weight_map says, so no name can come from two shards.
+// Every tensor of the shard must be mapped to it by weight_map, so no name is in two shards.
 absl::Status TakeShard(const ShardIndex& index, const std::string& shard, TensorArchive part,
                        TensorArchive& whole) {
   for (TensorView& tensor : part.tensors) {
@@ -306,7 +307,7 @@ absl::StatusOr<TensorArchive> ParseSafetensors(std::string_view file_name,
     archive.tensors.push_back(*std::move(tensor));
   }
   LFM2_RETURN_IF_ERROR(CheckTiling(source, std::move(ranges)));
-  // File order is the order of the data.
+  // Tensors are sorted by the position of their data.
   std::stable_sort(archive.tensors.begin(), archive.tensors.end(),
                    [](const TensorView& a, const TensorView& b) { return a.data < b.data; });
   return archive;

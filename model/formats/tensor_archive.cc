@@ -55,7 +55,7 @@ absl::StatusOr<DType> DTypeBySafetensorsName(std::string_view name) {
     known += spec.name;
   }
   return Error(Reason::kModelFileInvalid,
-               "dtype \"" + std::string(name.substr(0, 32)) + "\" is none of " + known);
+               "dtype \"" + std::string(name.substr(0, 32)) + "\" is not one of " + known);
 }
 
 std::string ShapeToString(const std::vector<int64_t>& shape) {

@@ -1,9 +1,8 @@
-// Named tensors in memory that somebody else owns: what every weights reader returns and every
-// writer takes.
+// Named views of tensors: every weights reader returns them and every writer accepts them.
 //
-// Thread rule: const after construction. Ownership: `owners` keeps the mapped files (or buffers)
-// alive that `data` points into, so a TensorView is valid as long as its archive, or a copy of it,
-// lives.
+// Thread rule: const after construction. Ownership: `owners` keeps the mapped files or buffers
+// alive that `data` points into, so a TensorView is valid as long as its archive or a copy of it
+// exists.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +20,7 @@
 namespace lfm2 {
 
 // The last three are ggml's block types: 32 neighbours in a row share a scale (Q4_1: and a
-// minimum). Their layout stands in dequantize.h.
+// minimum). dequantize.h describes their layout.
 enum class DType {
   kF64,
   kF32,
@@ -44,7 +43,7 @@ inline bool IsBlockType(DType dtype) { return BlockElements(dtype) > 1; }
 // Values with a fraction, blocks among them; not integers and not kBool.
 bool IsFloatingPoint(DType dtype);
 const char* SafetensorsName(DType dtype);  // "F32", "BF16", …; of a block type ggml's name: "Q8_0"
-// Block types are none of safetensors': kModelFileInvalid.
+// kModelFileInvalid for a block type, which safetensors does not have.
 absl::StatusOr<DType> DTypeBySafetensorsName(std::string_view name);
 
 struct TensorView {
@@ -56,24 +55,24 @@ struct TensorView {
 };
 
 std::string ShapeToString(const std::vector<int64_t>& shape);  // "[2, 3]"
-// Elements of a shape; an error when a dimension is negative or the product does not fit in 63
-// bits.
+// The number of elements of a shape; an error when a dimension is negative or the product does not
+// fit in 63 bits.
 absl::StatusOr<int64_t> ElementsOf(const std::vector<int64_t>& shape);
-// Bytes of a tensor; an error as of ElementsOf, when they do not fit in 63 bits, and when a row of
-// a block type is not whole blocks.
+// The size of a tensor in bytes. Errors: those of ElementsOf; a size that does not fit in 63 bits;
+// a row of a block type that does not consist of whole blocks.
 absl::StatusOr<int64_t> BytesOf(DType dtype, const std::vector<int64_t>& shape);
 
 struct TensorArchive {
   std::vector<TensorView> tensors;  // in file order; names are unique
   std::map<std::string, std::string> metadata;
   std::vector<std::shared_ptr<const void>> owners;
-  std::vector<std::span<const std::byte>> mapped;  // what of the owners are files mapped read-only
+  std::vector<std::span<const std::byte>> mapped;  // the owners that are files mapped read-only
 
-  // Keeps a file that views lie in.
+  // Keeps a file alive to which views point.
   void AddFile(std::shared_ptr<const MappedFile> file);
   const TensorView* Find(std::string_view name) const;  // nullptr when absent
-  // Gives the memory of a view's whole pages back where the view lies in a mapped file; they are
-  // read again when touched. Elsewhere it does nothing.
+  // Releases the memory of a view's whole pages if the view is in a mapped file; they are read
+  // again on the next access. Otherwise does nothing.
   void ForgetPages(const TensorView& view) const;
 };
 

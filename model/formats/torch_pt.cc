@@ -45,7 +45,7 @@ struct Members {
   std::map<std::string, std::shared_ptr<const Buffer>> storages;
 };
 
-// "archive/data/0" is storage "0" of the archive folder; everything lies in one folder.
+// "archive/data/0" is storage "0"; all members must be in the same folder.
 absl::Status TakeMember(ZipReader& zip, const std::string& name, Members& members) {
   const size_t slash = name.find('/');
   const std::string inner = slash == std::string::npos ? "" : name.substr(slash + 1);
@@ -70,7 +70,7 @@ absl::StatusOr<Members> ReadMembers(std::string_view file, std::span<const std::
   if (bytes.size() < 2 || std::memcmp(bytes.data(), "PK", 2) != 0) {
     return FileInvalid(file, 0,
                        "is not a zip: torch.save writes one since PyTorch 1.6; load and save it "
-                       "again there");
+                       "again with that version");
   }
   LFM2_ASSIGN_OR_RETURN(ZipReader zip, ZipReader::Open(file, bytes));
   Members members;
@@ -116,7 +116,7 @@ void CopyStrided(const Layout& layout, int64_t element, const std::byte* from, s
   }
 }
 
-// Walks the pickle's values and makes named tensors of them.
+// Walks the pickle's values and creates named tensors from them.
 class Collector {
  public:
   Collector(std::string_view file, const Pickle& pickle, Members& members, int64_t copy_budget)
@@ -184,12 +184,12 @@ class Collector {
   absl::StatusOr<std::vector<int64_t>> Integers(PickleRef ref, const std::string& name) const {
     const PickleValue& tuple = At(ref);
     if (tuple.kind != Kind::kTuple || tuple.items.size() > kMaxDimensions) {
-      return Invalid(name, "has a shape or strides that are no tuple of up to 16 integers");
+      return Invalid(name, "has a shape or strides that are not a tuple of up to 16 integers");
     }
     std::vector<int64_t> out;
     for (PickleRef item : tuple.items) {
       if (At(item).kind != Kind::kInt || At(item).integer < 0) {
-        return Invalid(name, "has a dimension or stride that is no integer from 0");
+        return Invalid(name, "has a dimension or stride that is not an integer from 0");
       }
       out.push_back(At(item).integer);
     }
@@ -204,7 +204,7 @@ class Collector {
     LFM2_ASSIGN_OR_RETURN(layout.shape, Integers(tensor.items[2], name));
     LFM2_ASSIGN_OR_RETURN(layout.strides, Integers(tensor.items[3], name));
     if (layout.shape.size() != layout.strides.size()) {
-      return Invalid(name, "has not as many strides as dimensions");
+      return Invalid(name, "does not have as many strides as dimensions");
     }
     return layout;
   }
@@ -244,7 +244,7 @@ class Collector {
     return storage;
   }
 
-  // The last element that the layout touches lies in the storage.
+  // Checks that the last element of the layout is inside the storage.
   absl::Status CheckLayout(const Layout& layout, const Storage& storage,
                            const std::string& name) const {
     int64_t last = layout.offset;
@@ -292,7 +292,8 @@ class Collector {
       if (kept_.insert(storage.data.get()).second) archive_.owners.push_back(storage.data);
       return absl::OkStatus();
     }
-    // A stride of 0 makes much of little: what is copied is bounded by the file's size.
+    // A stride of 0 can make a small file large, so the copied bytes are limited by the file's
+    // size.
     if (view.bytes > copy_budget_)
       return Invalid(view.name, "expands to more bytes than the limit");
     copy_budget_ -= view.bytes;
@@ -323,8 +324,8 @@ bool AllBelow(const TensorArchive& archive, const std::string& prefix) {
   return !archive.tensors.empty();
 }
 
-// "model." also begins every state-dict name, so it is a wrapper only when one stands below it
-// again.
+// Every name in a state dict also begins with "model.", so it is a wrapper only if the names below
+// it begin with "model." again.
 bool IsWrapper(const TensorArchive& archive, const std::string& prefix) {
   if (!AllBelow(archive, prefix)) return false;
   if (prefix != "model.") return true;

@@ -58,7 +58,7 @@ absl::StatusOr<ZipReader::Buffer> ZipReader::Read(int64_t bytes) {
   if (bytes > budget_) return OverBudget();
   Buffer out;
   int64_t filled = 0;
-  // Grows with what really arrives: a header that promises much costs nothing until the bytes come.
+  // Grows as data arrives, so a header that claims a large size allocates no memory by itself.
   while (filled < bytes) {
     const int64_t part = std::min(std::max(kFirstBlockBytes, filled), bytes - filled);
     out.resize(static_cast<size_t>(filled + part));
@@ -94,7 +94,7 @@ absl::Status ZipReader::Invalid(std::string_view rule) const {
   return FileInvalid(file_, 0, "member \"" + member_.substr(0, 128) + "\" " + std::string(rule));
 }
 
-// Fewer than asked only at the member's end.
+// Returns fewer bytes than requested only at the member's end.
 absl::StatusOr<int64_t> ZipReader::ReadSome(std::byte* out, int64_t bytes) {
   int64_t filled = 0;
   while (filled < bytes) {
@@ -110,7 +110,7 @@ absl::StatusOr<int64_t> ZipReader::ReadSome(std::byte* out, int64_t bytes) {
 }
 
 absl::Status ZipReader::OverBudget() const {
-  return Invalid("takes the whole beyond the limit of " +
+  return Invalid("makes the total exceed the limit of " +
                  std::to_string(kDefaultLimits.archive_ratio) + " bytes out per byte in");
 }
 

@@ -1,6 +1,6 @@
-// One pass over the members of a zip in memory, through libarchive. What comes out is bounded by
-// what went in: a zip bomb is refused before its bytes are made. Used by the NPZ and the .pt
-// reader. Not thread-safe; borrows `bytes` and `file`.
+// One pass over the members of a zip in memory, with libarchive. The output is limited in
+// proportion to the input, so a zip bomb is refused before it is expanded. Used by the NPZ and the
+// .pt reader. Not thread-safe; borrows `bytes` and `file`.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +21,11 @@ class ZipReader {
  public:
   using Buffer = std::vector<std::byte>;
 
-  // `file` is the name that messages use. kModelFileInvalid from here on for everything that is
-  // wrong.
+  // `file` is the name used in messages. Here and in all other methods, anything wrong with the zip
+  // is kModelFileInvalid.
   static absl::StatusOr<ZipReader> Open(std::string_view file, std::span<const std::byte> bytes);
 
-  // The next member's name; nullopt at the end. Members that are no regular files are refused.
+  // The next member's name; nullopt at the end. Refuses members that are not regular files.
   absl::StatusOr<std::optional<std::string>> NextMember();
   // Exactly `bytes` bytes of the current member; fewer is an error.
   absl::StatusOr<Buffer> Read(int64_t bytes);
@@ -49,7 +49,7 @@ class ZipReader {
   std::unique_ptr<archive, Closer> archive_;
   std::string member_;
   int64_t members_ = 0;
-  int64_t budget_;  // bytes that may still come out
+  int64_t budget_;  // bytes that may still be expanded
 };
 
 }  // namespace lfm2

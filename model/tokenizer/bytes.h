@@ -8,7 +8,7 @@
 
 namespace lfm2 {
 
-// Its SHA-256 is the tokenizer's. A change of meaning is a change of this text.
+// The SHA-256 of this text identifies the tokenizer: a change of meaning must change the text.
 inline constexpr std::string_view kByteTokenizerDefinition =
     "byte tokenizer 1: ids 0..255 are the bytes, 256 <pad>, 257 <bos>, 258 <eos>; a sequence "
     "starts with <bos>";

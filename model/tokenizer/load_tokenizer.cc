@@ -41,7 +41,7 @@ absl::StatusOr<fs::path> TokenizerFileOf(const fs::path& path) {
   const std::string what =
       IsDirectory(path)
           ? "the folder has no tokenizer.json, tokenizer.model or bytes_tokenizer.json"
-          : "there is no tokenizer file or folder of this name";
+          : "no tokenizer file or folder has this name";
   return Error(Reason::kFileNotFound, path.filename().string() + ": " + what,
                {{"file", path.filename().string()}});
 }
@@ -83,7 +83,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const fs::path& p
   if (extension != ".json" && extension != ".model") {
     return TokenizerError(file.filename().string(),
                           "must be a .json (tokenizers), a .model (sentencepiece) or a .gguf that "
-                          "carries a tokenizer");
+                          "contains a tokenizer");
   }
   LFM2_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(file, kDefaultLimits.json_bytes));
   LFM2_ASSIGN_OR_RETURN(const TokenizerConfig config, TokenizerConfig::Read(file.parent_path()));

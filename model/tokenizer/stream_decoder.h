@@ -1,5 +1,5 @@
-// Ids to UTF-8 text piece by piece: never splits a character; what is left at the end becomes
-// U+FFFD. The concatenation of all pieces equals Tokenizer::Decode of the whole. Thread rule: one
+// Converts ids to UTF-8 text piece by piece. Never splits a character; an incomplete one at the end
+// becomes U+FFFD. All pieces together equal Tokenizer::Decode of the whole. Thread rule: one
 // thread.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Text to token ids and back. Ids equal those of the Rust `tokenizers` for tokenizer.json, of
-// sentencepiece for .model.
+// Converts text to token ids and back. Ids equal those of the Rust `tokenizers` for tokenizer.json,
+// and those of sentencepiece for .model.
 //
 // Thread rule: const after load; every method may be called from many threads. Ownership:
 // shared_ptr<const Tokenizer>.
@@ -30,23 +30,23 @@ class Tokenizer {
 
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
                                                       const EncodeOptions& options) const = 0;
-  // Whole sequence to text; invalid UTF-8 becomes U+FFFD as in the reference. kInvalidArgument for
-  // an id out of range.
+  // Converts a whole sequence to text; invalid UTF-8 becomes U+FFFD as in the reference.
+  // kInvalidArgument for an id out of range.
   virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids,
                                              bool skip_special) const = 0;
-  // The bytes one token stands for (may be part of a character); empty where AddsNothing. The
-  // concatenation over a sequence equals Decode before the replacement of invalid UTF-8. `first`:
-  // no earlier token of the sequence adds anything; sentencepiece's leading space goes by it.
+  // The bytes of one token, which may be part of a character; empty if AddsNothing. Concatenated
+  // over a sequence they equal Decode before it replaces invalid UTF-8. `first`: no earlier token
+  // of the sequence adds anything; sentencepiece's leading space depends on it.
   virtual std::string TokenBytes(int32_t id, bool skip_special, bool first) const = 0;
   virtual std::optional<int32_t> TokenId(
       std::string_view token) const = 0;  // exact vocabulary entry
   virtual bool IsSpecial(int32_t id) const = 0;
-  // The id leaves no trace in a text: special and skipped, or no token of the vocabulary. The next
-  // id is still `first`.
+  // Whether the id adds nothing to a text: it is special and skipped, or not in the vocabulary. The
+  // next id is then still `first`.
   virtual bool AddsNothing(int32_t id, bool skip_special) const {
     return id < 0 || id >= vocab_size_ || (skip_special && IsSpecial(id));
   }
-  // After `id`, whose TokenBytes as the first were `bytes`, the next id is still `first`.
+  // Whether the next id is still `first` after `id`, whose TokenBytes as the first were `bytes`.
   virtual bool StaysFirst(int32_t id, bool skip_special, std::string_view bytes) const {
     return bytes.empty() && AddsNothing(id, skip_special);
   }

@@ -32,7 +32,7 @@ class Renderer {
     segments_.push_back({tokenizer.TokenBytes(bos, false, true), bos});
   }
 
-  // `calls`: as WriteToolCalls gives them, or none.
+  // `calls`: the result of WriteToolCalls, or empty.
   absl::Status Message(std::string_view role, std::string_view content,
                        std::string_view calls = {}) {
     const bool wraps = role == "tool" && style_.tool_results == ToolResults::kWrapped;
@@ -48,7 +48,7 @@ class Renderer {
     return Closing();
   }
 
-  // The system message that ends with descriptions of functions.
+  // The system message, which ends with the descriptions of functions.
   absl::Status SystemWithTools(std::string_view content, const std::vector<std::string>& tools) {
     const bool marks = style_.tool_list == ToolList::kMarked;
     LFM2_RETURN_IF_ERROR(Opening("system"));
@@ -96,7 +96,7 @@ class Renderer {
     return absl::OkStatus();
   }
 
-  // Text next to text is one segment: BPE merges across the seam as it does in the reference.
+  // Adjacent texts become one segment, so that BPE merges across them as in the reference.
   void Text(std::string_view text) {
     if (segments_.empty() || segments_.back().id) segments_.push_back({});
     segments_.back().text += text;
@@ -119,8 +119,9 @@ std::vector<std::string> CheckMessages(const ChatStyle& style,
       violations.Add(absl::StrCat("messages[", i, "].role"),
                      "must be system, user, assistant or tool");
     } else if (role == "tool" && style.tool_results == ToolResults::kRefused) {
-      violations.Add(absl::StrCat("messages[", i, "].role"),
-                     absl::StrCat("is tool, which has no place in the template of ", style.name));
+      violations.Add(
+          absl::StrCat("messages[", i, "].role"),
+          absl::StrCat("is tool, which is not supported by the template of ", style.name));
     }
     if (!CheckUtf8(messages[i].content).ok()) {
       violations.Add(absl::StrCat("messages[", i, "].content"), "must be valid UTF-8");
@@ -129,7 +130,7 @@ std::vector<std::string> CheckMessages(const ChatStyle& style,
     const std::string field = absl::StrCat("messages[", i, "].tool_calls");
     const absl::StatusOr<std::string> written = WriteToolCalls(messages[i].tool_calls);
     if (role != "assistant" || style.tool_list == ToolList::kRefused) {
-      violations.Add(field, absl::StrCat("have no place in a message of ", role,
+      violations.Add(field, absl::StrCat("are not allowed in a message of ", role,
                                          " in the chat template of ", style.name));
     } else if (!written.ok()) {
       violations.Add(field, std::string(written.status().message()));
@@ -140,19 +141,19 @@ std::vector<std::string> CheckMessages(const ChatStyle& style,
   return calls;
 }
 
-// As Jinja's tojson writes them, which the models were trained on.
+// Written as Jinja's tojson does, because the models were trained on that form.
 std::vector<std::string> ToolTexts(const ChatStyle& style, const std::vector<std::string>& tools,
                                    Violations& violations) {
   std::vector<std::string> texts;
   if (!tools.empty() && style.tool_list == ToolList::kRefused) {
-    violations.Add("tools", absl::StrCat("have no place in the chat template of ", style.name));
+    violations.Add("tools", absl::StrCat("are not supported by the chat template of ", style.name));
     return texts;
   }
   for (size_t i = 0; i < tools.size(); ++i) {
     const absl::StatusOr<Json> tool = ParseJson(tools[i]);
     const std::string field = absl::StrCat("tools[", i, "]");
     if (!tool.ok()) {
-      violations.Add(field, absl::StrCat("is no JSON: ", tool.status().message()));
+      violations.Add(field, absl::StrCat("is not JSON: ", tool.status().message()));
     } else if (!tool->is_object()) {
       violations.Add(field, "must be a JSON object");
     } else {
@@ -162,7 +163,7 @@ std::vector<std::string> ToolTexts(const ChatStyle& style, const std::vector<std
   return texts;
 }
 
-// Index of the last message of a role; -1 when there is none.
+// Index of the last message with this role; -1 if no message has it.
 int64_t LastOf(const std::vector<ChatMessage>& messages, std::string_view role) {
   for (size_t i = messages.size(); i > 0; --i) {
     if (messages[i - 1].role == role) return static_cast<int64_t>(i) - 1;
@@ -170,7 +171,7 @@ int64_t LastOf(const std::vector<ChatMessage>& messages, std::string_view role) 
   return -1;
 }
 
-// What Python's str.strip takes off.
+// The characters that Python's str.strip removes.
 bool IsStripped(char32_t c) { return IsWhitespace(c) || (c >= 0x1C && c <= 0x1F); }
 
 std::string_view Stripped(std::string_view text) {
@@ -192,7 +193,7 @@ std::string_view WithoutThinking(std::string_view content) {
   return end == std::string_view::npos ? content : Stripped(content.substr(end + kThinkEnd.size()));
 }
 
-// First message whose thinking stays.
+// Index of the first message whose thinking is kept.
 int64_t KeepThinkingFrom(const std::vector<ChatMessage>& messages, PastThinking past) {
   if (past == PastThinking::kDroppedBeforeLastAnswer) return LastOf(messages, "assistant");
   if (past == PastThinking::kDroppedBeforeLastQuestion) return LastOf(messages, "user") + 1;

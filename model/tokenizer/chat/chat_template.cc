@@ -17,7 +17,7 @@ constexpr std::string_view kStartOfText = "<|startoftext|>";
 absl::StatusOr<ChatStyle> StyleOf(const Tokenizer& tokenizer) {
   const std::string& jinja = tokenizer.chat_template();
   if (jinja.empty()) {
-    // LFM2's own vocabulary without its template: the family is plain from its markers.
+    // LFM2's own vocabulary without its template is recognised by its special tokens.
     const bool is_lfm2 = SpecialTokenId(tokenizer, kImStart) && SpecialTokenId(tokenizer, kImEnd) &&
                          tokenizer.bos() &&
                          tokenizer.bos() == SpecialTokenId(tokenizer, kStartOfText);

@@ -1,6 +1,6 @@
-// Chat messages to a prompt. Templates are known by name and chosen by what the tokenizer's file
-// says; an unknown one is refused, never guessed. The text of a message never becomes a special
-// token: the renderer returns segments, of which only its own are parsed for special tokens.
+// Converts chat messages to a prompt. The tokenizer's file decides which of the known templates is
+// used; an unknown one is refused, never guessed. The text of a message never becomes a special
+// token: the renderer returns segments, and special tokens are parsed only in its own segments.
 #pragma once
 
 #include <string>
@@ -15,20 +15,20 @@ namespace lfm2 {
 struct ChatMessage {
   std::string role;                       // "system", "user", "assistant", "tool"
   std::string content;                    // UTF-8
-  std::vector<ToolCall> tool_calls = {};  // of an assistant; written after its content
+  std::vector<ToolCall> tool_calls = {};  // of an assistant message; written after its content
 };
 
 struct Conversation {
   std::vector<ChatMessage> messages;
-  // What the model may call, each a JSON object; written as Jinja's tojson would. Refused where the
-  // template has no place for them.
+  // The functions that the model may call, each a JSON object; written as Jinja's tojson does.
+  // Refused when the template does not support them.
   std::vector<std::string> tools = {};
 };
 
-// Token ids of the rendered conversation with the generation prompt appended, one BOS where the
+// Token ids of the rendered conversation with the generation prompt appended, and one BOS if the
 // template writes it.
-// kUnknownTemplate when the tokenizer has no template or one that is not known (its sha256 is in
-// the metadata); kInvalidArgument for a role or a tool that the template has no place for.
+// kUnknownTemplate when the tokenizer has no template or an unknown one (its sha256 is in the
+// metadata); kInvalidArgument for a role or a tool that the template does not support.
 absl::StatusOr<std::vector<int32_t>> EncodeChat(const Tokenizer& tokenizer,
                                                 const Conversation& conversation);
 // The same as text (for goldens and `lfm2ctl chat --show-prompt`).

@@ -10,8 +10,7 @@ struct KnownTemplate {
   ChatStyle style;
 };
 
-// Where a template holds line breaks in its strings, both ways of writing them are listed: as they
-// are, and as \n.
+// If a template has line breaks in its strings, both forms are listed: as line breaks and as \n.
 constexpr KnownTemplate kKnown[] = {
     // LFM2, as published with the models.
     {"f71b0d99539aba87887db394e03b91eb66d222e52f8d974017b9c5705f4e65f3", kLfm2Style},

@@ -1,8 +1,8 @@
-// The chat templates this program can render itself, recognised by their text.
+// The chat templates that this program can render, recognised by their text.
 //
-// A template is a program in Jinja; none is run here. Each known one was rendered with Jinja over
-// the conversations of tests/goldens/chat, and the styles below give the same texts for messages
-// that hold a role and a string. Thread rule: pure.
+// A template is a Jinja program, but this program does not run it. Each known one was rendered with
+// Jinja for the conversations of tests/goldens/chat, and the styles below give the same texts for
+// messages with a role and a string. Thread rule: pure.
 #pragma once
 
 #include <optional>
@@ -30,9 +30,9 @@ enum class ToolResults {
   kRefused,  // the template writes them as JSON, which is not done here
 };
 
-// Where descriptions of functions stand: at the end of the first system message, as a JSON list.
+// How functions are described, as a JSON list at the end of the first system message.
 enum class ToolList {
-  kRefused,  // the template has no place for them, or another one
+  kRefused,  // the template does not support them, or puts them elsewhere
   kPlain,
   kMarked,  // between <|tool_list_start|> and <|tool_list_end|>
 };
@@ -41,12 +41,12 @@ struct ChatStyle {
   const char* name = "";
   ChatFamily family = ChatFamily::kChatMl;
   BosRule bos = BosRule::kOneFirst;
-  bool drops_empty_system = false;  // a first system message without text leaves no trace
+  bool drops_empty_system = false;  // an empty first system message is left out
   ToolResults tool_results = ToolResults::kAsTheyAre;
   ToolList tool_list = ToolList::kRefused;
   PastThinking past_thinking = PastThinking::kKept;
-  std::string_view default_system = {};  // where the first message is no system message
-  std::string_view system_preface = {};  // begins the system message, which then is always there
+  std::string_view default_system = {};  // used when the first message is not a system message
+  std::string_view system_preface = {};  // begins the system message, which is then always written
 };
 
 inline constexpr ChatStyle kPlainStyle = {.name = "ChatML with a BOS"};
@@ -69,16 +69,16 @@ inline constexpr ChatStyle kLfm25PreserveStyle = {
     .tool_list = ToolList::kPlain,
     .past_thinking = PastThinking::kDroppedBeforeLastQuestion};
 inline constexpr ChatStyle kLlama3Style = {.name = "Llama 3", .family = ChatFamily::kLlama3};
-// The dates are the template's own where nobody gives others. Llama 3.2's template writes the day
-// on which it is rendered, so it is not one of the known.
+// The dates are the template's defaults. Llama 3.2's template writes the day on which it is
+// rendered, so it is not supported.
 inline constexpr ChatStyle kLlama31Style = {
     .name = "Llama 3.1",
     .family = ChatFamily::kLlama3,
     .tool_results = ToolResults::kRefused,
     .system_preface = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"};
 
-// Jinja drops the white space beside a tag that carries a minus; so does this, so that a template
-// that was only indented otherwise keeps its hash.
+// Removes the white space that Jinja ignores beside a tag with a minus, so that a template that
+// differs only in indentation has the same hash.
 std::string NormalizeTemplate(std::string_view jinja);
 
 std::optional<ChatStyle> RecognizeTemplate(std::string_view jinja);

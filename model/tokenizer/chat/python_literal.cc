@@ -142,7 +142,7 @@ bool PythonReader::Dict(int64_t depth, std::string& out) {
   return true;
 }
 
-// As Python's json module writes keys: numbers become strings.
+// Keys as Python's json module writes them: numbers become strings.
 bool PythonReader::Key(std::string& key) {
   SkipSpace();
   if (Peek() == '"' || Peek() == '\'') {
@@ -224,7 +224,7 @@ bool PythonReader::Number(std::string& out) {
   number += whole;
   if (has_point) number += '.' + (fraction.empty() ? std::string("0") : fraction);
   number += exponent;
-  // Python reads an infinity, or keeps every digit; whoever reads JSON does neither.
+  // Python accepts these as infinity or with all digits, but JSON readers do not.
   double value = 0;
   if (!absl::SimpleAtod(number, &value) || !std::isfinite(value)) {
     return Fail("a number is larger than 1.8e308");
@@ -267,7 +267,7 @@ bool PythonReader::CodePoint(int digits, char32_t& out) {
   return true;
 }
 
-// After the backslash. One that Python does not know stays as it is written.
+// Reads what follows the backslash. An escape that Python does not know is kept as written.
 bool PythonReader::Escape(std::string& out) {
   if (at_ >= text_.size()) return Fail("the string has no end");
   const char c = text_[at_++];
@@ -298,7 +298,7 @@ bool PythonReader::Escape(std::string& out) {
     return true;
   }
   if (code > 0x10FFFF || IsHighSurrogate(code) || IsLowSurrogate(code))
-    return Fail("an escape is no character");
+    return Fail("an escape is not a valid character");
   AppendUtf8(code, out);
   return true;
 }

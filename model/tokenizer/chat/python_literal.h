@@ -1,4 +1,4 @@
-// Python literals, read from text and written as JSON. Nothing is evaluated.
+// Parses Python literals and writes them as JSON. Nothing is evaluated.
 // Thread rule: one thread. Ownership: borrows the text.
 #pragma once
 
@@ -13,15 +13,15 @@ class PythonReader {
   // `text` is valid UTF-8.
   PythonReader(std::string_view text, int64_t max_depth) : text_(text), max_depth_(max_depth) {}
 
-  // Each appends JSON to `out`, or is false and why() says what was expected at position().
+  // Each appends JSON to `out`. False on an error: why() then says what was expected at position().
   bool Value(std::string& out) { return ValueAt(0, out); }
-  // The text of a string literal, as it is meant.
+  // The text of a string literal, after escapes.
   bool String(std::string& out);
 
   void SkipSpace();
-  bool Take(char c);  // after white space; false without taking when another one is there
+  bool Take(char c);  // after white space; false, and takes nothing, if the next is another one
   bool AtEnd();       // after white space
-  // A name, with dots and dashes inside where `dotted`; empty when there is none.
+  // A name; it may contain dots and dashes if `dotted`. Empty if no name follows.
   enum class Name { kPlain, kDotted };
   std::string_view TakeName(Name kind);
 

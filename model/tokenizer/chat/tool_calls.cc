@@ -18,7 +18,7 @@ absl::Status Malformed(std::string_view what) {
   return Error(Reason::kInvalidArgument, absl::StrCat("tool call: ", std::string(what)));
 }
 
-// f(a=1, b="x"), without the name that was read already.
+// f(a=1, b="x") after the name, which was read already.
 bool ReadArguments(PythonReader& reader, std::string& out) {
   if (!reader.Take('(')) return reader.Fail("an opening parenthesis is expected");
   std::set<std::string, std::less<>> seen;
@@ -45,7 +45,7 @@ bool ReadCalls(PythonReader& reader, int64_t most, std::vector<ToolCall>& calls)
   do {
     if (!calls.empty() && is_list && reader.Take(']'))
       return reader.AtEnd() || reader.Fail("the end is expected");
-    if (static_cast<int64_t>(calls.size()) >= most) return reader.Fail("there are too many calls");
+    if (static_cast<int64_t>(calls.size()) >= most) return reader.Fail("too many calls");
     ToolCall call;
     call.name = std::string(reader.TakeName(PythonReader::Name::kDotted));
     if (call.name.empty()) return reader.Fail("a function's name is expected");
@@ -128,7 +128,7 @@ absl::StatusOr<std::string> WriteToolCalls(const std::vector<ToolCall>& calls) {
   std::string out;
   for (const ToolCall& call : calls) {
     LFM2_ASSIGN_OR_RETURN(const Json arguments, ParseJson(call.arguments));
-    if (!arguments.is_object()) return Malformed("the arguments are no JSON object");
+    if (!arguments.is_object()) return Malformed("the arguments are not a JSON object");
     std::string written;
     for (const auto& item : arguments.items()) {
       absl::StrAppend(&written, written.empty() ? "" : ", ", item.key(), "=",

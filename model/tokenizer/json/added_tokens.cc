@@ -12,7 +12,7 @@
 namespace lfm2 {
 namespace {
 
-// Search costs text bytes x longest token at worst; the longest in use has 80.
+// At worst a search costs text bytes x longest token; the longest in use has 80 bytes.
 constexpr size_t kLongestContent = 512;
 
 char32_t LastCharacter(std::string_view text) {
@@ -148,7 +148,7 @@ std::vector<AddedTokens::Segment> AddedTokens::SplitNormalized(std::string_view 
 std::vector<AddedTokens::Segment> AddedTokens::Split(const TokenTrie& trie, std::string_view text,
                                                      SpecialTokens special) const {
   std::vector<Segment> segments;
-  size_t done = 0;  // everything before it is in a segment
+  size_t done = 0;  // everything before this offset is in a segment
   for (size_t at = 0; at < text.size();) {
     const std::optional<TokenTrie::Found> found = trie.LongestAt(text.substr(at));
     if (!found) {

@@ -1,8 +1,8 @@
 // The "added_tokens" of tokenizer.json: texts that are cut out of the input before BPE sees it.
 //
 // As in the reference, tokens with "normalized": false are found in the raw text and the others in
-// the normalized text, the longest at the leftmost place. Thread rule: const after making; all
-// methods from many threads.
+// the normalized text: the leftmost match first, and the longest there. Thread rule: const after
+// making; all methods from many threads.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ struct AddedToken {
   bool special = false;
 };
 
-// Longest of many strings at a place in a text.
+// Finds the longest of many strings at a position in a text.
 class TokenTrie {
  public:
   TokenTrie() { root_.fill(-1); }
@@ -71,7 +71,7 @@ class AddedTokens {
   const std::vector<AddedToken>& tokens() const { return tokens_; }
   bool IsSpecial(int32_t id) const { return special_.contains(id); }
 
-  // First over the raw text, then over each normalized rest.
+  // Searches the raw text first, then each normalized rest.
   std::vector<Segment> SplitRaw(std::string_view text, SpecialTokens special) const;
   std::vector<Segment> SplitNormalized(std::string_view text, SpecialTokens special) const;
 

@@ -18,7 +18,7 @@ constexpr size_t kMostMerges = size_t{1} << 23;
 
 std::string ByteToken(int byte) { return absl::StrFormat("<0x%02X>", byte); }
 
-// Top of the heap: the lowest rank, of equals the leftmost.
+// The top of the heap has the lowest rank; of equal ranks, the leftmost pair.
 bool IsLater(const BpeScratch::Candidate& a, const BpeScratch::Candidate& b) {
   return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
 }
@@ -157,8 +157,8 @@ bool BpeModel::AppendByteFallback(std::string_view text,
   return true;
 }
 
-// An unknown waits until the next known character, so that a run of them can fuse. Bytes of a
-// fallback do not end the wait: that is the reference's order.
+// An unknown character is held back until the next known one, so that a run of them can fuse. Bytes
+// of a fallback do not end the run: that is the reference's order.
 absl::Status BpeModel::AppendSymbols(std::string_view piece, BpeScratch& scratch) const {
   std::vector<BpeScratch::Symbol>& symbols = scratch.symbols;
   symbols.clear();

@@ -1,8 +1,8 @@
-// Byte-pair encoding of one piece: its characters, merged pair by pair in the order of the merges'
+// Byte-pair encoding of one piece: merges its characters pair by pair in the order of the merges'
 // ranks.
 //
-// O(n log n) in the piece's characters: a heap holds the pairs that can merge. The result, also
-// where the merges are inconsistent, is the reference's ("model" of type BPE in tokenizer.json).
+// O(n log n) in the piece's characters: a heap holds the pairs that can merge. The result equals
+// the reference's ("model" of type BPE in tokenizer.json), even if the merges are inconsistent.
 // Source of the method: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with
 // Subword Units". Thread rule: const after making; Encode from many threads.
 #pragma once
@@ -21,7 +21,7 @@
 
 namespace lfm2 {
 
-// Working memory of Encode, kept over the pieces of a text.
+// Working memory of Encode, reused for all pieces of a text.
 struct BpeScratch {
   struct Symbol {
     int32_t id;
@@ -47,8 +47,8 @@ class BpeModel {
   Vocabulary& vocabulary() { return vocabulary_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
-  // Appends the ids of `piece`. With `never`, ids that neither a whole piece nor a merge may
-  // become. kInvalidArgument for a character that has no token, when there is no unk_token either.
+  // Appends the ids of `piece`. `never`: ids that neither a whole piece nor a merge may
+  // become. kInvalidArgument for a character without a token if the file has no unk_token.
   absl::Status Encode(std::string_view piece, const std::unordered_set<int32_t>* never,
                       BpeScratch& scratch, std::vector<int32_t>& out) const;
 

@@ -160,8 +160,8 @@ absl::Status CheckVersion(const JsonFields& fields) {
                           "pre_tokenizer", "post_processor", "decoder", "model"});
 }
 
-// The reference numbers added tokens itself: an entry of the model's vocabulary keeps its id, a new
-// one takes the next. A file that says otherwise would give other ids there than here, so it is
+// The reference ignores the file's ids of added tokens: an entry of the model's vocabulary keeps
+// its id, a new one gets the next. A file with other ids would give different ids there, so it is
 // refused.
 absl::Status AddToVocabulary(const AddedTokens& added, Vocabulary& vocabulary) {
   auto next = static_cast<int32_t>(vocabulary.size());
@@ -170,7 +170,7 @@ absl::Status AddToVocabulary(const AddedTokens& added, Vocabulary& vocabulary) {
     if (token.id != expected) {
       return TokenizerError("added_tokens",
                             absl::StrCat("\"", Shortened(token.content), "\" has id ", token.id,
-                                         ", its place in the vocabulary is ", expected));
+                                         ", its position in the vocabulary is ", expected));
     }
     LFM2_RETURN_IF_ERROR(vocabulary.Add(token.content, token.id));
     next = std::max(next, token.id + 1);

@@ -1,9 +1,9 @@
 // tokenizer.json with a BPE model, as the Rust `tokenizers` library runs it: added tokens,
-// normalizer, pre-tokenizer, BPE, post-processor, decoder. Every key is known or refused by name,
-// with two exceptions: "truncation" and "padding" are passed over, because how long a prompt may be
-// is the caller's to say, and a prompt is never cut silently.
+// normalizer, pre-tokenizer, BPE, post-processor, decoder. Unknown keys are refused by name, with
+// two exceptions: "truncation" and "padding" are ignored, because the caller decides how long a
+// prompt may be, and a prompt is never cut silently.
 //
-// A text whose character has no token, where the file has no unk_token, is refused; the reference
+// A text with a character that has no token is refused if the file has no unk_token; the reference
 // drops the character. Thread rule: const after making; all methods from many threads.
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace lfm2 {
 
-// kTokenizerInvalid naming the part that is wrong.
+// kTokenizerInvalid, naming the wrong part.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> MakeBpeTokenizer(std::string_view json_text,
                                                                   const TokenizerConfig& config);
 

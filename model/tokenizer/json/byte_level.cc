@@ -20,7 +20,7 @@ struct Alphabet {
   std::array<int16_t, kAlphabetEnd> byte{};
 };
 
-// Printable Latin-1 stands for itself, the other bytes take U+0100 onwards in order.
+// Printable Latin-1 characters represent themselves; the other bytes get U+0100 onwards, in order.
 constexpr Alphabet MakeAlphabet() {
   Alphabet alphabet;
   for (int16_t& byte : alphabet.byte) byte = -1;

@@ -11,10 +11,10 @@ namespace lfm2 {
 
 void AppendByteLevel(std::string_view bytes, std::string& out);
 
-// The byte that a character of the alphabet stands for.
+// The byte that a character of the alphabet represents.
 std::optional<char> ByteOfCharacter(char32_t code_point);
 
-// The bytes of a token; a token with a character outside the alphabet is its own UTF-8, as in the
+// The bytes of a token. For a token with a character outside the alphabet: its UTF-8, as in the
 // reference.
 std::string BytesOfToken(std::string_view token);
 

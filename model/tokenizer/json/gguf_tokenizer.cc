@@ -22,7 +22,7 @@ constexpr char kMerges[] = "tokenizer.ggml.merges";
 constexpr int kLowestType = 1, kHighestType = 6;
 constexpr int kControl = 3, kUserDefined = 4;
 
-// The two patterns in use; they differ in how many digits stand together.
+// The two patterns in use; they differ in how many digits form a piece.
 constexpr char kLlamaPattern[] =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr char kQwenPattern[] =
@@ -31,7 +31,7 @@ constexpr char kQwenPattern[] =
 struct Family {
   const char* pre;
   const char* pattern;     // null: GPT-2's, which ByteLevel has
-  bool single_digits;      // each digit stands alone before the pattern sees the text
+  bool single_digits;      // splits off each digit before the pattern is applied
   const char* normalizer;  // null: none
   bool ignore_merges;
   bool adds_bos;  // where the file does not say
@@ -110,7 +110,7 @@ class Builder {
   absl::StatusOr<std::string> String(const std::string& key) const {
     const Json* value = Find(key);
     if (value == nullptr || !value->is_string())
-      return TokenizerError(key, "is missing or no string");
+      return TokenizerError(key, "is missing or not a string");
     auto text = value->get<std::string>();
     if (!CheckUtf8(text).ok()) return TokenizerError(key, "is not valid UTF-8");
     return text;
@@ -128,11 +128,12 @@ class Builder {
 
   absl::StatusOr<Json> Strings(const std::string& key) const {
     const Json* list = Find(key);
-    if (list == nullptr || !list->is_array()) return TokenizerError(key, "is missing or no list");
+    if (list == nullptr || !list->is_array())
+      return TokenizerError(key, "is missing or not a list");
     for (size_t i = 0; i < list->size(); ++i) {
       const Json& entry = (*list)[i];
       if (!entry.is_string() || !CheckUtf8(entry.get_ref<const std::string&>()).ok()) {
-        return TokenizerError(key, absl::StrCat("entry ", i, " is no string of valid UTF-8"));
+        return TokenizerError(key, absl::StrCat("entry ", i, " is not a string of valid UTF-8"));
       }
     }
     if (static_cast<int64_t>(list->size()) > kDefaultLimits.vocab_size && key == kTokens) {
@@ -142,8 +143,7 @@ class Builder {
     return *list;
   }
 
-  // Appended without a look at what is there: the reader of the text refuses a token that stands
-  // twice.
+  // Appends without a check: the reader of the resulting text refuses a token that appears twice.
   Json Vocabulary() const {
     Json vocab = Json::object();
     auto& members = vocab.get_ref<Json::object_t&>();
@@ -157,15 +157,15 @@ class Builder {
   absl::StatusOr<Json> AddedTokens() const {
     const Json* types = Find(kTypes);
     if (types == nullptr || !types->is_array() || types->size() != tokens_.size()) {
-      return TokenizerError(kTypes, absl::StrCat("is no list with one entry for each of ",
+      return TokenizerError(kTypes, absl::StrCat("is not a list with one entry for each of ",
                                                  tokens_.size(), " tokens"));
     }
     Json added = Json::array();
     for (size_t i = 0; i < tokens_.size(); ++i) {
       const Json& type = (*types)[i];
       if (!type.is_number_integer() || type < kLowestType || type > kHighestType) {
-        return TokenizerError(
-            kTypes, absl::StrCat("entry ", i, " is none of ", kLowestType, " to ", kHighestType));
+        return TokenizerError(kTypes, absl::StrCat("entry ", i, " is not one of ", kLowestType,
+                                                   " to ", kHighestType));
       }
       if (type != kControl && type != kUserDefined) continue;
       added.push_back(Json{{"id", i},
@@ -184,7 +184,7 @@ class Builder {
     const Json* id = Find(key);
     if (id == nullptr) return Json(nullptr);
     if (!id->is_number_unsigned() || id->get<uint64_t>() >= tokens_.size()) {
-      return TokenizerError(key, absl::StrCat("is no id below ", tokens_.size()));
+      return TokenizerError(key, absl::StrCat("is not an id below ", tokens_.size()));
     }
     return tokens_[id->get<size_t>()];
   }
@@ -214,7 +214,7 @@ class Builder {
   absl::Status AddSpecial(bool wanted, const std::string& key, Json& single, Json& specials) const {
     if (!wanted) return absl::OkStatus();
     LFM2_ASSIGN_OR_RETURN(const Json token, TokenNamedBy(key));
-    if (token.is_null()) return TokenizerError(key, "is missing, and is to be added to every text");
+    if (token.is_null()) return TokenizerError(key, "is missing, but must be added to every text");
     single.push_back(Json{{"SpecialToken", {{"id", token}, {"type_id", 0}}}});
     const auto& name = token.get_ref<const std::string&>();
     specials[name] = {

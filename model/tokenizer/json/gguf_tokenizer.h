@@ -1,11 +1,11 @@
-// The tokenizer that a GGUF file carries, as the two files that a Hugging Face folder would have,
-// so that one reader checks both and a model made from it keeps them. Thread rule: pure.
+// Converts the tokenizer in a GGUF file to the two files of a Hugging Face folder, so that the same
+// reader checks both and a model made from the GGUF can store them. Thread rule: pure.
 //
-// Read: tokenizer.ggml.model "gpt2" (byte-level BPE) with a tokenizer.ggml.pre of which the
-// tokenizers of that name are known: "gpt-2", "smollm", "llama-bpe" (also "llama3", "llama-v3"),
-// "lfm2", "qwen2". Source: llama.cpp's gguf-py constants for the keys and token types, its
-// vocabulary loader for which names add a BOS by themselves; the tokenizer.json of GPT-2, SmolLM2,
-// Llama 3, LFM2 and Qwen 2 for their pre-tokenizers.
+// Supported: tokenizer.ggml.model "gpt2" (byte-level BPE) with one of these tokenizer.ggml.pre:
+// "gpt-2", "smollm", "llama-bpe" (also "llama3", "llama-v3"), "lfm2", "qwen2". Source: llama.cpp's
+// gguf-py constants for the keys and token types, its vocabulary loader for which names add a BOS
+// by themselves; the tokenizer.json of GPT-2, SmolLM2, Llama 3, LFM2 and Qwen 2 for their
+// pre-tokenizers.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// Typed reading of a JSON object whose every key must be known: what is not read by name is
-// refused, never skipped. Thread rule: one thread.
+// Reads a JSON object with typed fields. Every key must be known: a key that was not read is an
+// error, never skipped. Thread rule: one thread.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ class JsonFields {
   // type.
   absl::StatusOr<bool> Bool(std::string_view key, bool absent) const;
   absl::StatusOr<std::string> String(std::string_view key, std::string_view absent) const;
-  // Here a missing key is an error.
+  // For these a missing key is an error.
   absl::StatusOr<std::string> RequiredString(std::string_view key) const;
   absl::StatusOr<int64_t> RequiredInt(std::string_view key, int64_t lowest, int64_t highest) const;
   absl::StatusOr<const Json*> RequiredArray(std::string_view key) const;

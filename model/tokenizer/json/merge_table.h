@@ -1,5 +1,5 @@
-// BPE's merges: a pair of token ids to its rank and the id of the merged token.
-// Open addressing over a power of two, because it is asked once for every pair of symbols of every
+// BPE's merges: maps a pair of token ids to its rank and the id of the merged token. Open
+// addressing with a power of two, because there is a lookup for every pair of symbols of every
 // text. Thread rule: const after filling.
 #pragma once
 
@@ -22,8 +22,8 @@ class MergeTable {
     slots_.resize(capacity);
   }
 
-  // A pair that is set again takes the new value. At most as many pairs as the constructor was
-  // told.
+  // Setting a pair again replaces its value. At most as many pairs as given to the
+  // constructor.
   void Set(int32_t left, int32_t right, Merge merge) {
     const uint64_t key = KeyOf(left, right);
     size_t at = SlotOf(key);

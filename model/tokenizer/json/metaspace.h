@@ -1,5 +1,5 @@
-// "Metaspace" of tokenizer.json: a visible character in place of the space, and in front of a
-// text's first word. Thread rule: plain data.
+// "Metaspace" of tokenizer.json: replaces spaces by a visible character and puts it before a text's
+// first word. Thread rule: plain data.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// The "normalizer" of tokenizer.json: text to text before anything is split.
+// The "normalizer" of tokenizer.json: changes the text before it is split.
 // Thread rule: const after making; all methods from many threads.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace lfm2 {
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
-  // `text` is valid UTF-8, the result too.
+  // `text` and the result are valid UTF-8.
   virtual absl::StatusOr<std::string> Normalize(std::string text) const = 0;
 };
 

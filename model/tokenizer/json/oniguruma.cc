@@ -15,7 +15,7 @@
 namespace lfm2 {
 namespace {
 
-// White_Space: PCRE2's own \s has U+180E besides, which lost the property in Unicode 6.3.
+// White_Space. PCRE2's own \s also has U+180E, which lost the property in Unicode 6.3.
 constexpr std::string_view kSpaces =
     "\\x09-\\x0D\\x20\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}"
     "\\x{3000}";
@@ -23,7 +23,7 @@ constexpr std::string_view kNonSpaces =
     "\\x00-\\x08\\x0E-\\x1F\\x21-\\x{84}\\x{86}-\\x{9F}\\x{A1}-\\x{167F}\\x{1681}-\\x{1FFF}\\x{"
     "200B}-\\x{2027}"
     "\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{10FFFF}";
-// Of the numbers that are no digits, Oniguruma takes those of Latin-1 only.
+// Of the numbers that are not digits, Oniguruma accepts only those of Latin-1.
 constexpr std::string_view kWordCharacters =
     "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 
@@ -213,8 +213,8 @@ class Translator {
     return absl::OkStatus();
   }
 
-  // A class that is to hold a complement takes PCRE2's own, without the newer characters: it cannot
-  // say it otherwise.
+  // A complement inside a class uses PCRE2's own property, without the newer characters, because a
+  // class cannot express it otherwise.
   void Property(const std::string& name, bool negated, Place place) {
     const std::string newer = name.size() <= 2 ? NewerOf(name) : std::string();
     const std::string in_braces = "{" + Pcre2Property(name) + "}";
@@ -225,7 +225,7 @@ class Translator {
     }
   }
 
-  // Members of a general category that PCRE2 does not know yet, as the inside of a class.
+  // Members of a general category that PCRE2 does not know yet, written as the content of a class.
   static std::string NewerOf(std::string_view category) {
     std::string members;
     for (const CategoryRange& range : AddedSinceUnicode14()) {

@@ -1,6 +1,6 @@
-// A regular expression in Oniguruma's (Ruby) syntax, as tokenizer.json carries it, to one in
-// PCRE2's that matches the same texts. What differs between the two is rewritten (\s, \w, \v,
-// \uHHHH, scripts, possessive intervals) or refused by name. Source: Oniguruma doc/RE and
+// Translates a regular expression from Oniguruma's (Ruby) syntax, which tokenizer.json uses, to
+// PCRE2's syntax, so that it matches the same texts. Differences are rewritten (\s, \w, \v, \uHHHH,
+// scripts, possessive intervals) or refused by name. Source: Oniguruma doc/RE and
 // doc/SYNTAX.md; pcre2pattern(3), for PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE. Thread rule: pure.
 //
 // Why not the Oniguruma library: its repository was archived in April 2025 and Debian has the

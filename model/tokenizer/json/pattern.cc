@@ -17,7 +17,7 @@ namespace lfm2 {
 namespace {
 
 constexpr size_t kLongestPattern = 16 << 10;  // bytes; the longest in use has 2 KiB
-constexpr uint32_t kMatchLimit = 10'000'000;  // plus 16 a byte of text
+constexpr uint32_t kMatchLimit = 10'000'000;  // plus 16 per byte of text
 constexpr uint32_t kDepthLimit = 100'000;
 constexpr uint32_t kHeapLimitKib = 64 << 10;
 
@@ -31,7 +31,7 @@ struct Pcre2Free {
 template <typename T>
 using Pcre2Ptr = std::unique_ptr<T, Pcre2Free>;
 
-// Working memory of a match, one a thread: making it costs more than most matches.
+// Working memory of a match, one per thread: creating it costs more than most matches.
 struct MatchMemory {
   Pcre2Ptr<pcre2_match_data> data{pcre2_match_data_create(1, nullptr)};
   Pcre2Ptr<pcre2_match_context> context{pcre2_match_context_create(nullptr)};
@@ -66,7 +66,7 @@ class RegexPattern : public Pattern {
       if (!match) break;
       const bool empty = match->begin == match->end;
       if (empty && !matches.empty() && matches.back().end == match->end) {
-        // An empty match right after the last one is passed over.
+        // Skips an empty match directly after the previous match.
         from += from < text.size() ? NextUtf8(text.substr(from)).bytes : 1;
         continue;
       }
@@ -208,7 +208,7 @@ absl::StatusOr<std::unique_ptr<const Pattern>> MakeRegex(std::string_view onigur
                                           context.get())};
   if (!code) return TokenizerError(where, "pattern: " + ErrorText(error));
   pcre2_jit_compile(code.get(),
-                    PCRE2_JIT_COMPLETE);  // where there is no JIT, the interpreter matches the same
+                    PCRE2_JIT_COMPLETE);  // without JIT, the interpreter gives the same matches
   return std::make_unique<RegexPattern>(std::move(code));
 }
 

@@ -1,9 +1,8 @@
-// What a tokenizer.json calls a pattern: a plain string or a regular expression; and splitting a
-// text by one.
+// A pattern of tokenizer.json: a plain string or a regular expression; and splitting a text by one.
 //
-// Regular expressions run in PCRE2 with UTF, UCP and a match limit that grows with the text: a
-// pattern that backtracks without end is an error, not a hang. Thread rule: const after making; all
-// methods from many threads.
+// Regular expressions run in PCRE2 with UTF, UCP and a match limit that grows with the text:
+// endless backtracking is an error, not a hang. Thread rule: const after making; all methods from
+// many threads.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +36,7 @@ std::unique_ptr<const Pattern> MakeLiteral(std::string_view text);
 absl::StatusOr<std::unique_ptr<const Pattern>> PatternFromJson(const Json* json,
                                                                std::string_view where);
 
-// What becomes of the matches when a text is split by them. Names and results as in the reference.
+// What happens to the matches when a text is split. Names and results are those of the reference.
 enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 absl::StatusOr<SplitBehavior> SplitBehaviorByName(std::string_view name, std::string_view where);
 

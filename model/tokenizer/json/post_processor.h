@@ -11,7 +11,7 @@
 namespace lfm2 {
 
 struct PostProcessor {
-  bool says_specials = false;  // false: the file leaves open whether BOS is added
+  bool says_specials = false;  // false: the file does not say whether BOS is added
   std::vector<int32_t> before, after;
 
   // TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel (offsets only), Sequence.

@@ -48,7 +48,7 @@ class PatternSplit : public PreTokenizer {
   SplitBy by_;
 };
 
-// Characters of a class are the matches, one by one.
+// Each character of a class is a match.
 class CharacterSplit : public PreTokenizer {
  public:
   using Predicate = std::function<bool(char32_t)>;
@@ -75,7 +75,7 @@ class CharacterSplit : public PreTokenizer {
   SplitBehavior behavior_;
 };
 
-// Runs of word characters and runs of others; white space is dropped.
+// Splits into runs of word characters and runs of other characters; drops white space.
 class WordSplit : public PreTokenizer {
  public:
   absl::StatusOr<std::vector<Piece>> Split(std::vector<Piece> pieces) const override {

@@ -1,4 +1,4 @@
-// The "pre_tokenizer" of tokenizer.json: text to the pieces that BPE encodes one by one.
+// The "pre_tokenizer" of tokenizer.json: splits text into the pieces that BPE encodes one by one.
 // Thread rule: const after making; all methods from many threads.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace lfm2 {
 
 struct Piece {
   std::string text;       // valid UTF-8, not empty
-  bool at_start = false;  // begins where the whole input begins
+  bool at_start = false;  // starts at the start of the whole input
 };
 
 class PreTokenizer {

@@ -77,8 +77,8 @@ class MetaspaceStep : public Step {
   Metaspace metaspace_;
 };
 
-// Up to `start` times `content` off the front and `stop` times off the back; of the first token
-// only, when asked so.
+// Removes `content` up to `start` times from the front and `stop` times from the back; optionally
+// from the first token only.
 class StripStep : public Step {
  public:
   struct Options {

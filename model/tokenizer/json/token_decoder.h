@@ -1,7 +1,7 @@
-// The "decoder" of tokenizer.json, token by token: what a token contributes to the text.
+// The "decoder" of tokenizer.json: the text that each token contributes.
 //
-// Only chains that can be streamed are taken: each token's bytes depend on the token and on whether
-// it is the first. Thread rule: const after making; all methods from many threads.
+// Only chains that can be streamed are supported: a token's bytes may depend only on the token and
+// on whether it is the first. Thread rule: const after making; all methods from many threads.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@ namespace lfm2 {
 
 class TokenDecoder {
  public:
-  // One link of the chain: token text to token text, or, in the last links, to bytes.
+  // One step of the chain: converts token text to token text or, in the last steps, to bytes.
   class Step {
    public:
     virtual ~Step() = default;
@@ -36,7 +36,7 @@ class TokenDecoder {
   Utf8Replacement replacement() const { return replacement_; }
 
  private:
-  // What a token's text has become so far in the chain.
+  // A token's text after the steps so far.
   enum class Form { kToken, kBytes, kWholeText };
 
   absl::Status AddSteps(const Json& json, int depth);

@@ -36,7 +36,7 @@ absl::Status ReadTokens(const JsonFields& fields, TokenizerConfig& config) {
   return absl::OkStatus();
 }
 
-// A string, or a list of named templates of which "default" counts.
+// A string, or a list of named templates of which "default" is used.
 absl::StatusOr<std::string> ReadTemplate(const JsonFields& fields) {
   const Json* value = fields.Find("chat_template");
   if (value == nullptr) return std::string();

@@ -1,4 +1,4 @@
-// What stands beside a tokenizer's own file: tokenizer_config.json, special_tokens_map.json,
+// The files that accompany a tokenizer's own file: tokenizer_config.json, special_tokens_map.json,
 // chat_template.jinja. Thread rule: plain data.
 #pragma once
 
@@ -16,10 +16,10 @@ struct TokenizerConfig {
   std::optional<bool> add_bos_token, add_eos_token;
   std::string chat_template;  // empty: none
 
-  // All files are optional; one that is there must be right. kTokenizerInvalid naming file and key.
+  // All files are optional; one that exists must be valid. kTokenizerInvalid, naming file and key.
   static absl::StatusOr<TokenizerConfig> Read(const std::filesystem::path& directory);
-  // tokenizer_config.json's text; keys it does not need are passed over, as they are transformers'
-  // own.
+  // Parses the text of tokenizer_config.json. Ignores keys that it does not need, which are for
+  // transformers.
   static absl::StatusOr<TokenizerConfig> Parse(std::string_view json_text);
 };
 

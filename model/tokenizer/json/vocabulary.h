@@ -17,11 +17,11 @@ namespace lfm2 {
 
 class Vocabulary {
  public:
-  // {"token": id, …}. kTokenizerInvalid for an id that is no id, is over the limit, or appears
-  // twice.
+  // {"token": id, …}. kTokenizerInvalid for an id that is not a valid id, is over the limit, or
+  // appears twice.
   static absl::StatusOr<Vocabulary> FromJson(const Json& object);
 
-  // kTokenizerInvalid when the token or the id is there already, with another partner.
+  // kTokenizerInvalid when the token has another id already, or the id another token.
   absl::Status Add(std::string_view token, int32_t id);
 
   std::optional<int32_t> Find(std::string_view token) const;
@@ -37,7 +37,7 @@ class Vocabulary {
   };
 
   std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
-  std::vector<const std::string*> tokens_;  // into ids_, whose nodes stay where they are
+  std::vector<const std::string*> tokens_;  // point into ids_, whose nodes do not move
 };
 
 }  // namespace lfm2

@@ -1,4 +1,4 @@
-// sentencepiece .model files. The library itself lives in liblfm2_spm.so, which is opened when the
+// sentencepiece .model files. The library is linked into liblfm2_spm.so, which is opened when the
 // first model is loaded. Thread rule: const after making; all methods from many threads.
 #pragma once
 

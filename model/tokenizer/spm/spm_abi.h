@@ -1,5 +1,5 @@
-// The C interface between sentencepiece.cc and liblfm2_spm.so. No C++ type, no exception and no
-// status crosses it. Functions that can fail return 0 on success and write a text to `error`.
+// The C interface between sentencepiece.cc and liblfm2_spm.so. It passes no C++ types, exceptions
+// or statuses. Functions that can fail return 0 on success and otherwise write a text to `error`.
 // Thread rule: const calls from many threads.
 #pragma once
 
@@ -27,10 +27,10 @@ int lfm2_spm_create(const char* bytes, size_t size, lfm2_spm** out, lfm2_spm_err
 void lfm2_spm_free(lfm2_spm* model);
 
 int32_t lfm2_spm_size(const lfm2_spm* model);
-// Ids are 0 to size - 1. The text lives as long as the model.
+// Ids are 0 to size - 1. The text is valid as long as the model.
 const char* lfm2_spm_piece(const lfm2_spm* model, int32_t id, size_t* size);
 int lfm2_spm_kind_of(const lfm2_spm* model, int32_t id);
-// -1 when the model has none.
+// -1 when the model has no such token.
 int32_t lfm2_spm_bos(const lfm2_spm* model);
 int32_t lfm2_spm_eos(const lfm2_spm* model);
 int32_t lfm2_spm_pad(const lfm2_spm* model);

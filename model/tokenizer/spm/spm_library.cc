@@ -19,8 +19,8 @@ namespace {
 
 constexpr char kFileName[] = "liblfm2_spm.so";
 
-// DEEPBIND: the library's own protobuf wins over the program's. AddressSanitizer cannot work with
-// it; the programs that are built with that have no other protobuf.
+// DEEPBIND: the library must use its own protobuf, not the program's. AddressSanitizer does not
+// support it; programs built with the sanitizer have no other protobuf.
 #ifdef LFM2_UNDER_ASAN
 constexpr int kOpenFlags = RTLD_NOW | RTLD_LOCAL;
 #else
@@ -44,7 +44,7 @@ absl::StatusOr<SpmLibrary> Load() {
                      FindFunction(library, "lfm2_spm_free_ids", spm.free_ids) &&
                      FindFunction(library, "lfm2_spm_free_text", spm.free_text);
   if (whole) return spm;
-  return Error(Reason::kUnsupported, std::string(kFileName) + " is of another version");
+  return Error(Reason::kUnsupported, std::string(kFileName) + " has another version");
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // liblfm2_spm.so, opened once: the functions of spm_abi.h as pointers.
-// Thread rule: SpmLibrary::Open may be called from many threads; the result is const and lives for
-// ever.
+// Thread rule: SpmLibrary::Open may be called from many threads; the result is const and is never
+// destroyed.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -22,8 +22,8 @@ struct SpmLibrary {
   decltype(&lfm2_spm_free_ids) free_ids;
   decltype(&lfm2_spm_free_text) free_text;
 
-  // From the file that LFM2_SPM_LIBRARY names, else from beside the program. kUnsupported when it
-  // is not there, cannot be opened (with what the linker says), or is of another version.
+  // Opens the file that LFM2_SPM_LIBRARY names, else the one in the program's folder. kUnsupported
+  // when it does not exist, cannot be opened (with the linker's message), or has another version.
   static absl::StatusOr<const SpmLibrary*> Open();
 };
 

@@ -29,7 +29,7 @@ bool TakeVarint(std::string_view& in, uint64_t& value) {
   return false;
 }
 
-// The next field of a message, off the front of `in`; nullopt when the bytes are no field.
+// Takes the next field of a message from the front of `in`; nullopt when the bytes are not a field.
 std::optional<Field> TakeField(std::string_view& in) {
   uint64_t tag = 0;
   if (!TakeVarint(in, tag) || (tag >> 3) == 0) return std::nullopt;
@@ -64,7 +64,8 @@ uint32_t UnitAt(std::string_view units, size_t index) {
   return unit;
 }
 
-// Every step from a unit lands in the array, whatever the text, and every value in the strings.
+// Checks that, for any text, every step from a unit stays in the array and every value points into
+// the strings.
 bool IsSafeMap(std::string_view units, std::string_view strings) {
   constexpr uint32_t kLeaf = uint32_t{1} << 31, kHasLeaf = uint32_t{1} << 8,
                      kWide = uint32_t{1} << 9;

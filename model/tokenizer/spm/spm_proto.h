@@ -1,5 +1,5 @@
-// What we read of a sentencepiece ModelProto ourselves, before the library sees it: the two rules
-// of decoding that its interface does not tell, and the checks that it does not make. Source:
+// Reads parts of a sentencepiece ModelProto before the library does: two decoding rules that the
+// library's interface does not expose, and checks that the library does not make. Source:
 // sentencepiece_model.proto, and the layout of its precompiled character map (a darts-clone double
 // array, then NUL-terminated strings). Thread rule: pure.
 //
@@ -19,8 +19,8 @@ struct SpmSpec {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
 
-  // kTokenizerInvalid when the bytes are no protobuf message, or the character map points outside
-  // itself: the library would follow it.
+  // kTokenizerInvalid when the bytes are not a protobuf message, or when the character map points
+  // outside itself, which the library does not check.
   static absl::StatusOr<SpmSpec> Read(std::string_view model_bytes);
 };
 

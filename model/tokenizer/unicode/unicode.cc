@@ -25,8 +25,8 @@ bool IsEnclosedLetter(char32_t c) {
          IsBetween(c, 0x1F150, 0x1F169) || IsBetween(c, 0x1F170, 0x1F189);
 }
 
-// Category of a character that the library's Unicode version does not have yet; "" when ours has
-// none either.
+// Category of a character that is newer than the library's Unicode version; "" when our table does
+// not have it either.
 std::string_view AddedCategoryOf(char32_t c) {
   const std::span<const CategoryRange> ranges = AddedSinceUnicode14();
   const auto after = std::upper_bound(

@@ -85,7 +85,7 @@ struct BadHeader {
 
 TEST(Safetensors, RefusesRangesThatDoNotTileTheData) {
   const BadHeader cases[] = {
-      {"belong to none", "{" + kA + "}", 9},
+      {"do not belong to any tensor", "{" + kA + "}", 9},
       {"hole", "{" + Entry("a", "F32", "[2]", "[4,12]") + "}", 12},
       {"overlap", "{" + kA + "," + Entry("b", "F32", "[2]", "[4,12]") + "}", 12},
       {"overlap", "{" + kA + "," + Entry("b", "F32", "[2]", "[0,8]") + "}", 8},

@@ -1,6 +1,6 @@
-// The one file that sees sentencepiece: its header redefines absl::string_view and its library
-// carries a protobuf of its own, so both stay behind the C interface of spm_abi.h in a library that
-// is opened with dlopen.
+// The only file that includes sentencepiece. Its header redefines absl::string_view and its library
+// contains its own protobuf, so both are hidden behind the C interface of spm_abi.h, in a library
+// that is opened with dlopen.
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
@@ -36,7 +36,7 @@ int Guarded(lfm2_spm_error* error, const Body& body) noexcept {
   } catch (const std::exception& e) {
     return Fail(error, e.what());
   } catch (...) {
-    return Fail(error, "sentencepiece threw");
+    return Fail(error, "sentencepiece threw an exception");
   }
 }
 

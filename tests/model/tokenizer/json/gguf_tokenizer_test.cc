@@ -120,29 +120,29 @@ TEST(GgufTokenizer, RefusesWhatItDoesNotKnowByName) {
   EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.model", "llama"), "is \"llama\"; only \"gpt2\""));
   EXPECT_TRUE(
       Says(RefusalWith("tokenizer.ggml.pre", "tekken"), "is \"tekken\"; these are known: gpt-2"));
-  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.pre", 3), "no string"));
+  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.pre", 3), "not a string"));
 }
 
 TEST(GgufTokenizer, RefusesListsThatDoNotFit) {
-  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.tokens", "x"), "no list"));
+  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.tokens", "x"), "not a list"));
   EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.tokens", {"a", 1}), "entry 1"));
   EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.tokens", {"a", "\xff"}), "entry 1"));
   EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.token_type", {1}), "one entry for each of 300"));
   EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.merges", {"a"}), "must be two tokens"));
-  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.bos_token_id", 300u), "is no id below 300"));
-  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.bos_token_id", "1"), "is no id below 300"));
+  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.bos_token_id", 300u), "is not an id below 300"));
+  EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.bos_token_id", "1"), "is not an id below 300"));
   EXPECT_TRUE(Says(RefusalWith("tokenizer.ggml.add_bos_token", 1), "neither true nor false"));
   EXPECT_TRUE(Says(RefusalWith("tokenizer.chat_template", "\xff"), "UTF-8"));
   GgufFile file = Golden();
   file.metadata["tokenizer.ggml.token_type"][5] = 7;
-  EXPECT_TRUE(Says(RefusalOf(file), "entry 5 is none of 1 to 6"));
+  EXPECT_TRUE(Says(RefusalOf(file), "entry 5 is not one of 1 to 6"));
   file = Golden();
   file.metadata["tokenizer.ggml.tokens"][5] = file.metadata["tokenizer.ggml.tokens"][6];
   EXPECT_NE(RefusalOf(file), "(accepted)");
   file = Golden();
   file.metadata.erase("tokenizer.ggml.bos_token_id");
   file.metadata["tokenizer.ggml.add_bos_token"] = true;
-  EXPECT_TRUE(Says(RefusalOf(file), "is to be added to every text"));
+  EXPECT_TRUE(Says(RefusalOf(file), "must be added to every text"));
 }
 
 }  // namespace
