@@ -1,14 +1,14 @@
-// Decode attention over KV blocks, grouped queries, any depth: the keys of a row are cut into parts
-// of a fixed length, each attended to by a thread block of its own, and the parts are joined by
-// their maxima and sums (Dao et al. 2023, "Flash-Decoding"). The cut is counted from the sequence's
-// start, so a row's sum has one order whatever else the batch holds.
+// Decode attention over KV blocks with grouped queries, for any depth. The keys of a row are cut
+// into parts of a fixed length; each part has its own thread block, and the parts are joined by
+// their maxima and sums (Dao et al. 2023, "Flash-Decoding"). The cuts are counted from the start of
+// the sequence, so the order of a row's sum does not depend on the rest of the batch.
 #pragma once
 
 #include "model/cuda/shim.h"
 
 namespace lfm2::cuda {
 
-// Grid x is parts, y is KV heads times the slices of kQueries that a group is cut into, z is rows.
+// Grid x is parts, y is KV heads times the slices of kQueries in a group, z is rows.
 template <typename T, int kQueries>
 struct AttendBody {
   static constexpr int kThreads = 128;
@@ -25,7 +25,7 @@ struct AttendBody {
     Place at;
     const int32_t position = args.positions[block.z];
     const int first = block.x * kLfm2CudaPartTokens;
-    if (position < first) return;  // a row that pads has position -1
+    if (position < first) return;  // a padding row has position -1
     at.keys = position + 1 - first < kLfm2CudaPartTokens ? position + 1 - first
                                                          : int{kLfm2CudaPartTokens};
     const int group = args.heads / args.kv_heads;
@@ -74,7 +74,7 @@ struct AttendBody {
     });
   }
 
-  // A thread a key: neighbouring threads read neighbouring packs.
+  // One thread per key: neighbouring threads read neighbouring packs.
   LFM2_BODY static void Score(const Block& block, const Args& args, const Place& at) {
     const auto* keys = static_cast<const T*>(args.kv.keys);
     Each<kThreads>(block, [&](int t) {
@@ -96,7 +96,7 @@ struct AttendBody {
     });
   }
 
-  // Scores to weights, unnormalised; their largest and their sum go out.
+  // Converts scores to unnormalised weights; writes the largest score and the sum of the weights.
   LFM2_BODY static void Weigh(const Block& block, const Args& args, const Place& at) {
     for (int query = 0; query < at.queries; ++query) {
       float* scores = at.scores + query * kLfm2CudaPartTokens;
@@ -127,7 +127,8 @@ struct AttendBody {
     }
   }
 
-  // A warp takes every kWarps-th key and its lanes pairs of channels; then the warps are added.
+  // A warp takes every kWarps-th key, its lanes take pairs of channels; then the warps' sums are
+  // added.
   LFM2_BODY static void Mix(const Block& block, const Args& args, const Place& at) {
     const auto* values = static_cast<const T*>(args.kv.values);
     Each<kThreads>(block, [&](int t) {

@@ -1,6 +1,6 @@
-// The few functions of cuBLAS that the library calls, found at run time in the copy that LibTorch
-// has loaded: its headers and its half gigabyte are not needed to build. Names and values are those
-// of cuBLAS 12 and 13.
+// The few cuBLAS functions that the library calls, found at run time in the copy that LibTorch has
+// loaded, so that building needs neither cuBLAS's headers nor its half gigabyte of libraries. Names
+// and values are those of cuBLAS 12 and 13.
 #pragma once
 
 #include <cuda_runtime.h>

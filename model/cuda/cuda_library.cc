@@ -20,7 +20,7 @@ absl::StatusOr<const Lfm2CudaFunctions*> FunctionsOf(void* library) {
   }
   const Lfm2CudaFunctions* functions = table(LFM2_CUDA_ABI);
   if (functions == nullptr || functions->abi != LFM2_CUDA_ABI) {
-    return Error(Reason::kUnsupported, absl::StrCat(kFileName, " is of another version than ",
+    return Error(Reason::kUnsupported, absl::StrCat(kFileName, " has another version than ",
                                                     LFM2_CUDA_ABI, ", this program's"));
   }
   return functions;

@@ -1,4 +1,4 @@
-// liblfm2_cuda.so, opened at run time: a daemon without it, or without a GPU, starts all the same.
+// liblfm2_cuda.so, opened at run time, so that a daemon starts without it and without a GPU.
 //
 // Thread rule: any thread. The library stays open for the life of the process.
 #pragma once
@@ -13,19 +13,19 @@
 
 namespace lfm2 {
 
-// From the file that LFM2_CUDA_LIBRARY names, else from beside the program.
-// kUnsupported when it is not there, cannot be opened (with what the linker says), or is of another
+// Opens the file that LFM2_CUDA_LIBRARY names, else the one in the program's folder.
+// kUnsupported when it does not exist, cannot be opened (with the linker's message), or has another
 // version.
 absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibrary();
 absl::StatusOr<const Lfm2CudaFunctions*> OpenCudaLibraryAt(const std::string& path);
 
-// OK for 0, else kGpuOutOfMemory or kGpuFault: "<doing>: <what the library says> (code N)".
+// OK for 0, else kGpuOutOfMemory or kGpuFault: "<doing>: <the library's message> (code N)".
 absl::Status CudaStatus(const Lfm2CudaFunctions& functions, int code, std::string_view doing);
 
-// Asked, once, to give device memory back that it holds and does not use, before a second try.
+// Called once, before a second try, to release cached device memory that is not in use.
 using MemoryReserve = std::function<void()>;
 
-// One context, closed at the end.
+// A context; the destructor closes it.
 struct CudaContextDeleter {
   const Lfm2CudaFunctions* functions;
   void operator()(Lfm2CudaContext* context) const { functions->close(context); }
@@ -44,7 +44,7 @@ struct CudaMemoryDeleter {
   }
 };
 
-// Memory of a context: the device's, or the host's that the device reads and writes directly.
+// Memory of a context: on the device, or on the host if the device accesses it directly.
 class CudaBuffer {
  public:
   CudaBuffer() = default;
@@ -53,7 +53,7 @@ class CudaBuffer {
                                          Lfm2CudaContext* context, int64_t bytes, CudaPlace place,
                                          const MemoryReserve& reserve = nullptr);
   void* data() const { return memory_.get(); }
-  // From `offset` bytes on, which must be aligned to T.
+  // A pointer to `offset` bytes from the start; the offset must be aligned to T.
   template <typename T>
   T* as(int64_t offset = 0) const {
     return reinterpret_cast<T*>(static_cast<unsigned char*>(memory_.get()) + offset);

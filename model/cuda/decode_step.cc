@@ -14,7 +14,7 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kAlignment = 256;
-constexpr int kHeadDimMax = 512;  // shared memory of a block of attention
+constexpr int kHeadDimMax = 512;  // limited by an attention block's shared memory
 constexpr int kBlocksPerPart = kLfm2CudaPartTokens / kLfm2CudaBlockTokens;
 
 int64_t Aligned(int64_t bytes) { return cuda::CeilDiv(bytes, kAlignment) * kAlignment; }
@@ -71,7 +71,7 @@ DecodeStep::DecodeStep(const Lfm2CudaFunctions& functions, Lfm2CudaContext* cont
       words_((model_.vocab + 31) / 32),
       reserve_(std::move(reserve)) {}
 
-// What the device still does with the buffers must be over before they go.
+// The device must have finished with the buffers before they are freed.
 DecodeStep::~DecodeStep() { f_.wait(context_); }
 
 absl::StatusOr<std::unique_ptr<DecodeStep>> DecodeStep::Make(const Lfm2CudaFunctions& functions,
@@ -121,12 +121,13 @@ absl::Status DecodeStep::Allocate() {
   return Make(host_choices_, choice_bytes, CudaPlace::kHost);
 }
 
-// What depends on the depth grows with it. A graph holds addresses: those recorded before go.
+// Grows the buffers whose size depends on the depth. Graphs contain addresses, so all earlier
+// graphs are dropped.
 absl::Status DecodeStep::MakeRoom(const Shape& shape) {
   const int64_t input = Layout(shape).bytes;
   const int64_t parts = int64_t{4} * shape.rows * model_.heads * shape.parts *
                         (model_.head_dim + 2);  // mixed, largest, sum: float32
-  // One of the two may have been had and the other not.
+  // One of the two allocations may have succeeded.
   const int64_t input_room = std::min(input_.bytes(), host_input_.bytes());
   if (input <= input_room && parts <= parts_.bytes()) return absl::OkStatus();
   LFM2_RETURN_IF_ERROR(CudaStatus(f_, f_.wait(context_), "waiting for the GPU"));
@@ -169,7 +170,7 @@ DecodeStep::Shape DecodeStep::ShapeOf(std::span<const DecodeRow> rows) const {
   return {std::min(rows_, NextPowerOfTwo(static_cast<int>(rows.size()))), NextPowerOfTwo(parts)};
 }
 
-// Rows beyond the real ones: token 0 at position -1, which leaves no trace.
+// Padding rows: token 0 at position -1, which changes no state.
 void DecodeStep::Fill(std::span<const DecodeRow> rows, const Shape& shape, const Layout& layout) {
   std::memset(host_input_.data(), 0, static_cast<size_t>(layout.bytes));
   auto* sampling = host_input_.as<Lfm2CudaSampling>(layout.sampling);

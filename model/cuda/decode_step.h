@@ -1,11 +1,11 @@
-// One token of each of several sequences through a whole model: the calls of liblfm2_cuda.so in
-// order, recorded as a graph for each size of batch and depth and replayed. All that a step needs
-// goes up in one copy; what comes back are the sampled ids, the one thing that the host waits for.
+// Runs one token of each of several sequences through a whole model: calls liblfm2_cuda.so in
+// order, records the calls as a graph for each batch size and depth, and replays it. A step's input
+// is uploaded in one copy; the host waits only for the sampled ids.
 //
-// A batch is padded to the next power of two, and so is the number of parts that the deepest row's
-// keys make; a graph belongs to such a pair. The first step of a pair runs as it is (cuBLAS loads
-// its kernels then), the second records. Thread rule: one thread at a time. Ownership: borrows the
-// context and everything that the model points to.
+// The batch size and the number of parts of the longest row's keys are padded to powers of two;
+// there is one graph for each pair of them. The first step of a pair runs directly, because cuBLAS
+// then loads its kernels; the second records. Thread rule: one thread at a time. Ownership: borrows
+// the context and everything that the model points to.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@
 
 namespace lfm2 {
 
-// Pointers are the device's; shapes and types are those of lfm2_cuda.h.
+// Pointers are device pointers; shapes and types are those of lfm2_cuda.h.
 struct CudaLinear {
   const void* weight = nullptr;  // [out][in]
   const void* bias = nullptr;    // [out] or null
@@ -39,7 +39,7 @@ struct CudaAttention {
 struct CudaShortConv {
   CudaLinear in, out;
   const void *weight = nullptr, *bias = nullptr;
-  void* states = nullptr;  // this layer's, of all slots
+  void* states = nullptr;  // this layer's states of all slots
 };
 
 struct CudaSsmBlock {
@@ -54,7 +54,7 @@ struct CudaGatedMlp {
 
 using CudaBranch = std::variant<CudaAttention, CudaShortConv, CudaSsmBlock, CudaGatedMlp>;
 
-// x += each branch of norm(x).
+// Computes x += the sum of branch(norm(x)) over all branches.
 struct CudaStage {
   const void* norm = nullptr;
   std::vector<CudaBranch> branches;  // one or two
@@ -67,23 +67,23 @@ struct CudaModel {
   int taps = 0, ssm_states = 0;
   float eps = 0;
   const void *embedding = nullptr, *final_norm = nullptr, *head = nullptr;
-  const float* frequencies = nullptr;  // [head_dim / 2], where anything attends
+  const float* frequencies = nullptr;  // [head_dim / 2], if any layer has attention
   std::vector<CudaStage> stages;       // of all layers, in order
 };
 
 struct DecodeRow {
   int32_t token = 0;
   int32_t position = 0;                     // tokens that the sequence has seen
-  int32_t slot = 0;                         // of its recurrent states
+  int32_t slot = 0;                         // of the sequence's recurrent states
   std::span<const int32_t> blocks;          // enough for position + 1 tokens
-  Lfm2CudaSampling sampling{};              // use_seen and use_allowed follow from the spans below
+  Lfm2CudaSampling sampling{};              // use_seen and use_allowed are set from the spans below
   std::span<const uint32_t> seen, allowed;  // empty, or a bit for every token
 };
 
 class DecodeStep {
  public:
-  // `rows`: how many a step takes at most. `reserve` is asked when there is no memory, now or in a
-  // step. kUnsupported, kGpuOutOfMemory.
+  // `rows`: the most rows of a step. `reserve` is called when memory runs out, now or in a step.
+  // kUnsupported, kGpuOutOfMemory.
   static absl::StatusOr<std::unique_ptr<DecodeStep>> Make(const Lfm2CudaFunctions& functions,
                                                           Lfm2CudaContext* context, CudaModel model,
                                                           int rows,
@@ -93,13 +93,13 @@ class DecodeStep {
   DecodeStep& operator=(const DecodeStep&) = delete;
 
   int max_rows() const { return rows_; }
-  // 1 to max_rows() rows. Advances keys, values and states by one token a row. After an error the
-  // states of all rows are unspecified. kGpuOutOfMemory, kGpuFault, kInternal for rows that break
-  // the rules above.
+  // Runs 1 to max_rows() rows. Advances keys, values and states by one token per row. After an
+  // error the states of all rows are unspecified. kGpuOutOfMemory, kGpuFault; kInternal for rows
+  // that break the rules above.
   absl::Status Run(std::span<const DecodeRow> rows);
-  // Of the last Run, one a row.
+  // The results of the last Run, one per row.
   std::span<const Lfm2CudaChoice> choices() const { return choices_; }
-  // A row of the last Run: [vocab] as float32.
+  // The logits of one row of the last Run: [vocab] as float32.
   absl::StatusOr<std::vector<float>> ReadLogits(size_t row);
   int64_t graphs() const { return static_cast<int64_t>(graphs_.size()); }
 
@@ -108,7 +108,7 @@ class DecodeStep {
     int rows = 0, parts = 0;
     friend auto operator<=>(const Shape&, const Shape&) = default;
   };
-  // Where the parts of one upload are, in bytes.
+  // Byte offsets of the parts of one upload.
   struct Layout {
     explicit Layout(const Shape& shape);
     int64_t sampling, tokens, positions, slots, tables, bytes;
@@ -131,7 +131,7 @@ class DecodeStep {
   absl::Status Execute(const Shape& shape);
   absl::StatusOr<Graph> Record(const Shape& shape);
 
-  // These put one piece of work on the stream, unless one before it failed: code_.
+  // Each puts one piece of work on the stream, unless an earlier one failed (code_).
   template <typename Args>
   void Put(int (*function)(Lfm2CudaContext*, const Args*), const Args& args) {
     if (code_ == 0) code_ = function(context_, &args);

@@ -31,7 +31,7 @@ absl::Status CheckNvidiaDriver(int cuda) {
   if (cuda >= kOldestCuda) return absl::OkStatus();
   return Error(Reason::kDeviceUnavailable,
                absl::StrCat("the NVIDIA driver runs CUDA ", cuda / 1000, ".", cuda % 1000 / 10,
-                            " at most, and the CUDA libraries are of CUDA 13: install driver 580 "
+                            " at most, but the CUDA libraries need CUDA 13: install driver 580 "
                             "or a later one"));
 }
 

@@ -1,5 +1,4 @@
-// The NVIDIA driver's library, libcuda.so.1, which comes with the driver and never with this
-// program.
+// The NVIDIA driver's library, libcuda.so.1, which is part of the driver and not of this program.
 //
 // Thread rule: any thread.
 #pragma once
@@ -8,13 +7,13 @@
 
 namespace lfm2 {
 
-// As dlopen gives it, open for the life of the process; null where there is no NVIDIA driver.
+// The handle from dlopen, open for the life of the process; null without an NVIDIA driver.
 void* NvidiaDriver();
 
-// The latest CUDA that the driver runs: 1000 * major + 10 * minor; 0 where it does not say.
+// The latest CUDA version that the driver supports: 1000 * major + 10 * minor; 0 if unknown.
 int NvidiaDriverCuda();
 
-// kDeviceUnavailable when a driver of this CUDA version runs none of our libraries.
+// kDeviceUnavailable when a driver with this CUDA version cannot run our libraries.
 absl::Status CheckNvidiaDriver(int cuda);
 
 }  // namespace lfm2

@@ -1,5 +1,5 @@
-// From the C ABI's arguments to launches of bodies: which type, which grid. Compiled by nvcc into
-// the library, and by the host's compiler into the table that the tests use.
+// Launches bodies with the C ABI's arguments: chooses the type and the grid. Compiled by nvcc for
+// the library, and by the host's compiler for the table that the tests use.
 #pragma once
 
 #include "model/cuda/attend_body.h"
@@ -11,13 +11,13 @@
 
 namespace lfm2::cuda {
 
-// Runs `launch` with a value of the type that dtype names.
+// Calls `launch` with a value of the type that dtype names.
 template <typename LaunchWith>
 int ForType(int dtype, LaunchWith&& launch) {
   return dtype == kLfm2CudaBf16 ? launch(Bf16{}) : launch(float{});
 }
 
-// A thread block a row.
+// One thread block per row.
 template <template <typename> class Body, typename Args>
 int RunRows(Lfm2CudaContext* context, const Args* args) {
   return ForType(args->dtype, [&](auto type) {
@@ -25,7 +25,7 @@ int RunRows(Lfm2CudaContext* context, const Args* args) {
   });
 }
 
-// A thread a column of each row: bodies that use EachColumn.
+// One thread per column of each row, for bodies that use EachColumn.
 template <template <typename> class Body, typename Args>
 int RunColumns(Lfm2CudaContext* context, const Args* args) {
   return ForType(args->dtype, [&](auto type) {
@@ -68,7 +68,7 @@ int RunKvCopy(Lfm2CudaContext* context, const Lfm2CudaKvCopy* args) {
   });
 }
 
-// The kernels of the table; the rest of it is null.
+// The table's kernels; its other functions are null.
 inline Lfm2CudaFunctions Kernels() {
   Lfm2CudaFunctions out{};
   out.abi = LFM2_CUDA_ABI;

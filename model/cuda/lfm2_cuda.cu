@@ -12,15 +12,15 @@ using lfm2::cuda::Cublas;
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what cuBLAS advises for sm_90
-constexpr int kCublasError = 100'000;                 // codes of ours: this plus cuBLAS's
+constexpr int kCublasError = 100'000;                 // our codes: this plus cuBLAS's code
 constexpr int kNoCublas = kCublasError - 1;
 
 }  // namespace
 
 struct Lfm2CudaContext {
   int device = 0;
-  cudaStream_t stream = nullptr;   // waits for the legacy default stream, and that one for it
-  cudaStream_t capture = nullptr;  // waits for none, so that a recording disturbs no other thread
+  cudaStream_t stream = nullptr;   // synchronises with the legacy default stream, both ways
+  cudaStream_t capture = nullptr;  // does not synchronise, so recording disturbs no other thread
   bool recording = false;
   Cublas blas;
   Cublas::Handle handle = nullptr;
@@ -33,7 +33,7 @@ struct Lfm2CudaGraph {
 
 namespace lfm2::cuda {
 
-// The device is a thread's own: whoever uses the context next may be another one.
+// The current device is set per thread, and the next user of the context may be another thread.
 cudaStream_t StreamOf(Lfm2CudaContext* context) {
   cudaSetDevice(context->device);
   return context->recording ? context->capture : context->stream;
@@ -45,7 +45,7 @@ namespace {
 
 using lfm2::cuda::StreamOf;
 
-// What is reported here must not come up again at the next check, which may be LibTorch's.
+// Clears the error, so that the next check, which may be LibTorch's, does not see it again.
 int Checked(cudaError_t code) {
   if (code != cudaSuccess) cudaGetLastError();
   return code;
@@ -57,7 +57,7 @@ int CublasCode(int status) {
   return status == Cublas::kAllocFailed ? kLfm2CudaOutOfMemory : kCublasError + status;
 }
 
-// Setting a stream takes the workspace away again.
+// Setting a stream resets the workspace.
 int UseStream(Lfm2CudaContext* context) {
   const Cublas& blas = context->blas;
   int status = blas.set_stream(context->handle, StreamOf(context));
@@ -81,7 +81,7 @@ void Close(Lfm2CudaContext* context) {
 int Fill(Lfm2CudaContext& context) {
   cudaFuncAttributes attributes;
   cudaError_t code = cudaSetDevice(context.device);
-  // Fails where the library holds no code for this GPU, before anything is decoded with it.
+  // Fails early when the library has no code for this GPU.
   if (code == cudaSuccess) {
     code = cudaFuncGetAttributes(&attributes, lfm2::cuda::Kernel<lfm2::cuda::NormBody<float>>);
   }
@@ -107,7 +107,7 @@ int Open(int device, Lfm2CudaContext** out) {
   const int code = Fill(*context);
   if (code != 0) {
     Close(context);
-    cudaGetLastError();  // closing what is half open may fail too
+    cudaGetLastError();  // closing a partly opened context may fail too
     return code;
   }
   *out = context;
@@ -208,7 +208,7 @@ void Drop(Lfm2CudaContext* context, Lfm2CudaGraph* graph) {
   delete graph;
 }
 
-// cuBLAS counts columns first: y's transpose is w times x's transpose.
+// cuBLAS is column-major: y's transpose is w times x's transpose.
 int Gemm(Lfm2CudaContext* context, const Lfm2CudaGemm* args) {
   cudaSetDevice(context->device);
   const float one = 1.0F, zero = 0.0F;

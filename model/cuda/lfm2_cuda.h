@@ -1,14 +1,15 @@
-/* The C ABI of liblfm2_cuda.so: what a decode step does on a GPU. One exported symbol gives a table
- * of functions; all pointers in their arguments are the device's unless said otherwise.
+/* The C ABI of liblfm2_cuda.so: the parts of a decode step on a GPU. The one exported symbol
+ * returns a table of functions; all pointers in their arguments are device pointers unless said
+ * otherwise.
  *
- * Everything is put on the context's stream and returns at once, but for `wait`, `allocate`,
- * `release`, `open` and `close`. That stream waits for the device's legacy default stream and the
- * other way round, so it is in order with LibTorch's work. Each function returns 0 or a code that
+ * All functions except `wait`, `allocate`, `release`, `open` and `close` put work on the context's
+ * stream and return at once. That stream synchronises with the device's legacy default stream in
+ * both directions, so its work is in order with LibTorch's. Each function returns 0 or a code that
  * error_text explains. Thread rule: a context belongs to one thread at a time.
  *
  * Types: `dtype` is that of activations, weights, keys, values and convolution states. Sums,
- * softmax and state-space states are float32. A row whose position or slot is -1 pads a batch: it
- * is computed where that costs nothing, and leaves no trace in any state. */
+ * softmax and state-space states are float32. A row whose position or slot is -1 is padding: it
+ * may be computed, but changes no state. */
 #pragma once
 
 #include <stdint.h>
@@ -32,7 +33,7 @@ enum { kLfm2CudaOutOfMemory = 2 }; /* cudaErrorMemoryAllocation */
 #define LFM2_CUDA_INLINE static inline
 #endif
 
-/* Channels that a head takes in a KV block. A block of one layer has kv_heads *
+/* Channels per head in a KV block, with padding. A block of one layer has kv_heads *
  * kLfm2CudaBlockTokens * lfm2_cuda_padded(head_dim) keys and as many values. */
 LFM2_CUDA_INLINE int lfm2_cuda_padded(int head_dim) { return (head_dim + 7) / 8 * 8; }
 
@@ -79,16 +80,17 @@ typedef struct {
   void* y;
 } Lfm2CudaGemm;
 
-/* One layer's blocks. tables [rows][table_width]: the blocks of each row's sequence, in order. */
+/* One layer's KV blocks. tables [rows][table_width]: the blocks of each row's sequence, in order.
+ */
 typedef struct {
   void *keys, *values;
   const int32_t* tables;
   int table_width;
 } Lfm2CudaKv;
 
-/* qkv [rows][heads + 2 kv_heads][head_dim]: q and k are normalised over head_dim where norms are
- * given, then turned by position * frequencies [head_dim / 2] (rotate-half); q goes back in place,
- * k and v into the blocks at the row's position. */
+/* qkv [rows][heads + 2 kv_heads][head_dim]: q and k are normalised over head_dim if norms are
+ * given, then rotated by position * frequencies [head_dim / 2] (rotate-half). q is written back in
+ * place, k and v into the blocks at the row's position. */
 typedef struct {
   int dtype, rows, heads, kv_heads, head_dim;
   float eps;
@@ -99,10 +101,10 @@ typedef struct {
   Lfm2CudaKv kv;
 } Lfm2CudaRope;
 
-/* One query a row over its first position + 1 keys. q [rows][q_stride] with heads first. The keys
- * are cut into parts that scratch holds: mixed [rows][heads][parts][head_dim], largest and sum
- * [rows][heads][parts]; parts * kLfm2CudaPartTokens is at least every row's keys. out [rows][heads]
- * [head_dim]. A row's result does not depend on `rows` nor on `parts`. */
+/* One query per row over its first position + 1 keys. q [rows][q_stride] with heads first. The keys
+ * are cut into parts, whose results are in scratch: mixed [rows][heads][parts][head_dim], largest
+ * and sum [rows][heads][parts]; parts * kLfm2CudaPartTokens is at least the keys of any row. out
+ * [rows][heads][head_dim]. A row's result depends neither on `rows` nor on `parts`. */
 typedef struct {
   int dtype, rows, heads, kv_heads, head_dim, q_stride, parts;
   float scale;
@@ -113,8 +115,8 @@ typedef struct {
   void* out;
 } Lfm2CudaAttend;
 
-/* k and v [tokens][kv_heads][head_dim] of one sequence, from token `first` on, into its blocks
- * (kv.tables is one row) or out of them. */
+/* Copies k and v [tokens][kv_heads][head_dim] of one sequence, from token `first` on, into its
+ * blocks (kv.tables has one row) or out of them. */
 typedef struct {
   int dtype, tokens, first, kv_heads, head_dim;
   void *k, *v;
@@ -122,7 +124,7 @@ typedef struct {
 } Lfm2CudaKvCopy;
 
 /* bcx [rows][3 width]: B, C, x. v = B * x; out = C * (bias + sum of the taps over the state's v and
- * this one); the state moves on by one. weight [width][taps], bias [width] or null. State of slot
+ * this one); the state advances by one. weight [width][taps], bias [width] or null. State of slot
  * s: [taps - 1][width] at states + s * slot_stride elements, oldest first. */
 typedef struct {
   int dtype, rows, width, taps;
@@ -146,20 +148,20 @@ typedef struct {
   void* out;
 } Lfm2CudaSsm;
 
-/* As model/sampling/sampler.h has them. */
+/* As in model/sampling/sampler.h. */
 typedef struct {
   double temperature, top_p, min_p, repetition_penalty;
   int64_t top_k, index;
   uint64_t seed;
   int32_t sample;      /* 0: this row gets no token */
-  int32_t use_seen;    /* the penalty looks at the row's seen words */
-  int32_t use_allowed; /* the row's allowed words say what may be chosen */
+  int32_t use_seen;    /* the penalty uses the row's seen words */
+  int32_t use_allowed; /* the row's allowed words restrict the choice */
   int32_t unused;
 } Lfm2CudaSampling;
 
 typedef struct {
-  int32_t id;     /* -1 where none was asked for */
-  int32_t finite; /* 0: a logit is not */
+  int32_t id;     /* -1 if no token was requested */
+  int32_t finite; /* 0: a logit is not finite */
 } Lfm2CudaChoice;
 
 /* logits [rows][vocab]; params and choices [rows]; seen and allowed [rows][words], words =
@@ -177,16 +179,16 @@ typedef struct {
 
   int (*open)(int device, Lfm2CudaContext** context);
   void (*close)(Lfm2CudaContext*);
-  const char* (*error_text)(int code); /* lives for ever */
+  const char* (*error_text)(int code); /* never freed */
   int (*allocate)(Lfm2CudaContext*, int64_t bytes, int on_host, void** memory);
   void (*release)(Lfm2CudaContext*, int on_host, void* memory);
-  /* The host's side must have come from allocate(on_host), and stand until a wait. */
+  /* The host memory must come from allocate(on_host) and stay valid until a wait. */
   int (*to_device)(Lfm2CudaContext*, void* to, const void* from_host, int64_t bytes);
   int (*to_host)(Lfm2CudaContext*, void* to_host, const void* from, int64_t bytes);
   int (*wait)(Lfm2CudaContext*);
 
-  /* Between the two, kernels and gemm are recorded instead of run. After an error of one of them,
-   * end_capture must still be called, and gives none. */
+  /* Between the two calls, kernels and gemm are recorded instead of run. After an error of one of
+   * them, end_capture must still be called, and returns no graph. */
   int (*begin_capture)(Lfm2CudaContext*);
   int (*end_capture)(Lfm2CudaContext*, Lfm2CudaGraph** graph);
   int (*replay)(Lfm2CudaContext*, Lfm2CudaGraph* graph);
@@ -206,7 +208,7 @@ typedef struct {
   int (*sample)(Lfm2CudaContext*, const Lfm2CudaSample*);
 } Lfm2CudaFunctions;
 
-/* The table of this ABI, which lives for ever; null for another `abi`. Needs no GPU. */
+/* The table of this ABI, which is never freed; null for another `abi`. Needs no GPU. */
 const Lfm2CudaFunctions* lfm2_cuda_functions(int32_t abi);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-// One step of the gated short convolution and of the gated diagonal state-space recurrence. A
-// thread a channel; grid x is tiles of channels, y is rows.
+// One step of the gated short convolution and of the gated diagonal state-space recurrence. One
+// thread per channel; grid x is tiles of channels, y is rows.
 #pragma once
 
 #include "model/cuda/shim.h"

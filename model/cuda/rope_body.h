@@ -1,5 +1,5 @@
-// Rotary embedding with the norms of q and k before it, and the write into the KV blocks; and the
-// copies between those blocks and plain tensors, for the passes that LibTorch runs.
+// Norms and rotary embedding of q and k, and the write into the KV blocks; also the copies between
+// those blocks and plain tensors, for the passes that LibTorch runs.
 #pragma once
 
 #include "model/cuda/shim.h"
@@ -58,7 +58,7 @@ struct RopeBody {
     });
   }
 
-  // Rounds where a composition of LibTorch's operators would.
+  // Rounds at the same points as the equivalent LibTorch operators.
   LFM2_BODY static void Turn(const Block& block, const Args& args, int32_t position, float* row) {
     const int half = args.head_dim / 2;
     Each<kThreads>(block, [&](int t) {

@@ -1,8 +1,8 @@
-// Logits to tokens, with the rules of model/sampling/sampler.h: repetition penalty, temperature,
-// top_k, top_p, min_p, one draw that depends on (seed, index) alone. Scores are float64 as there.
-// Probabilities are summed in fixed point, which no order of threads changes: this differs from the
-// host's float64 sums by about 1e-9 of the whole, and a draw or a nucleus that falls so close to
-// an edge may come out as its neighbour.
+// Chooses tokens from logits, with the rules of model/sampling/sampler.h: repetition penalty,
+// temperature, top_k, top_p, min_p, one draw that depends only on (seed, index). Scores are float64
+// as there. Probabilities are summed in fixed point, so the order of threads does not matter. The
+// sums differ from the host's float64 sums by about 1e-9 of the total: a draw or a top_p limit that
+// close to an edge may give the neighbouring token.
 #pragma once
 
 #include "model/cuda/shim.h"
@@ -48,8 +48,8 @@ struct SampleBody {
   }
 
  private:
-  // One row's candidates. Likelier is a higher key, and of equal keys a lower id; the ones that are
-  // left are (key > floor) or (key == floor and id <= last_id).
+  // One row's candidates. A higher key is likelier; of equal keys, the lower id. The remaining
+  // candidates have (key > floor) or (key == floor and id <= last_id).
   struct Row {
     LFM2_BODY Row(const Block& block, const Args& args, const Lfm2CudaSampling& params)
         : logits(static_cast<const T*>(args.logits) + static_cast<int64_t>(block.x) * args.vocab),
@@ -91,7 +91,7 @@ struct SampleBody {
       if (allowed != nullptr && !Has(allowed, id)) return false;
       return key > floor || (key == floor && id <= last_id);
     }
-    LFM2_BODY int ChunkBegin(int thread) const {  // neighbouring ids of one thread
+    LFM2_BODY int ChunkBegin(int thread) const {  // first of a thread's neighbouring ids
       const int64_t begin = thread * CeilDiv(vocab, kThreads);
       return begin < vocab ? static_cast<int>(begin) : vocab;
     }
@@ -107,7 +107,7 @@ struct SampleBody {
     uint64_t *scan, *digits, *control, *scratch;  // shared memory
   };
 
-  // What a candidate counts for: one, or its softmax weight in fixed point.
+  // What a candidate counts: 1, or its softmax weight in fixed point.
   struct Count {
     LFM2_BODY uint64_t operator()(double) const { return 1; }
   };
@@ -121,7 +121,7 @@ struct SampleBody {
     return score == highest ? 1.0 : exp(score - highest);
   }
 
-  // The least mass that is at least `part` of `all`, and never nothing.
+  // The smallest mass that is at least `part` of `all`; never 0.
   LFM2_BODY static uint64_t Share(double part, uint64_t all) {
     const double wanted = ceil(part * static_cast<double>(all));
     if (!(wanted >= 1)) return 1;
@@ -175,8 +175,8 @@ struct SampleBody {
     return static_cast<int32_t>(ReadByAll(row.control[1]));
   }
 
-  // Leaves the smallest set of the likeliest whose weights reach `wanted`: digit by digit of the
-  // key, then by id among equal keys.
+  // Keeps the smallest set of the likeliest candidates whose weights reach `wanted`: goes through
+  // the key digit by digit, then by id among equal keys.
   template <typename Weigh>
   LFM2_BODY static void Keep(const Block& block, Row& row, uint64_t wanted, const Weigh& weigh) {
     uint64_t floor = 0;
@@ -200,7 +200,7 @@ struct SampleBody {
     row.last_id = last_id;
   }
 
-  // Weights by the digit at `shift`, of the candidates whose higher digits are those of `prefix`.
+  // Sums weights by the digit at `shift`, for candidates whose higher digits are those of `prefix`.
   // Neighbours often share a digit: a thread adds what it has when the digit changes.
   template <typename Weigh>
   LFM2_BODY static void AddDigits(const Block& block, const Row& row, uint64_t prefix, int shift,
@@ -272,7 +272,7 @@ struct SampleBody {
     Each<kThreads>(block, [&](int t) { row.scan[t] = sum[t]; });
   }
 
-  // 0 for what is not left, or not likely enough.
+  // 0 for candidates that were removed or are not likely enough.
   LFM2_BODY static uint64_t MassOf(const Row& row, int id, double min_p) {
     const double score = row.ScoreOf(id);
     if (!row.Left(id, Row::KeyOf(score))) return 0;

@@ -1,11 +1,11 @@
 // One source for a GPU kernel and for its test on the host. A body is a struct with
 //   kThreads, Args, SharedBytes(args) and static void Run(Block, const Args&),
-// and speaks of its threads in phases only: Each(block, f) calls f(thread) for every thread of the
-// block, and what follows sees what all of them wrote. Under nvcc a phase is the thread's own call
-// and a barrier; on the host it is a loop. What a thread keeps from phase to phase is a PerThread;
-// what all of them read of shared memory outside a phase goes through ReadByAll.
+// and its threads run in phases: Each(block, f) calls f(thread) for every thread of the block, and
+// the code after it sees all their writes. Under nvcc a phase is the thread's own call and a
+// barrier; on the host it is a loop. A thread's variable that lives across phases is a PerThread;
+// shared memory that all threads read outside a phase is read with ReadByAll.
 //
-// Thread rule: Launch is as its stream; on the host it returns when the work is done.
+// Thread rule: Launch is ordered by its stream; on the host it returns when the work is done.
 #pragma once
 
 #include <cstddef>
@@ -105,8 +105,8 @@ inline uint64_t BitsOf(double value) { return std::bit_cast<uint64_t>(value); }
 inline double DoubleOf(uint64_t bits) { return std::bit_cast<double>(bits); }
 inline void AddShared(uint64_t& to, uint64_t value) { to += value; }
 
-// Shared memory that all threads read between two phases. On a GPU the slowest does so while the
-// others are in the next phase already: that one may not change it.
+// Reads shared memory between two phases, in all threads. On a GPU the slowest thread may do so
+// when the others are already in the next phase, so that phase must not change it.
 inline thread_local std::vector<std::pair<const uint64_t*, uint64_t>> read_by_all;
 inline uint64_t ReadByAll(const uint64_t& word) {
   read_by_all.emplace_back(&word, word);
@@ -128,7 +128,7 @@ struct PerThread {
   T& operator[](int thread) { return value[thread]; }
 };
 
-// Every other phase runs backwards: a body that depends on an order within a phase comes out wrong.
+// Every second phase runs backwards, so that a body that depends on the order within a phase fails.
 template <int kThreads, typename Phase>
 void Each(const Block&, Phase&& phase) {
   thread_local bool backwards = false;
@@ -148,8 +148,8 @@ void JoinWarps(PerThread<T, kThreads>& values, Join&& join) {
 
 #endif
 
-// All threads' values joined, in one order on every machine; every thread has the answer. scratch
-// is [kThreads / kWarp] in shared memory, free again afterwards.
+// Reduces all threads' values, in the same order on every machine; every thread gets the result.
+// scratch is [kThreads / kWarp] in shared memory and may be reused afterwards.
 template <int kThreads, typename T, typename Join>
 LFM2_BODY void JoinAll(const Block& block, T* scratch, PerThread<T, kThreads>& values,
                        Join&& join) {
@@ -204,7 +204,7 @@ LFM2_BODY void EachColumn(const Block& block, int width, Phase&& phase) {
   });
 }
 
-// What the arithmetic type would have kept of a value.
+// The value, rounded to the arithmetic type.
 template <typename T>
 LFM2_BODY float Rounded(float value) {
   return ToFloat(FromFloat<T>(value));
@@ -214,10 +214,10 @@ LFM2_BODY float Silu(float x) { return x / (1.0F + expf(-x)); }
 
 LFM2_BOTH int64_t CeilDiv(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-// Where token `position` of a sequence stands in a layer's blocks: keys are
-// [block][kv_head][padded / 8][kLfm2CudaBlockTokens][8] (a thread a key reads whole packs), values
-// [block][kv_head][kLfm2CudaBlockTokens][padded]. padded is head_dim up to a multiple of 8; what
-// it adds holds zeros.
+// The offset of token `position` of a sequence in a layer's blocks. Keys are
+// [block][kv_head][padded / 8][kLfm2CudaBlockTokens][8], so that one thread per key reads whole
+// packs; values are [block][kv_head][kLfm2CudaBlockTokens][padded]. padded is head_dim rounded up
+// to a multiple of 8; the padding is zeros.
 struct TileShape {
   int kv_heads, padded;
   LFM2_BODY int64_t Tile(int32_t block, int kv_head) const {
@@ -256,7 +256,7 @@ int Launch(Lfm2CudaContext* context, Grid grid, const typename Body::Args& args)
 
 #else
 
-// Shared memory starts as NaN in every block: what a body reads before it wrote it shows.
+// Shared memory starts as NaN in every block, which reveals reads before the first write.
 template <typename Body>
 int Launch(Lfm2CudaContext*, Grid grid, const typename Body::Args& args) {
   std::vector<Pack<float>> shared(Body::SharedBytes(args) / sizeof(Pack<float>) + 1);
@@ -269,7 +269,7 @@ int Launch(Lfm2CudaContext*, Grid grid, const typename Body::Args& args) {
         Body::Run({static_cast<int>(x), static_cast<int>(y), static_cast<int>(z),
                    reinterpret_cast<unsigned char*>(shared.data())},
                   args);
-        read_by_all.clear();  // the next block has memory of its own
+        read_by_all.clear();  // the next block has its own memory
       }
     }
   }

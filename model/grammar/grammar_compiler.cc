@@ -19,8 +19,7 @@ namespace {
 constexpr int64_t kRawVocabulary = 0;  // xgrammar's VocabType: each token is its bytes
 constexpr int64_t kCompileThreads = 1;
 constexpr char kRootRule[] = "root";
-constexpr int64_t kMaxWhiteSpace =
-    64;  // between two tokens of JSON, so a model cannot pad without end
+constexpr int64_t kMaxWhiteSpace = 64;  // between JSON tokens, so a model cannot pad without end
 constexpr TVMFFIAny kNone{};
 
 absl::StatusOr<XgrammarValue> ArrayOf(const XgrammarLibrary& library,

@@ -234,7 +234,7 @@ def the_instruction_set_can_be_chosen(bin_dir, work):
     assert 'instructions="portable"' in (work / "daemon.err").read_text()
     done = subprocess.run([bin_dir / "lfm2d", "--data_dir", work / "data", "--listen", "127.0.0.1:0"], capture_output=True, text=True,
                           timeout=30, env={**os.environ, "LFM2_ISA": "mmx"})
-    assert done.returncode != 0 and '"mmx" is none of portable' in done.stderr, done
+    assert done.returncode != 0 and '"mmx" is not one of portable' in done.stderr, done
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-// Causal attention of a few queries over one part of the stored keys, and how parts are joined
-// (the split softmax of flash decoding: Dao et al. 2022, 2023).
+// Causal attention of a few queries over one part of the stored keys, and joining of the parts (the
+// split softmax of flash decoding: Dao et al. 2022, 2023).
 //
-// A query's numbers are its own: which other queries share the call changes no bit of them.
+// A query's result does not depend, bit for bit, on the other queries in the call.
 #pragma once
 
 #include "model/kernels/layers/layer_kernels.h"
@@ -14,7 +14,7 @@ inline __attribute__((always_inline)) void PutElement(float x, float* to) {
   *to = x;
 }
 
-// To the nearest bf16, ties to even; a NaN stays one.
+// Rounds to the nearest bf16, ties to even; a NaN stays a NaN.
 template <typename V>
 inline __attribute__((always_inline)) void PutElement(float x, uint16_t* to) {
   uint32_t bits = 0;
@@ -24,7 +24,7 @@ inline __attribute__((always_inline)) void PutElement(float x, uint16_t* to) {
   *to = static_cast<uint16_t>(nan ? (bits >> 16) | 0x40U : rounded);
 }
 
-// Where number i of a row stands in it (vector.h's pairs).
+// The position of number i in a stored row (vector.h's pairs).
 template <typename V, typename Element>
 inline __attribute__((always_inline)) int64_t PlaceOf(int64_t i) {
   if (sizeof(Element) != sizeof(uint16_t)) return i;
@@ -44,15 +44,15 @@ void StoreKvKernel(const float* k, const float* v, int64_t head_dim, int64_t slo
 
 inline constexpr int64_t kCacheLine = 64;
 
-// A hardware prefetcher starts anew at each page, and a tile is about one: the lines of the tile
-// that comes next are asked for while this one is read.
+// A hardware prefetcher starts again at each page, and a tile is about one page, so the lines of
+// the next tile are prefetched while this one is read.
 template <typename V, int64_t kBytes>
 inline __attribute__((always_inline)) void Prefetch(const void* p) {
   const char* line = static_cast<const char*>(p);
   for (int64_t at = 0; at < kBytes; at += kCacheLine) __builtin_prefetch(line + at, 0, 3);
 }
 
-// Where the keys of block `block` of `blocks` stand; after the last one, the values of the first.
+// The keys of block `block` of `blocks`; after the last block, the values of the first.
 template <typename V, typename Element>
 inline __attribute__((always_inline)) const Element* KeysOrNext(const AttendPart& part,
                                                                 int64_t block, int64_t blocks) {
@@ -61,7 +61,7 @@ inline __attribute__((always_inline)) const Element* KeysOrNext(const AttendPart
   return static_cast<const Element*>(part.tiles[after]) + part.head_dim * kKvBlockTokens;
 }
 
-// Scores of kRows queries against all keys of kBlocks blocks.
+// Computes the scores of kRows queries for all keys of kBlocks blocks.
 template <typename V, typename Element, int kRows, int kBlocks>
 inline __attribute__((always_inline)) void ScoreBlocks(const AttendPart& part, int64_t first_row,
                                                        int64_t block, int64_t blocks) {
@@ -102,7 +102,7 @@ inline __attribute__((always_inline)) void ScoreBlocks(const AttendPart& part, i
 template <typename V, typename Element, int kRows>
 inline __attribute__((always_inline)) void ScoreRows(const AttendPart& part, int64_t first_row,
                                                      int64_t blocks) {
-  // Enough sums at once to hide the latency of a multiply-add, few enough for the registers.
+  // Enough independent sums to hide the latency of a multiply-add, few enough for the registers.
   constexpr int kBlocks = kRows >= 3 ? 1 : 2;
   int64_t block = 0;
   for (; block + kBlocks <= blocks; block += kBlocks) {
@@ -111,7 +111,7 @@ inline __attribute__((always_inline)) void ScoreRows(const AttendPart& part, int
   for (; block < blocks; ++block) ScoreBlocks<V, Element, kRows, 1>(part, first_row, block, blocks);
 }
 
-// Scores to weights exp(score - largest).
+// Converts scores to weights exp(score - largest).
 template <typename V>
 inline __attribute__((always_inline)) void Weigh(AttendPart& part, int64_t row) {
   using T = typename V::T;
@@ -140,7 +140,7 @@ inline __attribute__((always_inline)) void Weigh(AttendPart& part, int64_t row) 
   part.sum[row] = V::Sum(sum);
 }
 
-// A unit is the pair of vectors of channels that one LoadPair gives.
+// A unit is the pair of channel vectors that one LoadPair returns.
 template <typename V>
 inline __attribute__((always_inline)) int64_t ChannelOfUnit(int64_t unit) {
   constexpr int64_t kUnitsPerGroup = kPairDistance / V::kWidth;

@@ -1,10 +1,10 @@
-// What a layer computes between its matrix products, one row or one tile at a time: the functions
-// of one instruction set in one table. The *_kernel.h files hold the arithmetic, written once over
-// the vectors of vector.h; layer_kernels_<set>.cc compiles them.
+// The computations of a layer between its matrix products, for one row or one tile at a time: one
+// table of functions for each instruction set. The *_kernel.h files have the arithmetic, written
+// once with the vectors of vector.h; layer_kernels_<set>.cc compiles them.
 //
-// Everything is float32 but stored keys and values. A result depends on the arguments alone, never
-// on how many rows a caller has or how it splits them: that makes chunked, batched and resumed
-// passes bit-equal. Thread rule: pure functions on what they are given.
+// Everything is float32 except stored keys and values. A result depends only on the arguments,
+// never on how many rows a caller has or how it splits them, so chunked, batched and resumed passes
+// are bit-equal. Thread rule: pure functions of their arguments.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@
 namespace lfm2 {
 
 // Keys and values of one KV head in one block of tokens:
-//   K [head_dim][kKvBlockTokens] (a query meets many keys at once), then
-//   V [kKvBlockTokens][padded head_dim] (a weight meets many channels at once).
-// Within a row, bf16 stands in pairs (vector.h).
+//   K [head_dim][kKvBlockTokens], so that one query is multiplied by many keys at once, then
+//   V [kKvBlockTokens][padded head_dim], so that one weight is multiplied by many channels at once.
+// Within a row, bf16 is stored in pairs (vector.h).
 inline constexpr int64_t kKvBlockTokens = 32;
 inline constexpr int64_t kKvChannelPad = 32;
 inline constexpr int64_t PaddedHeadDim(int64_t head_dim) {
@@ -28,21 +28,21 @@ inline constexpr int64_t KvTileElements(int64_t head_dim) {
 }
 
 // The keys of a sequence are cut at multiples of this, counted from position 0, and the parts are
-// put together in order: who computes a part, and when, changes nothing.
+// joined in order, so the result does not depend on which thread computes a part, or when.
 inline constexpr int64_t kKvPartTokens = 512;
 inline constexpr int64_t kKvPartBlocks = kKvPartTokens / kKvBlockTokens;
-// Queries that one call takes, at most.
+// Most queries of one call.
 inline constexpr int64_t kAttendRows = 4;
 
 // Queries of one KV head against one part of the keys.
 struct AttendPart {
-  const void* const* tiles = nullptr;  // of the part's blocks: their K and V of this head
+  const void* const* tiles = nullptr;  // K and V of this head, for each block of the part
   int64_t head_dim = 0;
   int64_t rows = 0;                  // 1 to kAttendRows
-  const float* q[kAttendRows] = {};  // [head_dim], scaled already
-  int64_t keys[kAttendRows] = {};    // of the part that this query sees: 1 to kKvPartTokens
+  const float* q[kAttendRows] = {};  // [head_dim], already scaled
+  int64_t keys[kAttendRows] = {};    // keys of the part that this query sees: 1 to kKvPartTokens
   float* scores = nullptr;           // scratch, [kAttendRows][kKvPartTokens]
-  // Out. sum over keys of exp(score - largest) * v, and of the weights alone.
+  // Output: the sum over keys of exp(score - largest) * v, and the sum of the weights.
   float* mixed[kAttendRows] = {};  // [padded head_dim]
   float largest[kAttendRows] = {};
   float sum[kAttendRows] = {};
@@ -96,14 +96,14 @@ struct LayerKernels {
   void (*store_f32)(const float* k, const float* v, int64_t head_dim, int64_t slot, void* tile);
   void (*attend_bf16)(AttendPart& part);
   void (*attend_f32)(AttendPart& part);
-  // Joins the next part of the keys to those before it.
+  // Joins the result of the next part of the keys to that of the parts before it.
   void (*join)(const float* mixed, float largest, float sum, int64_t n, float* all_mixed,
                float* all_largest, float* all_sum);
   // y = x * scale.
   void (*scale)(const float* x, float scale, int64_t n, float* y);
 };
 
-// Must be one that this machine has.
+// `isa` must be one that this machine can run.
 const LayerKernels& LayerKernelsFor(Isa isa);
 
 // For layer_kernels.cc.

@@ -1,5 +1,5 @@
-// LFM2's gated short convolution between its two projections. One token and a run of tokens are
-// the same loop, so their results are equal bit for bit.
+// LFM2's gated short convolution between its two projections. One token and a run of tokens use the
+// same loop, so their results are equal bit for bit.
 #pragma once
 
 #include "model/kernels/layers/layer_kernels.h"

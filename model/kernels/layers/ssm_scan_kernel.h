@@ -1,5 +1,5 @@
 // Diagonal state-space recurrence (S4D-Real, Gu et al. 2022, zero-order hold) and its gate. One
-// token and a run of tokens are the same loop, so their results are equal bit for bit.
+// token and a run of tokens use the same loop, so their results are equal bit for bit.
 #pragma once
 
 #include "model/kernels/layers/layer_kernels.h"

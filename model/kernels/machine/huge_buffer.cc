@@ -42,7 +42,7 @@ class HugeMapping {
   const uintptr_t begin_, size_;
 };
 
-// Begins on a huge page and ends on a small one: no page is paid for that holds nothing.
+// Starts on a huge page and ends on a small one, so that no unused page is allocated.
 absl::StatusOr<std::shared_ptr<HugeMapping>> HugeMapping::Make(uintptr_t size) {
   size = RoundUp(size, kPage);
   const uintptr_t slack = size >= kHugePage ? kHugePage : 0;
@@ -57,7 +57,7 @@ absl::StatusOr<std::shared_ptr<HugeMapping>> HugeMapping::Make(uintptr_t size) {
   Unmap(begin, aligned);
   Unmap(aligned + size, begin + size + slack);
 #if defined(MADV_HUGEPAGE)
-  // Refused where the system has none: small pages hold the same numbers.
+  // Fails if the system has no huge pages; small pages work as well.
   if (slack != 0) madvise(reinterpret_cast<void*>(aligned), size, MADV_HUGEPAGE);
 #endif
   return std::make_shared<HugeMapping>(aligned, size);

@@ -1,8 +1,8 @@
-// Zeroed memory for weights, on huge pages where the system gives them: reading gigabytes a step
-// through 4 KiB pages costs more in address translation than in data.
+// Zeroed memory for weights, on huge pages if the system provides them: reading gigabytes per step
+// through 4 KiB pages costs more for address translation than for data.
 //
-// Thread rule: none of its own; it is plain memory. Ownership: a buffer owns its mapping, or shares
-// it with the others of its arena; move-only.
+// Thread rule: plain memory. Ownership: a buffer owns its mapping, or shares it with the other
+// buffers of its arena; move-only.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ class HugeMapping;
 
 class HugeBuffer {
  public:
-  // Memory of its own, at least 64-byte aligned; `bytes` >= 1. kOutOfMemory when the system has no
-  // address space.
+  // A buffer with its own mapping, at least 64-byte aligned; `bytes` >= 1. kOutOfMemory when the
+  // system has no address space.
   static absl::StatusOr<HugeBuffer> Allocate(int64_t bytes);
 
   HugeBuffer() = default;
@@ -45,9 +45,9 @@ class HugeBuffer {
   int64_t bytes_ = 0;
 };
 
-// Puts buffers one after another into mappings of many, so that small ones and the ends of large
-// ones are on huge pages too. A mapping goes with the last of its buffers, not with the arena.
-// Thread rule: one thread.
+// Places many buffers one after another in shared mappings, so that small buffers and the ends of
+// large ones are on huge pages too. A mapping is released with the last of its buffers, not with
+// the arena. Thread rule: one thread.
 class HugeArena {
  public:
   // As HugeBuffer::Allocate.

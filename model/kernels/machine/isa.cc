@@ -20,8 +20,8 @@ constexpr Isa kBestFirst[] = {Isa::kAmx, Isa::kAvx512BF16, Isa::kAvx512, Isa::kA
                               Isa::kPortable};
 
 #if defined(__x86_64__)
-// Asked of the processor itself: clang 14 has no name for these. The system's part, saving the
-// registers, is in the answers for AVX2 and AVX-512 F.
+// Queries the processor directly, because clang 14 has no names for these features. Whether the
+// system saves the registers is part of the answers for AVX2 and AVX-512 F.
 bool HasF16c() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & (1U << 29)) != 0;
@@ -39,7 +39,7 @@ bool HasAmx() {
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAll) == kAll;
 }
 
-// The tiles are 8 KB of registers, which Linux saves only for a process that has asked.
+// The tiles are 8 KB of registers, which Linux saves only for a process that has requested it.
 bool SystemSavesTiles() {
 #if defined(__linux__)
   constexpr long kArchReqXcompPerm = 0x1023, kXfeatureXtiledata = 18;
@@ -81,7 +81,7 @@ const char* IsaName(Isa isa) {
 bool CanRun(Isa isa) {
   if (isa == Isa::kPortable) return true;
 #if defined(__x86_64__)
-  // The compiler's run-time support asks xgetbv for the registers that the system saves.
+  // The compiler's run-time support uses xgetbv to find the registers that the system saves.
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
   if (isa == Isa::kAvx2) return avx2;
@@ -112,12 +112,12 @@ absl::StatusOr<Isa> IsaByName(std::string_view name) {
     if (CanRun(isa)) return isa;
     return Error(Reason::kUnsupported,
                  "instruction set " + std::string(name) +
-                     " is not one this machine runs, best is " + IsaName(DetectIsa()),
+                     " cannot run on this machine, the best is " + IsaName(DetectIsa()),
                  {{"isa", std::string(name)}, {"best", IsaName(DetectIsa())}});
   }
   return Error(Reason::kInvalidArgument,
                "instruction set \"" + std::string(name.substr(0, 32)) +
-                   "\" is none of portable, avx2, avx512, avx512_bf16, amx");
+                   "\" is not one of portable, avx2, avx512, avx512_bf16, amx");
 }
 
 absl::StatusOr<Isa> IsaFromEnvironment() {

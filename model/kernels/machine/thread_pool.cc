@@ -12,9 +12,9 @@ constexpr uint32_t kEnd = 0x4000;
 constexpr uint32_t kOpen = 0x8000;
 constexpr uint32_t kOneRegion = 0x10000;
 
-constexpr int kMaxThreads = 1024;  // fits kInsideMask with room
+constexpr int kMaxThreads = 1024;  // well within kInsideMask
 constexpr std::chrono::microseconds kSpin{100};
-constexpr int kPausesPerLook = 32;  // at the clock, which costs more than a pause
+constexpr int kPausesPerLook = 32;  // reading the clock costs more than a pause
 
 thread_local bool inside_region = false;
 
@@ -52,7 +52,7 @@ ThreadPool::ThreadPool(int threads) {
   try {
     while (static_cast<int>(workers_.size()) < wanted) workers_.emplace_back([this] { Work(); });
   } catch (const std::system_error&) {
-    // Fewer threads compute the same.
+    // Fewer threads give the same results.
   }
 }
 
@@ -73,7 +73,7 @@ void ThreadPool::ParallelFor(int64_t n, int64_t grain,
   std::lock_guard<std::mutex> turn(turn_);
   region_ = {&body, n, grain};
   next_.store(0, std::memory_order_relaxed);
-  // Nobody is inside and the gate is shut, so only this thread changes the gate here.
+  // No worker is inside and the gate is shut, so only this thread can change the gate here.
   gate_.fetch_add(kOneRegion + kOpen, std::memory_order_release);
   gate_.notify_all();
   RunRanges(region_);
@@ -82,7 +82,7 @@ void ThreadPool::ParallelFor(int64_t n, int64_t grain,
 }
 
 void ThreadPool::Work() {
-  uint32_t done = 0;  // number of the last region this worker was in
+  uint32_t done = 0;  // number of the last region in which this worker ran
   while (true) {
     uint32_t gate = Await(gate_, [done](uint32_t now) {
       return (now & kEnd) == 0 && ((now & kOpen) == 0 || NumberOf(now) == done);

@@ -1,6 +1,6 @@
-// One float32 vector of each instruction set behind one set of names, so that a kernel is written
-// once and compiled for each. Every function is a member of its set's own type: no symbol that was
-// compiled for one instruction set can be linked into the code of another.
+// The float32 vectors of all instruction sets with the same function names, so that a kernel is
+// written once and compiled for each. Every function is a member of its instruction set's own type,
+// so that the linker cannot use code compiled for one instruction set in another.
 //
 // A file compiled for AVX-512 sees Avx512Vector, one for AVX2 sees Avx2Vector, every file sees
 // ScalarVector, whose loops are the plain twins of the others. Thread rule: pure functions.
@@ -23,9 +23,9 @@ inline constexpr float kExpLowest = -87.33F, kExpHighest = 89.0F;
 inline constexpr float kLog2E = 1.44269504F;
 inline constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
 
-// Stored numbers stand in groups of 32. A group of bf16 holds number j beside number j + 16, so
-// that one load gives two vectors for one shift and one mask: LoadPair gives the vectors that begin
-// at numbers `lane` and `lane` + 16 of a group, lane < 16.
+// Numbers are stored in groups of 32. A group of bf16 has number j beside number j + 16, so that
+// one load, one shift and one mask give two vectors: LoadPair returns the vectors that begin at
+// numbers `lane` and `lane` + 16 of a group, lane < 16.
 inline constexpr int64_t kPairGroup = 32;
 inline constexpr int64_t kPairDistance = 16;
 
@@ -89,7 +89,7 @@ struct Avx2Vector {
   static T Max(T a, T b) { return _mm256_max_ps(a, b); }
   static T MulAdd(T a, T b, T c) { return _mm256_fmadd_ps(a, b, c); }
   static T Exp(T x) {
-    // The second operand is what min and max return for a NaN, so that one stays one.
+    // min and max return the second operand for a NaN, so that a NaN stays a NaN.
     x = _mm256_max_ps(Set(kExpLowest), _mm256_min_ps(Set(kExpHighest), x));
     const T n = _mm256_round_ps(_mm256_mul_ps(x, Set(kLog2E)),
                                 _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -19,7 +19,7 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-// The thread's tiles have a shape for as long as this lives; then the system has none to save.
+// Configures the thread's tiles; the destructor releases them, so the system need not save them.
 class TileScope {
  public:
   explicit __attribute__((always_inline)) TileScope(const TileConfig& config) {

@@ -1,4 +1,4 @@
-// What the AVX2 kernels share about registers of 8 rows. Only for files that are compiled for AVX2.
+// Shared parts of the AVX2 kernels for registers of 8 rows. Only for files compiled for AVX2.
 #pragma once
 
 #include <immintrin.h>
@@ -9,11 +9,11 @@ namespace lfm2 {
 
 inline constexpr int kHalves = 2;  // registers of 8 rows in a panel
 
-// A core's own prefetching does not keep up with one token's walk through memory: with this it
-// reads at the machine's bandwidth, without it at two thirds to three quarters (EPYC, Zen 3).
+// For one token, hardware prefetching is too slow: with this distance a core reads at the machine's
+// bandwidth, without it at two thirds to three quarters (EPYC, Zen 3).
 inline constexpr int64_t kLoneTileAhead = 4096;
 
-// Which of 8 exist when `n` are left.
+// Mask of the first `n` of 8 lanes.
 inline __m256i FirstOf8(int64_t n) {
   const int left = n < 0 ? 0 : n > 8 ? 8 : static_cast<int>(n);
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(left), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

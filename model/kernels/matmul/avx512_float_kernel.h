@@ -47,8 +47,8 @@ struct Avx512FloatKernel {
     const int64_t panel_bytes = tile.panel_bytes;
     const Activation* a = reinterpret_cast<const Activation*>(tile.activations);
     for (; weights != end; weights += kStepBytes, a += kColumns * T) {
-      // Many tokens are bound by arithmetic, and memory has time to bring what comes next. Few are
-      // bound by memory, where fetching by hand only disturbs a stream.
+      // With many tokens arithmetic is the bottleneck, and prefetching helps. With few tokens
+      // memory is the bottleneck, and software prefetching only disturbs the stream.
       if (T > 4 && next != nullptr) {
         FetchStep<P, kStepBytes>(next, panel_bytes);
         next += kStepBytes;

@@ -1,5 +1,5 @@
-// What the AVX-512 and AMX kernels share: masks, and a group of activations rounded to int8. For
-// files compiled with AVX-512 only; each has a copy of its own, so that none runs elsewhere. Thread
+// Shared parts of the AVX-512 and AMX kernels: masks, and rounding a group of activations to int8.
+// Only for files compiled with AVX-512; each has its own copy, so that it runs nowhere else. Thread
 // rule: pure functions.
 #pragma once
 
@@ -9,12 +9,12 @@
 
 namespace lfm2 {
 
-// The first n of 16 lanes; none for n < 0.
+// Mask of the first n of 16 lanes; empty for n < 0.
 static inline __attribute__((always_inline)) __mmask16 FirstOf16(int64_t n) {
   return n <= 0 ? 0 : n >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << n) - 1);
 }
 
-// One token's 32 values in four-byte quads, and what goes with them.
+// One token's 32 values in four-byte quads, with their scale and start.
 struct RoundedGroup {
   alignas(32) int32_t quads[8];
   int32_t sum;
@@ -34,7 +34,7 @@ static inline __attribute__((always_inline)) void RoundGroup(const float* x, __m
   const bool finite = bits < 0x7f800000;
   const bool zero = !finite || !(largest >= 1e-35F);
   const __m512 inverse = _mm512_set1_ps(zero ? 0.0F : 127.0F / largest);
-  // A group that counts as zero may still hold infinities: nothing of it is multiplied.
+  // A group that counts as zero may still contain infinities, so it is not multiplied.
   const __mmask16 use = zero ? 0 : 0xFFFF;
   const __m512i qa = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(use, a, inverse));
   const __m512i qb = _mm512_cvtps_epi32(_mm512_maskz_mul_ps(use, b, inverse));

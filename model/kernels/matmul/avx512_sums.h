@@ -1,5 +1,6 @@
-// The sums of a tile of T tokens times P panels, in registers between these two. For files compiled
-// with AVX-512 only; each has a copy of its own, so that none runs elsewhere.
+// Loads and stores the sums of a tile of T tokens times P panels, which are in registers in
+// between. Only for files compiled with AVX-512; each has its own copy, so that it runs nowhere
+// else.
 #pragma once
 
 #include <immintrin.h>
@@ -9,7 +10,7 @@
 
 namespace lfm2 {
 
-// Zeros, or what the steps before left in y.
+// Zeros, or the sums that the steps before stored in y.
 template <int T, int P>
 static inline __attribute__((always_inline)) void LoadSums(const Tile& tile, __m512 (&sums)[T][P]) {
   Unrolled<T>([&](auto t) __attribute__((always_inline)) {

@@ -1,5 +1,5 @@
-// bfloat16 weights with AMX: TDPBF16PS multiplies 16 tokens by 16 rows over 32 columns. For fewer
-// tokens too: memory brings weights more slowly than tiles take them.
+// bfloat16 weights with AMX: TDPBF16PS multiplies 16 tokens by 16 rows over 32 columns. Also used
+// for fewer tokens, because memory is then slower than the tiles.
 //
 // It sums the even and the odd columns of a block of 32 apart, each a chain of fused multiply-adds
 // from zero, adds the two and then adds that to the sum so far; numbers below 2^-126 count as zero
@@ -32,7 +32,7 @@ inline __m512i RoundBlock(const float* x, int64_t columns) {
 }
 
 struct AmxBF16 {
-  // [blocks of 32 columns][16 tokens][32 columns], zeros for tokens that are not there.
+  // [blocks of 32 columns][16 tokens][32 columns], zeros for missing tokens.
   static int64_t TileBytes(int64_t, int64_t steps) { return BlocksOf(steps) * kTileBytes; }
 
   static int64_t PanelsAtOnce(int64_t) { return 4; }
@@ -146,7 +146,7 @@ struct AmxBF16 {
     const std::byte* w = task.weights + panel * task.panel_bytes + columns.begin * kTileBytes;
     const int64_t whole = Least(columns.end, task.steps / kBlockSteps) - columns.begin;
     for (int64_t block = 0; block < whole; ++block, a += kTileBytes, w += kTileBytes) {
-      // One tile of tokens is bound by memory, which comes faster when it is asked for ahead.
+      // With one tile of tokens memory is the bottleneck, and prefetching helps.
       for (int64_t p = 0; T == 1 && p < P; ++p) {
         for (int64_t line = 0; line < kTileBytes; line += 64) {
           __builtin_prefetch(w + p * task.panel_bytes + kAhead + line, 0, 2);
@@ -155,7 +155,7 @@ struct AmxBF16 {
       MultiplyBlock<T, P>(a, task.tile_bytes, w, task.panel_bytes);
     }
     if (columns.begin + whole < columns.end) {
-      // A panel ends within this block: zeros follow.
+      // The panel ends within this block; the rest is zeros.
       alignas(64) std::byte rest[P][kTileBytes] = {};
       for (int p = 0; p < P; ++p) {
         __builtin_memcpy(rest[p], w + p * task.panel_bytes,

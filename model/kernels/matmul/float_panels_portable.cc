@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kRows = 16;
 
-// 16 rows; compilers cut it into the registers that there are.
+// 16 rows; compilers split it into the available registers.
 using Lanes = float __attribute__((vector_size(64)));
 
 struct F32Weights {

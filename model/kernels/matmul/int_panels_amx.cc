@@ -1,6 +1,6 @@
 // int8 and int4 weights with AMX, for many tokens: TDPBSSD multiplies 16 tokens by 16 rows over a
-// group of 32 columns. Its sums are whole numbers, and what follows is done as the AVX-512 kernels
-// do it: a row is the same from both.
+// group of 32 columns. Its sums are integers, and the rest is computed as in the AVX-512 kernels,
+// so a row is the same from both.
 #include <immintrin.h>
 
 #include "model/kernels/matmul/amx_tiles.h"
@@ -49,7 +49,7 @@ struct Int4Weights {
 template <typename Weights>
 struct AmxInt {
   // [groups][16 tokens][32 columns] int8, then [groups][16 tokens] float32 scales; zeros for tokens
-  // that are not there.
+  // that are missing.
   static int64_t TileBytes(int64_t, int64_t steps) {
     return kGroupsOfStep * steps * (kRoundedBytes + kTileTokens * 4);
   }
@@ -73,8 +73,8 @@ struct AmxInt {
     }
   }
 
-  // So many panels and steps are unpacked at once, into 16 KB that stay in the first-level cache
-  // while all tiles of tokens pass.
+  // How many panels and steps are unpacked at once, into 16 KB that stay in the first-level cache
+  // while all tiles of tokens are multiplied.
   static constexpr int64_t kPanels = 2;
   static constexpr int64_t kStretch = 8;
 
@@ -158,7 +158,7 @@ struct AmxInt {
         kGroupsOfStep * step * kTileTokens;
     const std::byte* row_scales =
         task.weights + panel * task.panel_bytes + step * Weights::kStepBytes;
-    // A step ahead, so that the tiles' latency passes beside the arithmetic.
+    // One step ahead, so that arithmetic hides the tiles' latency.
     Dots dots[2];
     Start(a, w, &dots[0]);
     for (int64_t s = 0; s < steps; ++s) {

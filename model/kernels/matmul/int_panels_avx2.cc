@@ -26,14 +26,14 @@ inline int SumOf(__m256i x) {
   return _mm_cvtsi128_si32(_mm_add_epi32(y, _mm_shuffle_epi32(y, 0xB1)));
 }
 
-// One token's 32 values as signed bytes, and what goes with them.
+// One token's 32 values as signed bytes, with their scale and start.
 struct RoundedGroup {
   __m256i q;
   int32_t sum;
   float scale;
 };
 
-// x: `n` values, what lacks to 32 counts as zero.
+// x: `n` values; missing values up to 32 count as zero.
 inline RoundedGroup RoundGroup(const float* x, int64_t n) {
   __m256 values[4];
   __m256i largest_bits = _mm256_setzero_si256();
@@ -49,7 +49,7 @@ inline RoundedGroup RoundGroup(const float* x, int64_t n) {
   const bool finite = bits < 0x7f800000;
   const bool zero = !finite || !(largest >= 1e-35F);
   const __m256 inverse = _mm256_set1_ps(zero ? 0.0F : 127.0F / largest);
-  // A group that counts as zero may still hold infinities: nothing of it is used.
+  // A group that counts as zero may still contain infinities, so its values are not used.
   const __m256i use = _mm256_set1_epi32(zero ? 0 : -1);
   __m256i q[4];
   for (int i = 0; i < 4; ++i) {
@@ -70,7 +70,7 @@ inline void Scatter(__m256i words, int64_t stride, int32_t* to) {
   for (int64_t i = 0; i < 8; ++i) to[i * stride] = each[i];
 }
 
-// Keeps a compiler from adding up later: it would have to keep what is added, and has no registers.
+// Stops the compiler from deferring the additions, which would spill registers.
 inline __attribute__((always_inline)) void Settle(__m256i& sum) { asm volatile("" : "+x"(sum)); }
 
 inline __m256i LoadHalf(const std::byte* at) {
@@ -207,8 +207,8 @@ struct Avx2IntKernel {
           const std::byte* const weights = step + p * tile.panel_bytes;
           __m256i dots[T][kHalves];
           Weights::template Dot<T>(weights + kScaleBytes + g * Weights::kGroupBytes, a, dots);
-          // Beside the integer sums the float ones have no registers; told that they are in memory,
-          // a compiler does not move both to and fro.
+          // The float sums do not fit into registers beside the integer sums; told that they are in
+          // memory, the compiler does not move both back and forth.
           if constexpr (T > 1) asm volatile("" : : "r"(&sums) : "memory");
           AddScaled<T>(weights + g * 32,
                        reinterpret_cast<const float*>(a + (Weights::kWords + 1) * T), dots,

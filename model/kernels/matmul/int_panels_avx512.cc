@@ -12,7 +12,7 @@ namespace {
 constexpr int kGroup = 32;
 
 // A tile's activations, group by group: [8 quads][T] x 4 int8, [T] int32 start, [T] float32 scale.
-// The start is what the weights' offset adds to the integer sum, with the sign turned.
+// The start is the negated contribution of the weights' offset to the integer sum.
 constexpr int64_t kTokenGroupBytes = kGroup + 2 * 4;
 
 void PackGroups(const float* x, int64_t cols, int64_t tokens, int64_t steps, int32_t offset,
@@ -81,8 +81,8 @@ struct Avx512IntKernel {
     const std::byte* next = tile.next;
     const int32_t* a = reinterpret_cast<const int32_t*>(tile.activations);
     for (int64_t step = 0; step < tile.steps; ++step, weights += kStepBytes) {
-      // Many tokens are bound by arithmetic, and memory has time to bring what comes next. Few are
-      // bound by memory, where fetching by hand only disturbs a stream.
+      // With many tokens arithmetic is the bottleneck, and prefetching helps. With few tokens
+      // memory is the bottleneck, and software prefetching only disturbs the stream.
       if (P > 1 && next != nullptr) {
         FetchStep<P, kStepBytes>(next, tile.panel_bytes);
         next += kStepBytes;
@@ -121,8 +121,8 @@ struct Avx512IntKernel {
         });
       });
     });
-    // Beside this many integer sums the float ones have no registers: they are kept in memory,
-    // which a compiler must be told, or it moves both to and fro.
+    // The float sums do not fit into registers beside this many integer sums. Unless told that they
+    // are in memory, the compiler moves both back and forth.
     if constexpr (T * P > kSumsInRegisters) asm volatile("" : : "r"(&sums) : "memory");
     __m512 row_scales[P];
     Unrolled<P>([&](auto p) __attribute__((always_inline)) {

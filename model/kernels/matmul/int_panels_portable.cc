@@ -14,7 +14,7 @@ constexpr int kGroup = 32;
 constexpr int kQuads = 8;  // of columns in a group
 
 // A tile's activations, group by group: [8 quads][T] x 4 int8, [T] int32 start, [T] float32 scale.
-// The start is what the weights' offset adds to the integer sum, with the sign turned.
+// The start is the negated contribution of the weights' offset to the integer sum.
 constexpr int64_t kTokenGroupBytes = kGroup + 2 * 4;
 
 float LargestMagnitude(const float* x, int64_t n) {

@@ -28,7 +28,7 @@ constexpr KernelGetter kKernels[5][4] = {
 const PanelKernel& KernelFor(const PackedMatrix& w, int64_t tokens) {
   static const int streams = MemoryStreams();
 #if defined(__x86_64__)
-  // AMX's tiles are the faster way to the same numbers from so many tokens on.
+  // From this many tokens on AMX is faster; it gives the same numbers.
   constexpr int64_t kAmxIntTokens = 32;
   if (w.isa() == Isa::kAmx && tokens >= kAmxIntTokens) {
     if (w.format() == WeightFormat::kInt8) return *AmxInt8Kernel(streams);
@@ -38,7 +38,7 @@ const PanelKernel& KernelFor(const PackedMatrix& w, int64_t tokens) {
   return *kKernels[static_cast<size_t>(w.isa())][static_cast<size_t>(w.format())](streams);
 }
 
-// Grows and is never given back before the thread ends: a step of decoding allocates nothing.
+// Grows and is freed only when the thread ends, so that a decoding step does not allocate.
 class Scratch {
  public:
   std::byte* Reserve(int64_t bytes) {
@@ -60,17 +60,17 @@ class Scratch {
   int64_t bytes_ = 0;
 };
 
-// Work below this is not worth waking a thread for.
+// Less work than this is not worth waking a thread.
 constexpr int64_t kRangeBytes = 16 << 10;   // weights to read
 constexpr int64_t kRangeValues = 16 << 10;  // activations to round
-constexpr int64_t kRangesPerThread = 4;     // fewer panels than this a thread: tiles are cut too
+constexpr int64_t kRangesPerThread = 4;     // with fewer panels per thread, tiles are split too
 
-// More tokens take turns, and the columns of a turn too: the rounded activations of both stay in
-// the second-level cache while all weights pass, and to read weights or sums again costs less than
-// to read activations from further away.
+// More tokens are computed in turns, and so are the columns of a turn, so that the rounded
+// activations stay in the second-level cache while all weights are read. Reading weights or sums
+// again costs less than reading activations from further away.
 constexpr int64_t kTurnTokens = 256;
 
-// Half of the second-level cache, the weights have the other one.
+// Half of the second-level cache; weights use the other half.
 int64_t CachedBytes() {
   static const int64_t bytes = [] {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
@@ -82,7 +82,7 @@ int64_t CachedBytes() {
   return bytes;
 }
 
-// Of a turn: as many as its activations stay cached for, in blocks of like size.
+// Tokens of a turn: as many as keep their activations cached, in blocks of similar size.
 int64_t StepsAtOnce(const PanelTask& task) {
   const int64_t blocks = CeilDiv(task.tiles * task.tile_bytes, CachedBytes());
   return CeilDiv(CeilDiv(task.steps, blocks), kRangeSteps) * kRangeSteps;
@@ -109,7 +109,7 @@ void RunPanels(const PanelKernel& kernel, const PanelTask& task, int64_t step, i
   const int64_t range_bytes = at_once * task.panel_bytes / task.steps * (step_end - step);
   const int64_t grain = CeilDiv(kRangeBytes, range_bytes * CeilDiv(task.tiles, cuts));
   pool.ParallelFor(bundles * cuts, grain, [&](int64_t begin, int64_t end) {
-    // Consecutive bundles of one cut are one walk through memory.
+    // Consecutive bundles of one cut are contiguous in memory.
     while (begin < end) {
       const int64_t cut = begin / bundles;
       const int64_t stop = std::min(end, (cut + 1) * bundles);

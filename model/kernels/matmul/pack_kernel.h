@@ -1,8 +1,9 @@
-// What PackedMatrix asks of an instruction set: rows of weights checked, rounded and put into a
-// panel's order. A model is loaded at the speed of memory only when these are loops of vectors.
+// The functions that PackedMatrix needs for an instruction set: they check and round rows of
+// weights and put them into a panel's order. They are vectorized so that loading a model is limited
+// by memory bandwidth.
 //
-// Every instruction set gives the same bits: sums there are none, and no product is contracted.
-// Thread rule: pure functions of their arguments. Rows may stand at any address.
+// Bit-identical on every instruction set: nothing is summed, and no FMA is used. Thread rule: pure
+// functions of their arguments. Rows need no alignment.
 #pragma once
 
 #include <cstddef>
@@ -11,12 +12,12 @@
 namespace lfm2 {
 
 struct PackKernel {
-  // No infinity and no NaN among a row's n bfloat16.
+  // True when none of a row's n bfloat16 values is infinite or NaN.
   bool (*finite_bf16)(const std::byte* row, int64_t n);
   void (*widen_bf16)(const std::byte* row, int64_t n, float* to);
-  // The bits of the largest magnitude: 0x7f800000 and above where one is not finite.
+  // The bits of the largest magnitude; 0x7f800000 or more when a value is not finite.
   uint32_t (*largest)(const float* row, int64_t n);
-  // To nearest even. Values are finite.
+  // Rounds to nearest even. Values must be finite.
   void (*round_bf16)(const float* row, int64_t n, uint16_t* to);
   // Groups of 32 by the rule of ggml's reference quantizers (ggml-quants.c, quantize_row_q8_0_ref
   // and quantize_row_q4_0_ref). Values are finite. int8: q in -127..127, scale = largest magnitude

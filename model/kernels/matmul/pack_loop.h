@@ -1,5 +1,5 @@
-// The loops of PackKernel, written once; each instruction set's file compiles them for itself.
-// `Own` is a type of that file alone, so that the linker cannot give one machine's copy to another.
+// The loops of PackKernel, written once and compiled in each instruction set's file. `Own` is a
+// type that only that file has, so that the linker cannot mix the copies of two instruction sets.
 #pragma once
 
 #include "model/kernels/matmul/pack_kernel.h"
@@ -67,13 +67,13 @@ struct PackLoop {
     }
   }
 
-  // 1 / scale; 0 where a group has no magnitude that a float32 quotient could express.
+  // 1 / scale; 0 when the group's magnitude is too small for a float32 quotient.
   static inline __attribute__((always_inline)) float Inverse(float scale) {
     const float inverse = 1.0F / scale;
     return (As<uint32_t>(inverse) & kMagnitude) < kInfinity ? inverse : 0.0F;
   }
 
-  // Groups whose scales are divided at once.
+  // How many groups' scales are divided at once.
   static constexpr int kTogether = 16;
 
   // largest_of(values): a group's largest number; round(values, inverse, to): the group.
@@ -116,7 +116,7 @@ struct PackLoop {
     EachGroup(row, groups, 127.0F, scales, largest_of, round);
   }
 
-  // Of a group's values, the first of those that have the largest magnitude.
+  // The first of a group's values that has the largest magnitude.
   static inline __attribute__((always_inline)) float LargestOf(const float* row) {
     int32_t above = INT32_MIN, below = INT32_MIN;  // the largest of the numbers, of their opposites
     for (int i = 0; i < kGroup; ++i) {
@@ -174,7 +174,8 @@ struct PackLoop {
                          std::byte* to) {
     const Quad flips = {flip, flip, flip, flip};
     int64_t word = 0;
-    // A cache line of each row is read once: rows at distances that share a set would lose it.
+    // Reads each cache line of a row only once, because rows that map to the same cache set would
+    // evict it.
     for (; word + 16 <= words; word += 16) {
       for (int r = 0; r < kPanelRows; r += 4) {
         for (int64_t w = word; w < word + 16; w += 4) {

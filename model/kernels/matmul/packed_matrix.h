@@ -1,4 +1,4 @@
-// A weight matrix in the order in which the matrix kernels read it.
+// A weight matrix, stored in the order in which the matrix kernels read it.
 //
 // Rows are interleaved by 16 ("a panel"), so that one vector register holds one column step of 16
 // rows and a thread reads its panels from front to back. Formats:
@@ -6,11 +6,11 @@
 //   kBF16  bfloat16, pairs of columns together.
 //   kInt8  groups of 32 columns, q in -128..127 and one fp16 scale a group: the numbers of Q8_0.
 //   kInt4  groups of 32 columns, q in -8..7 and one fp16 scale a group: the numbers of Q4_0.
-// Any number of rows and columns from 1 on; what the last panel and the last group lack is filled
-// with zeros and never read back.
+// At least one row and one column; the last panel and the last group are padded with zeros, which
+// are never read back.
 //
-// Thread rule: const after Pack. Ownership: owns its memory (64-byte aligned, huge pages where the
-// system gives them); the tensors it was packed from are no longer needed.
+// Thread rule: const after Pack. Ownership: owns its memory (64-byte aligned, huge pages if the
+// system provides them) and does not need the tensors after packing.
 #pragma once
 
 #include <cstddef>
@@ -34,9 +34,9 @@ class PackedMatrix {
   // mixture). Q8_0 to kInt8 and Q4_0 to kInt4 keep every number; everything else is rounded once,
   // to nearest even for kBF16 and by the rule of ggml's reference quantizers for kInt8 and kInt4.
   // `isa` is what MatMul will run with. Errors: kModelFileInvalid for a part of another shape or
-  // type, a value that is not finite or too large for the format, naming the tensor and the place;
-  // kUnsupported for an instruction set that this machine lacks; kOutOfMemory. With an arena the
-  // matrix stands beside the others of it.
+  // type, a value that is not finite or too large for the format, naming the tensor and the
+  // position; kUnsupported for an instruction set that this machine lacks; kOutOfMemory. With an
+  // arena, the matrix is allocated in it.
   static absl::StatusOr<PackedMatrix> Pack(std::span<const TensorView> parts, WeightFormat format,
                                            Isa isa, ThreadPool& pool, HugeArena* arena = nullptr);
 
@@ -49,7 +49,7 @@ class PackedMatrix {
   Isa isa() const { return isa_; }
   int64_t bytes() const { return data_.bytes(); }
 
-  // One row as float32, exactly what the format holds: the embedding lookup. 0 <= row < rows(),
+  // One row as float32, exactly as stored: the embedding lookup. 0 <= row < rows(),
   // out.size() == cols().
   void Row(int64_t row, std::span<float> out) const;
 

@@ -1,9 +1,9 @@
-// What MatMul asks of an instruction set for one weight format: round activations into tiles, and
-// multiply panels of 16 weight rows with such tiles.
+// The functions that MatMul needs for an instruction set and a weight format: round activations
+// into tiles, and multiply panels of 16 weight rows with such tiles.
 //
-// Files compiled for one instruction set include this and intrinsics, nothing that has inline
-// functions of its own: the linker keeps one copy of those and might keep the one that older
-// machines cannot run. Templates here take the instruction set's own type for the same reason.
+// Files compiled for one instruction set may include this and intrinsics, but no header with inline
+// functions: the linker keeps one copy of such a function and might keep one that older machines
+// cannot run. Templates here take the instruction set's own type for the same reason.
 // Thread rule: pure functions of their arguments; ranges that do not overlap may run at once.
 #pragma once
 
@@ -17,7 +17,7 @@ inline constexpr int64_t kFloatStepBytes = 256;
 inline constexpr int64_t kInt8StepBytes = kScaleBytes + 2 * 512;
 inline constexpr int64_t kInt4StepBytes = kScaleBytes + 2 * 256;
 
-// One product, all of it. Tokens are cut into `tiles` tiles whose sizes differ by at most one, the
+// One whole product. Tokens are cut into `tiles` tiles whose sizes differ by at most one, the
 // larger first.
 struct PanelTask {
   const std::byte* weights = nullptr;
@@ -25,7 +25,7 @@ struct PanelTask {
   int64_t rows = 0;
   int64_t steps = 0;                       // along the columns; panel_layout.h
   const std::byte* activations = nullptr;  // tiles one after the other
-  int64_t tile_bytes = 0;                  // from one to the next
+  int64_t tile_bytes = 0;                  // distance from one to the next
   int64_t tokens = 0;
   int64_t tiles = 0;
   float* y = nullptr;  // [tokens, rows]
@@ -50,13 +50,12 @@ struct Tile {
   int64_t y_row;  // floats from one token to the next
   int64_t rows;   // of these panels that exist
   bool resume;    // y holds the sum of the steps before
-  // What will be read after these weights, in the same steps and panels; may be fetched meanwhile,
-  // or null.
+  // The weights that will be read next, in the same steps and panels; may be prefetched. Or null.
   const std::byte* next;
 };
 
 struct PanelKernel {
-  int64_t tile_tokens;  // most of a tile
+  int64_t tile_tokens;  // most tokens of a tile
   int64_t (*tile_bytes)(int64_t tile_tokens, int64_t steps);
   int64_t (*panels_at_once)(int64_t tile_tokens);
   // x: [tokens, cols], at most tile_tokens; `tile`: tile_bytes(tokens, steps), 4-byte aligned.
@@ -64,8 +63,8 @@ struct PanelKernel {
   void (*run)(const PanelTask& task, const PanelRange& range);
 };
 
-// `streams`, 1 or 2: places in memory that a thread reads at once while few tokens are multiplied,
-// where a kernel has the choice. A row is the same from both.
+// `streams`, 1 or 2: memory streams that a thread reads at once for few tokens, if a kernel
+// supports both. A row is the same from both.
 const PanelKernel* PortableF32Kernel(int streams);
 const PanelKernel* PortableBF16Kernel(int streams);
 const PanelKernel* PortableInt8Kernel(int streams);

@@ -1,7 +1,7 @@
-// Where a number of a PackedMatrix stands, and in which steps the kernels walk along the columns.
+// The position of each number in a PackedMatrix, and the steps in which kernels read the columns.
 //
-// A panel is 16 rows. Along the columns it is cut into steps of one size, zero-filled at the end.
-// In a step, in this order:
+// A panel is 16 rows. Along the columns it is cut into steps of equal size, padded with zeros at
+// the end. A step contains, in this order:
 //
 //   kF32: 4 columns, 256 bytes. [4 columns][16 rows] float32.
 //
@@ -14,7 +14,7 @@
 //   [4 quads][16 rows][4 columns] bytes: low half = q + 8 of columns 0..15 of the group, high half
 //   = of columns 16..31.
 //
-// So every register load is 64-byte aligned and a panel is read strictly forwards.
+// So every register load is 64-byte aligned and a panel is read sequentially.
 // Thread rule: pure functions.
 #pragma once
 
@@ -73,7 +73,7 @@ inline constexpr int64_t FloatOffset(int64_t r, int64_t c) { return c * 64 + r *
 inline constexpr int64_t BFloat16Offset(int64_t r, int64_t c) {
   return c / 2 * 64 + r * 4 + c % 2 * 2;
 }
-// Of the scale of row `r` in group `g`, and of the group's first column.
+// Byte offset of the scale of row `r` in group `g`, and of the group's first column.
 inline constexpr int64_t ScaleOffset(WeightFormat format, int64_t r, int64_t g) {
   return g / 2 * StepBytes(format) + g % 2 * 32 + r * 2;
 }
@@ -81,7 +81,7 @@ inline constexpr int64_t GroupOffset(WeightFormat format, int64_t r, int64_t g) 
   const int64_t group_bytes = (StepBytes(format) - kScaleBytes) / 2;
   return g / 2 * StepBytes(format) + kScaleBytes + g % 2 * group_bytes + r * 4;
 }
-// Of column `c` (0..31) of a group, from the group's first column on.
+// Byte offset of column `c` (0..31) of a group, from the group's first column.
 inline constexpr int64_t Int8Offset(int64_t c) { return c / 4 * 64 + c % 4; }
 inline constexpr int64_t Int4Offset(int64_t c) { return Int8Offset(c % 16); }  // high half: c >= 16
 

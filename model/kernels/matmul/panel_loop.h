@@ -5,12 +5,12 @@
 //   kMaxTokens            most tokens of a tile
 //   kStepBytes            weights of one panel in a step
 //   kTokenStepBytes       activations of one token in a step
-//   kAheadBytes           how far before it a lone tile fetches; 0: as far as the next
+//   kAheadBytes           prefetch distance when there is only one tile; 0: the next step
 //   PanelsAtOnce(tokens)  1, 2 or 4; not growing with `tokens`
 //   RunTile<T, P>(tile)   T tokens times P panels
 //
-// Order: a few panels, then a stretch of columns whose weights stay in the second-level cache, then
-// all tiles of tokens: weights come from memory once, in the order in which they lie there.
+// Loop order: a few panels, then a stretch of columns whose weights stay in the second-level cache,
+// then all tiles of tokens. So weights are read from memory once and in order.
 #pragma once
 
 #include "model/kernels/matmul/panel_kernel.h"
@@ -32,9 +32,8 @@ struct Constant {
   inline __attribute__((always_inline)) constexpr operator int() const { return kValue; }
 };
 
-// body(i) for i in 0..N-1. Compilers keep an array of registers in registers when every index is a
-// constant before they look at loops. What a sanitizer adds to that much code takes minutes a file:
-// there it stays a loop.
+// Calls body(i) for i in 0..N-1, unrolled: compilers keep an array in registers only if every index
+// is a constant. With a sanitizer it is a loop, because unrolled code takes minutes to compile.
 template <int N, int I = 0, typename Body>
 inline __attribute__((always_inline)) void Unrolled(const Body& body) {
 #ifdef LFM2_KEEP_LOOPS
@@ -100,7 +99,7 @@ struct PanelLoop {
             task.activations + i * task.tile_bytes + step * tokens * Kernel::kTokenStepBytes;
         tile.y = task.y + token * task.rows + row;
         Find(tokens, panels)(tile);
-        tile.next = nullptr;  // the first tile has fetched it
+        tile.next = nullptr;  // the first tile has prefetched it
       }
     }
   }
@@ -127,7 +126,7 @@ constexpr PanelKernel MakePanelKernel() {
           &Kernel::Pack, &PanelLoop<Kernel>::Run};
 }
 
-// Few tokens are bound by memory: `One` reads it as one stream then, `Two` as two.
+// With few tokens memory is the bottleneck: then `One` reads one stream, `Two` reads two.
 template <typename One, typename Two>
 const PanelKernel* KernelOfStreams(int streams) {
   static constexpr PanelKernel kOne = MakePanelKernel<One>(), kTwo = MakePanelKernel<Two>();

@@ -86,7 +86,7 @@ PanelPacker::PanelPacker(WeightFormat format, Isa isa, int64_t cols, FirstRefusa
       break;
   }
   images_.resize(static_cast<size_t>(kRows * image_bytes_));
-  // As long as a row of blocks, which have a scale in each.
+  // As long as a row of blocks, which contain their scales.
   zeros_.resize(static_cast<size_t>(image_bytes_ + groups_ * kScale));
   values_.resize(static_cast<size_t>(groups_ * kWeightGroup));
 }
@@ -104,7 +104,7 @@ void PanelPacker::PackFloats(std::byte* panel) {
   kernel_.interleave(rows.data(), 0, image_bytes_ / 4, 0, panel);
 }
 
-// A row in the format, as it is in its file where that is the same.
+// A row in the format; points into the file if the file has the same format.
 const std::byte* PanelPacker::FloatRow(int64_t r) {
   const SourceRow& row = rows_[static_cast<size_t>(r)];
   const bool whole = cols_ * 2 == image_bytes_;  // no half of a pair to fill
@@ -127,7 +127,7 @@ const std::byte* PanelPacker::FloatRow(int64_t r) {
   return image;
 }
 
-// False, and the refusal noted, when a value is not finite.
+// False, after recording the refusal, when a value is not finite.
 bool PanelPacker::ReadValues(int64_t r) {
   const SourceRow& source = rows_[static_cast<size_t>(r)];
   const auto cols = static_cast<size_t>(cols_);
@@ -147,7 +147,7 @@ bool PanelPacker::ReadValues(int64_t r) {
   return false;
 }
 
-// Blocks of ggml whose numbers are the format's.
+// ggml blocks whose numbers can be used without change.
 bool PanelPacker::AreGroups(const SourceRow& row) const {
   return row.part->dtype == (format_ == WeightFormat::kInt8 ? DType::kQ8_0 : DType::kQ4_0);
 }

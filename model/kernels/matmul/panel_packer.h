@@ -1,6 +1,6 @@
-// Rows of tensors into the panels of a PackedMatrix, one packer a thread.
+// Packs rows of tensors into the panels of a PackedMatrix, with one packer per thread.
 //
-// Thread rule: a packer is one thread's; FirstRefusal is shared.
+// Thread rule: a packer belongs to one thread; FirstRefusal is shared.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ struct SourceRow {
 class FirstRefusal {
  public:
   void Add(int64_t row, const SourceRow& source, int64_t col, float value);
-  // kModelFileInvalid naming the tensor, the place and the value; OK when there was none.
+  // kModelFileInvalid, naming the tensor, the position and the value; OK when no value was refused.
   absl::Status ToStatus(WeightFormat format) const;
 
  private:
@@ -49,8 +49,8 @@ class PanelPacker {
 
   PanelPacker(WeightFormat format, Isa isa, int64_t cols, FirstRefusal* refusal);
 
-  // The rows from `first_row` of the stacked matrix on, at most 16, into their panel; what is less
-  // than 16 becomes zeros. A row that is refused leaves anything there.
+  // Packs at most 16 rows of the stacked matrix, from `first_row` on, into their panel; missing
+  // rows become zeros. The content of a refused row is unspecified.
   void Pack(int64_t first_row, std::span<const SourceRow> rows, std::byte* panel);
 
  private:
@@ -78,7 +78,7 @@ class PanelPacker {
   int64_t group_bytes_ = 0;        // of a row's group in the format
   int64_t image_bytes_ = 0;        // of a row in the format
   std::vector<std::byte> images_;  // of 16 rows, each row by itself
-  std::vector<std::byte> zeros_;   // a row that is not there
+  std::vector<std::byte> zeros_;   // a missing row
   std::vector<uint16_t> scales_;   // fp16, of 16 rows
   std::vector<float> values_;      // a row, zero-filled to whole groups
   std::vector<float> wide_scales_;

@@ -1,4 +1,4 @@
-// Float32 to fp16, in which scales are kept. Thread rule: pure.
+// Converts float32 to fp16, the type of scales. Thread rule: pure.
 #pragma once
 
 #include <cstdint>

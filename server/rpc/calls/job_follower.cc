@@ -43,8 +43,7 @@ void JobFollower::Follow(JobQueue& jobs, const std::string& id, int64_t from_seq
 }
 
 void JobFollower::OnClosed() {
-  std::unique_ptr<JobQueue::Subscription>
-      subscription;  // destroyed outside the lock, because that may wait
+  std::unique_ptr<JobQueue::Subscription> subscription;  // destroyed without the lock: may wait
   {
     MutexLock lock(mutex_);
     closed_ = true;
