@@ -1,17 +1,19 @@
-// What one piece of work inside a library may cost. Some libraries cannot be interrupted from
-// outside, and hostile input takes them minutes and gigabytes; but they allocate all the way: past
-// a limit one of their allocations fails, and they unwind as they do when memory is short.
+// Limits the time and memory of one piece of work inside a library. Some libraries cannot be
+// interrupted, and hostile input may cost them minutes and gigabytes; but they allocate
+// continually. So past a limit one of their allocations fails, and they unwind as when memory is
+// short.
 //
-// Every program that links this folder gets its operator new and delete from here in place of the
-// C++ library's: that is how an allocation is made to fail. It has a folder of its own for that
-// reason, and tests/lint/includes_test.py says who may include it. Outside of a WorkLimit they do
-// what the C++ library's do, for one look at a variable of the thread.
+// Every program that links this folder gets its operator new and delete from here instead of from
+// the C++ library, so that an allocation can be made to fail. It has its own folder for that
+// reason, and tests/lint/includes_test.py says who may include it. Outside a WorkLimit they do the
+// same as the C++ library's, plus one check of a thread-local variable.
 //
-// Why the grammar library is not run in a process that can be killed: for a vocabulary of 65,536
+// Why the grammar library does not run in a process that can be killed: for a vocabulary of 65,536
 // tokens a small schema's compiled grammar is 3 MB, written in 66 ms and read back in 28 (a schema
 // of 36 properties: 18 MB, 451 and 206 ms), and each step of matching has a limit as well.
 //
-// Thread rule: of the thread that made it, one at a time. Work that allocates nothing is not seen.
+// Thread rule: limits the thread that made it, one limit at a time. Work that does not allocate is
+// not limited.
 #pragma once
 
 #include <chrono>
@@ -24,8 +26,8 @@ class WorkLimit {
  public:
   enum class Broken { kNone, kTime, kBytes };
 
-  // `time`: of the processor, so that a busy machine makes no work slow. `bytes`: allocated and not
-  // freed.
+  // `time`: CPU time, so that work does not fail because the machine is busy. `bytes`: allocated
+  // and not freed.
   WorkLimit(std::chrono::milliseconds time, int64_t bytes);
   ~WorkLimit();
   WorkLimit(const WorkLimit&) = delete;
@@ -33,10 +35,10 @@ class WorkLimit {
 
   Broken broken() const { return broken_; }
 
-  // The library (from dlopen) whose allocations may fail. Once, before the first limit.
+  // Sets the library (from dlopen) whose allocations may fail. Call once, before the first limit.
   static void Watch(void* library);
 
-  // Of operator new and delete.
+  // Called by operator new and delete.
   bool Allows(size_t bytes, const void* caller);
   void Add(size_t bytes) { bytes_ += static_cast<int64_t>(bytes); }
   void Subtract(size_t bytes) { bytes_ -= static_cast<int64_t>(bytes); }

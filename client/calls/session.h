@@ -36,7 +36,7 @@ class Session {
   Console& console;
   Interrupts& interrupts;
   ClientOptions options;
-  std::string environment_problem;  // why `options` may not be what the user meant
+  std::string environment_problem;  // why `options` may differ from what the user intended
   OutputFormat output = OutputFormat::kTable;
   bool verbose = false;
   std::function<absl::Status()> action;  // runs the given verb; set while parsing

@@ -62,7 +62,7 @@ std::string RenamedVariable(const CLI::App& app) {
   for (const auto& [flag, name] : {std::pair("--server", "SERVER"), std::pair("--tls_ca", "TLS_CA"),
                                    std::pair("--token_file", "TOKEN_FILE")}) {
     const std::string old = absl::StrCat("LFM2_", name);
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes the environment
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change
     if (std::getenv(old.c_str()) == nullptr || app.get_option(flag)->count() > 0) continue;
     return absl::StrCat(old, " is not read any more: name it LFM2CTL_", name);
   }

@@ -32,7 +32,7 @@ struct Member {
   uint32_t crc = 0;
 };
 
-// `before`: 0, or the result for what comes before. zlib answers 0 for a null pointer, which an
+// `before`: 0, or the result for the bytes before. zlib returns 0 for a null pointer, which an
 // empty tensor's data may be.
 uint32_t Crc32(uint32_t before, std::string_view bytes) {
   if (bytes.empty()) return before;

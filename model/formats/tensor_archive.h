@@ -40,7 +40,7 @@ enum class DType {
 int64_t BlockElements(DType dtype);  // 1; 32 for a block type
 int64_t SizeOf(DType dtype);         // bytes of one element; of one block for a block type
 inline bool IsBlockType(DType dtype) { return BlockElements(dtype) > 1; }
-// Values with a fraction, blocks among them; not integers and not kBool.
+// True for types with fractions, including block types; false for integers and kBool.
 bool IsFloatingPoint(DType dtype);
 const char* SafetensorsName(DType dtype);  // "F32", "BF16", …; of a block type ggml's name: "Q8_0"
 // kModelFileInvalid for a block type, which safetensors does not have.

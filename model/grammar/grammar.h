@@ -20,8 +20,8 @@ struct GrammarSource {
   std::string text;
 };
 
-// Memory that compiling a grammar, or one step of matching it, may take. The largest schemas that
-// are of use take 45 MiB to compile, for a vocabulary of 49,152 tokens.
+// The memory limit for compiling a grammar, and for one step of matching it. The largest useful
+// schemas take 45 MiB to compile, for a vocabulary of 49,152 tokens.
 inline constexpr int64_t kGrammarWorkBytes = int64_t{64} << 20;
 
 // Bit i of word i / 32 says whether token i may come next.

@@ -19,7 +19,8 @@ constexpr int64_t kConfigFileBytesMax = 1 << 20;
 
 constexpr char kEnvironment[] = "environment ";
 
-// Read where they are used, and by workers, which inherit them: not keys.
+// Variables that are not configuration keys: they are read where they are used, also by workers,
+// which inherit them.
 constexpr const char* kNotKeys[] = {"LFM2_ISA",           "LFM2_SPM_LIBRARY",
                                     "LFM2_XGRAMMAR_DIR",  "LFM2_CUDA_LIBRARY",
                                     "LFM2_TORCH_LIBRARY", "LFM2_TORCH_LIB_DIR"};

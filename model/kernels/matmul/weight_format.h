@@ -1,4 +1,4 @@
-// The number formats of packed weights, and the sizes that all of their layouts share. Thread rule:
+// The number formats of packed weights, and the sizes that all their layouts share. Thread rule:
 // pure.
 #pragma once
 

@@ -4,7 +4,7 @@
 // doc/SYNTAX.md; pcre2pattern(3), for PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE. Thread rule: pure.
 //
 // Why not the Oniguruma library: its repository was archived in April 2025 and Debian has the
-// version of 2022, so nobody mends what a hostile pattern finds there. PCRE2 is maintained.
+// version of 2022, so bugs that a hostile pattern could exploit are not fixed. PCRE2 is maintained.
 #pragma once
 
 #include <string>

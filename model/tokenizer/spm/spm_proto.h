@@ -3,10 +3,10 @@
 // sentencepiece_model.proto, and the layout of its precompiled character map (a darts-clone double
 // array, then NUL-terminated strings). Thread rule: pure.
 //
-// Why not libprotobuf: Debian's sentencepiece exports a protobuf of its own, 3.14. Beside another
-// one it works only when it is opened with RTLD_DEEPBIND, which AddressSanitizer does not allow:
-// in every sanitizer and fuzz program that had libprotobuf too, it would refuse each model
-// ("compiled against version 3.14.0").
+// Why not libprotobuf: Debian's sentencepiece exports its own protobuf, 3.14. It works together
+// with another protobuf only when opened with RTLD_DEEPBIND, which AddressSanitizer does not allow.
+// A sanitizer or fuzz program with libprotobuf would refuse every model ("compiled against version
+// 3.14.0").
 #pragma once
 
 #include <string_view>

@@ -25,7 +25,7 @@ TEST(TorchParts, AreOfTheProgramsOwnBuild) {
   EXPECT_THAT(std::string(absent.message()), HasSubstr("cannot be opened"));
   const absl::Status other = Open("libother_build_torch_parts.so");
   EXPECT_EQ(DetailsOf(other).reason, Reason::kUnsupported);
-  EXPECT_THAT(std::string(other.message()), HasSubstr("is of another build than this program"));
+  EXPECT_THAT(std::string(other.message()), HasSubstr("is from another build than this program"));
   EXPECT_TRUE(Open("libthis_build_torch_parts.so").ok());
   unsetenv("LFM2_TORCH_LIBRARY");
 }
