@@ -24,7 +24,7 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
   return spdlog::level::info;
 }
 
-// Control bytes, quotes and backslashes escaped, so that a value cannot forge a line.
+// Escapes control bytes, quotes and backslashes, so that a value cannot forge a log line.
 std::string Quoted(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";

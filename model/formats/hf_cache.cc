@@ -22,7 +22,7 @@ std::string Environment(const char* name) {
 }
 
 struct ModelName {
-  std::string organisation;  // empty for a name without one ("gpt2")
+  std::string organisation;  // empty if the name has none ("gpt2")
   std::string model;
   std::string revision = "main";
 

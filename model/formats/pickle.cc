@@ -249,7 +249,7 @@ class Interpreter {
   absl::Status Extend(size_t count, Kind kind) {
     LFM2_ASSIGN_OR_RETURN(const std::vector<PickleRef> items, Pop(count));
     if (Available() == 0 || pickle_.values[stack_.back()].kind != kind) {
-      return Invalid("pickle adds items to something that holds none");
+      return Invalid("pickle adds items to a value that cannot hold any");
     }
     std::vector<PickleRef>& target = pickle_.values[stack_.back()].items;
     target.insert(target.end(), items.begin(), items.end());

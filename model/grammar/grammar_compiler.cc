@@ -43,8 +43,8 @@ absl::StatusOr<XgrammarValue> VocabularyOf(const XgrammarLibrary& library,
   return ArrayOf(library, views);
 }
 
-// As JSON is usually written: white space anywhere, properties in the schema's order, and none that
-// the schema does not name.
+// For JSON as it is usually written: white space is allowed anywhere, properties are in the
+// schema's order, and other properties are not allowed.
 absl::StatusOr<XgrammarValue> CompileSchema(const XgrammarLibrary& library,
                                             const TVMFFIAny& compiler, const TVMFFIAny& schema,
                                             const TVMFFIAny& most_white_space) {

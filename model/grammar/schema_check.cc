@@ -94,7 +94,8 @@ bool AllowsType(const Json& types, const std::string& type) {
   return types == type || (type == "integer" && types == "number");
 }
 
-// What `deciding` says is of these types anyway, so that the library may pass over `types`.
+// Whether the value of keyword `deciding` has only these types anyway, so that it does not matter
+// that the library ignores `types`.
 bool SaysTheSame(const Json& types, const std::string& deciding, const Json& value) {
   if (deciding == "const") return AllowsType(types, TypeOf(value));
   if (!value.is_array()) return false;

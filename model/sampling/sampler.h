@@ -37,8 +37,8 @@ struct SamplingParams {
 };
 
 // Whether a device's own sampler (model/cuda/sample_body.h) gives the same result as SampleToken:
-// true when all options are at their defaults, except those that such a sampler is known to support.
-// So a new option runs on the host until DeviceKnows names it.
+// true when all options are at their defaults, except those that such a sampler is known to
+// support. So a new option runs on the host until DeviceKnows names it.
 bool DeviceKnows(const SamplingParams& params);
 
 struct TokenLogprob {

@@ -113,8 +113,8 @@ absl::Status WriteCurrent(const fs::path& directory, int64_t number) {
   return WriteFileDurably(directory / kCurrentFile, VersionName(number) + "\n");
 }
 
-// A crash between the rename of a first version and the writing of `current` leaves a version that
-// nothing serves.
+// Repairs a crash between the rename of a first version and the writing of `current`, after which
+// no version would be served.
 absl::Status FinishPublish(const fs::path& directory) {
   LFM2_RETURN_IF_ERROR(RemoveLeftovers(directory));
   std::error_code error;

@@ -1,12 +1,13 @@
-// The loops of float32 and bfloat16 weights with AVX-512. Only for files that are compiled for it.
+// The loops for float32 and bfloat16 weights with AVX-512. Only for files compiled for it.
 //
 // `Weights` is a type with
 //
 //   Activation   what one token multiplies with one part
-//   kParts       registers that one of weights becomes, each for a column (or a pair of them)
-//   Part(w, i)   the i-th of them
+//   kParts       registers into which a register of weights is expanded, each for a column or a
+//                pair of columns
+//   Part(w, i)   the i-th of these registers
 //   Pack         [columns or pairs][tokens] Activations from [tokens][columns] float32
-//   MultiplyAdd  16 rows of a part times one Activation, added to their sums
+//   MultiplyAdd  adds 16 rows of a part times one Activation to their sums
 #pragma once
 
 #include <immintrin.h>
@@ -17,9 +18,9 @@
 
 namespace lfm2 {
 
-inline constexpr int kFloatRegisters = 4;  // of weights in a step
+inline constexpr int kFloatRegisters = 4;  // registers of weights in a step
 
-// kFewPanels: at once, for few tokens.
+// kFewPanels: how many panels are computed at once for few tokens.
 template <typename Weights, int kFewPanels>
 struct Avx512FloatKernel {
   using Activation = typename Weights::Activation;

@@ -1,9 +1,9 @@
 // bfloat16 weights with AMX: TDPBF16PS multiplies 16 tokens by 16 rows over 32 columns. Also used
 // for fewer tokens, because memory is then slower than the tiles.
 //
-// It sums the even and the odd columns of a block of 32 apart, each a chain of fused multiply-adds
-// from zero, adds the two and then adds that to the sum so far; numbers below 2^-126 count as zero
-// (Intel's manual, TDPBF16PS).
+// The instruction sums the even and the odd columns of a block of 32 separately, each as a chain of
+// fused multiply-adds from zero, adds both sums and then adds the result to the sum so far. Numbers
+// below 2^-126 count as zero (Intel's manual, TDPBF16PS).
 #include <immintrin.h>
 
 #include "model/kernels/matmul/amx_tiles.h"
@@ -49,7 +49,8 @@ struct AmxBF16 {
   }
 
   // A block of panels and a stretch of columns stay in the second-level cache while all tiles of
-  // tokens pass; the activations of two tiles stay in the first while the panels pass.
+  // tokens are multiplied; the activations of two tiles stay in the first-level cache while the
+  // panels are read.
   static constexpr int64_t kPanels = 8;
   static constexpr int64_t kStretchBlocks = 64;
   static constexpr int64_t kAhead = 8 << 10;  // bytes
@@ -97,8 +98,8 @@ struct AmxBF16 {
     }
   }
 
-  // Where 16 x 16 sums are between two stretches: in y itself, or in memory of their own where the
-  // tile has fewer tokens or the panel fewer rows.
+  // Where 16 x 16 sums are stored between two stretches: in y itself, or in a separate buffer if
+  // the tile has fewer tokens or the panel fewer rows.
   struct Sums {
     Sums(const PanelTask& task, int64_t panel, int64_t tile) {
       const int64_t token = TileBegin(task.tokens, task.tiles, tile);

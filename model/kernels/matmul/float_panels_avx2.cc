@@ -1,5 +1,5 @@
-// float32 and bfloat16 weights with AVX2 and FMA: 16 rows are two registers; bfloat16 is widened, a
-// shift for the even column of a pair, a mask for the odd one.
+// float32 and bfloat16 weights with AVX2 and FMA: 16 rows are two registers. bfloat16 is widened
+// with a shift for the even column of a pair and a mask for the odd one.
 #include <immintrin.h>
 
 #include "model/kernels/matmul/avx2_lanes.h"
@@ -27,7 +27,7 @@ struct BF16Weights {
 };
 
 // A tile's activations are [columns][T] float32.
-// kFewPanels: at once, for one token.
+// kFewPanels: how many panels are computed at once for one token.
 template <typename Weights, int kFewPanels>
 struct Avx2FloatKernel {
   static constexpr int kMaxTokens = 6;

@@ -1,5 +1,5 @@
-// float32 and bfloat16 weights with AVX-512: one fused multiply-add of 16 rows a column; bfloat16
-// is widened, a shift for the even column of a pair, a mask for the odd one.
+// float32 and bfloat16 weights with AVX-512: one fused multiply-add of 16 rows per column. bfloat16
+// is widened with a shift for the even column of a pair and a mask for the odd one.
 #include <immintrin.h>
 
 #include "model/kernels/matmul/avx512_float_kernel.h"

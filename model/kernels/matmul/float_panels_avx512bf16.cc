@@ -1,4 +1,4 @@
-// bfloat16 weights with AVX-512 BF16: one VDPBF16PS of 16 rows a pair of columns.
+// bfloat16 weights with AVX-512 BF16: one VDPBF16PS of 16 rows per pair of columns.
 #include <immintrin.h>
 
 #include "model/kernels/matmul/avx512_float_kernel.h"

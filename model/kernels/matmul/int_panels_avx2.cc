@@ -159,7 +159,7 @@ struct Int4Weights {
   }
 };
 
-// kFewPanels: at once, for one token.
+// kFewPanels: how many panels are computed at once for one token.
 template <typename Weights, int kFewPanels>
 struct Avx2IntKernel {
   static constexpr int kMaxTokens = 5;

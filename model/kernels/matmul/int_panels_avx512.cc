@@ -1,5 +1,5 @@
 // int8 and int4 weights with AVX-512 VNNI: unsigned weights times signed activations, four columns
-// an instruction, 16 rows a register.
+// per instruction, 16 rows per register.
 #include <immintrin.h>
 
 #include "model/kernels/matmul/avx512_lanes.h"
@@ -56,7 +56,7 @@ struct Int4Weights {
   }
 };
 
-// kFewPanels: at once, for few tokens.
+// kFewPanels: how many panels are computed at once for few tokens.
 template <typename Weights, int kFewPanels>
 struct Avx512IntKernel {
   static constexpr int kMaxTokens = 12;

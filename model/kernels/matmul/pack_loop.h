@@ -102,8 +102,8 @@ struct PackLoop {
     };
     const auto round = [&](const float* values, float inverse, int64_t g)
         __attribute__((always_inline)) {
-      // To nearest, half away from zero: what is below a half by the smallest step is added, so
-      // that the sum reaches the next whole number from a half on and never before.
+      // Rounds to nearest, half away from zero. It adds the largest float below a half, so that the
+      // sum reaches the next whole number exactly when the fraction is at least a half.
       constexpr uint32_t kBelowHalf = 0x3effffffU;
       int32_t rounded[kGroup];
       for (int i = 0; i < kGroup; ++i) {

@@ -289,7 +289,7 @@ bool PythonReader::Escape(std::string& out) {
       char32_t low = 0;
       at_ += 2;
       if (!CodePoint(4, low)) return false;
-      if (!IsLowSurrogate(low)) return Fail("half a character is escaped");
+      if (!IsLowSurrogate(low)) return Fail("an escape has only half of a surrogate pair");
       code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
   } else {

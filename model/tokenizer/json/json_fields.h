@@ -29,7 +29,7 @@ class JsonFields {
   // type.
   absl::StatusOr<bool> Bool(std::string_view key, bool absent) const;
   absl::StatusOr<std::string> String(std::string_view key, std::string_view absent) const;
-  // For these a missing key is an error.
+  // For these, a missing key is an error.
   absl::StatusOr<std::string> RequiredString(std::string_view key) const;
   absl::StatusOr<int64_t> RequiredInt(std::string_view key, int64_t lowest, int64_t highest) const;
   absl::StatusOr<const Json*> RequiredArray(std::string_view key) const;
