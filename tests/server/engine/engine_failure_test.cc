@@ -1,10 +1,9 @@
-#include "server/engine/engine_loop.h"
-
 #include <gtest/gtest.h>
 
 #include <stdexcept>
 
 #include "base/errors.h"
+#include "server/engine/engine.h"
 #include "tests/server/engine/request.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/gate.h"
@@ -43,7 +42,7 @@ FakeModelScript ThrowingFor(char poison) {
   return script;
 }
 
-TEST(EngineLoop, EndsOnlyTheOneThatMakesItsBatchThrow) {
+TEST(EngineFailure, EndsOnlyTheOneThatMakesItsBatchThrow) {
   const auto counters = std::make_shared<FakeModelCounters>();
   const auto model = MakeFakeModel(ThrowingFor('x'), counters);
   Engine engine(Limits(), Clock::Real());
@@ -78,7 +77,7 @@ class FailingRunner : public FakeModelRunner {
   int failures_;
 };
 
-TEST(EngineLoop, GoesOnWithTheSameTokensAfterABatchThatFailedOnce) {
+TEST(EngineFailure, GoesOnWithTheSameTokensAfterABatchThatFailedOnce) {
   for (const int failures : {1, 2}) {
     auto model = MakeFakeModel();
     model->runner = std::make_unique<FailingRunner>(failures);
@@ -94,7 +93,7 @@ TEST(EngineLoop, GoesOnWithTheSameTokensAfterABatchThatFailedOnce) {
   }
 }
 
-TEST(EngineLoop, SaysThatTheGpuIsLostOnceARequestEndedForIt) {
+TEST(EngineFailure, SaysThatTheGpuIsLostOnceARequestEndedForIt) {
   FakeModelScript script;
   Reason reason = Reason::kGpuOutOfMemory;
   script.fail_item = [&](const StepItem&) { return Error(reason, "broken"); };
@@ -107,7 +106,7 @@ TEST(EngineLoop, SaysThatTheGpuIsLostOnceARequestEndedForIt) {
   EXPECT_TRUE(engine.stats().gpu_lost);
 }
 
-TEST(EngineLoop, GivesUpOnBatchesThatKeepFailing) {
+TEST(EngineFailure, GivesUpOnBatchesThatKeepFailing) {
   auto model = MakeFakeModel();
   model->runner = std::make_unique<FailingRunner>(1 << 30);
   Engine engine(Limits(), Clock::Real());
@@ -120,7 +119,7 @@ TEST(EngineLoop, GivesUpOnBatchesThatKeepFailing) {
   EXPECT_TRUE(engine.Drain(kLong));
 }
 
-TEST(EngineLoop, SurvivesARunnerThatThrowsAtTheStart) {
+TEST(EngineFailure, SurvivesARunnerThatThrowsAtTheStart) {
   FakeModelScript script;
   script.fail_new_state = []() -> absl::Status { throw std::bad_alloc(); };
   Engine engine(Limits(), Clock::Real());
@@ -129,7 +128,7 @@ TEST(EngineLoop, SurvivesARunnerThatThrowsAtTheStart) {
   EXPECT_TRUE(Start(engine, Request(MakeFakeModel(), "a", 3))->Wait().status.ok());
 }
 
-TEST(EngineLoop, SurvivesASinkThatThrows) {
+TEST(EngineFailure, SurvivesASinkThatThrows) {
   Engine engine(Limits(), Clock::Real());
   auto sink = std::make_shared<RecordingSink>();
   sink->on_token = [](const TokenEvent&) { throw std::runtime_error("odd"); };
@@ -138,7 +137,7 @@ TEST(EngineLoop, SurvivesASinkThatThrows) {
   EXPECT_TRUE(Start(engine, Request(MakeFakeModel(), "a", 3))->Wait().status.ok());
 }
 
-TEST(EngineLoop, DropsATaskThatThrows) {
+TEST(EngineFailure, DropsATaskThatThrows) {
   Engine engine(Limits(), Clock::Real());
   absl::Status dropped;
   ModelTask task;
@@ -150,7 +149,7 @@ TEST(EngineLoop, DropsATaskThatThrows) {
   EXPECT_EQ(ReasonOf(dropped), Reason::kInternal);
 }
 
-TEST(EngineLoop, GivesBackTheStateOfAnEndedAndOfACancelledRequestToItsTenant) {
+TEST(EngineFailure, GivesBackTheStateOfAnEndedAndOfACancelledRequestToItsTenant) {
   std::vector<std::pair<size_t, std::string>> retired;
   Gate gate;
   FakeModelScript script = Gated(gate);
@@ -175,7 +174,7 @@ TEST(EngineLoop, GivesBackTheStateOfAnEndedAndOfACancelledRequestToItsTenant) {
 }
 
 // Every turn of a task that needs many is followed by a step, and prompts move on too.
-TEST(EngineLoop, DecodesBetweenTheTurnsOfALongTask) {
+TEST(EngineFailure, DecodesBetweenTheTurnsOfALongTask) {
   Gate gate;
   std::vector<char> order;  // 's' a step with a decoding sequence, 'p' with a prompt, 't' a turn
   FakeModelScript script;
@@ -218,7 +217,7 @@ TEST(EngineLoop, DecodesBetweenTheTurnsOfALongTask) {
   EXPECT_EQ(all.find("tsp"), std::string::npos) << "a turn and a chunk in one iteration: " << all;
 }
 
-TEST(EngineLoop, RunsALowTaskWhenNoPromptWaitsOrItHasAged) {
+TEST(EngineFailure, RunsALowTaskWhenNoPromptWaitsOrItHasAged) {
   Gate gate;
   FakeClock clock;
   const auto model = MakeFakeModel(Gated(gate));
@@ -249,7 +248,7 @@ TEST(EngineLoop, RunsALowTaskWhenNoPromptWaitsOrItHasAged) {
   ASSERT_TRUE(engine.Drain(kLong));
 }
 
-TEST(EngineLoop, EndsATaskAtItsDeadlineOrCancelBetweenTwoTurns) {
+TEST(EngineFailure, EndsATaskAtItsDeadlineOrCancelBetweenTwoTurns) {
   FakeClock clock;
   Engine engine(Limits(), clock);
   for (const bool by_deadline : {true, false}) {
@@ -280,7 +279,7 @@ TEST(EngineLoop, EndsATaskAtItsDeadlineOrCancelBetweenTwoTurns) {
   EXPECT_EQ(engine.stats().waiting, 0);
 }
 
-TEST(EngineLoop, CapsWhatOneCallerMayHaveWaiting) {
+TEST(EngineFailure, CapsWhatOneCallerMayHaveWaiting) {
   Limits limits;
   limits.running_sequences = 1;
   limits.waiting_requests_per_caller = 2;
@@ -306,7 +305,7 @@ TEST(EngineLoop, CapsWhatOneCallerMayHaveWaiting) {
   EXPECT_EQ(engine.stats().waiting_tokens, 0);
 }
 
-TEST(EngineLoop, DoesNotSendATokenThatCameAfterTheDeadline) {
+TEST(EngineFailure, DoesNotSendATokenThatCameAfterTheDeadline) {
   FakeClock clock;
   FakeModelScript script;
   script.before_step = [&](std::span<const StepItem> items) {
@@ -320,7 +319,7 @@ TEST(EngineLoop, DoesNotSendATokenThatCameAfterTheDeadline) {
   EXPECT_EQ(sink->events().size(), 2U);
 }
 
-TEST(EngineLoop, SaysThatARequestIsLateRatherThanCancelled) {
+TEST(EngineFailure, SaysThatARequestIsLateRatherThanCancelled) {
   FakeClock clock;
   FakeModelScript script;
   auto sink = std::make_shared<RecordingSink>();
@@ -336,7 +335,7 @@ TEST(EngineLoop, SaysThatARequestIsLateRatherThanCancelled) {
   EXPECT_EQ(ReasonOf(sink->Wait().status), Reason::kDeadlineInDecode);
 }
 
-TEST(EngineLoop, BeatsAfterATaskAndNotOnlyAfterTheStepBehindIt) {
+TEST(EngineFailure, BeatsAfterATaskAndNotOnlyAfterTheStepBehindIt) {
   FakeClock clock;
   Gate gate;
   Engine engine(Limits(), clock);
@@ -357,7 +356,7 @@ TEST(EngineLoop, BeatsAfterATaskAndNotOnlyAfterTheStepBehindIt) {
   ASSERT_TRUE(engine.Drain(kLong));
 }
 
-TEST(EngineLoop, BeatsWhileItWorksAndRestsWhileItDoesNot) {
+TEST(EngineFailure, BeatsWhileItWorksAndRestsWhileItDoesNot) {
   FakeClock clock;
   Gate gate;
   Engine engine(Limits(), clock);
