@@ -10,7 +10,7 @@
 
 #include "lfm2/v1/generation.pb.h"
 #include "server/engine/request.h"
-#include "server/rpc/calls/convert_generation.h"
+#include "server/rpc/calls/convert_generate.h"
 #include "server/rpc/transport/event_stream.h"
 
 namespace lfm2 {

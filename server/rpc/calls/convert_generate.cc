@@ -1,4 +1,4 @@
-#include "server/rpc/calls/convert_generation.h"
+#include "server/rpc/calls/convert_generate.h"
 
 #include <algorithm>
 #include <limits>
@@ -13,58 +13,6 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kDefaultNewTokens = 256;
-
-void CheckPromptBytes(std::string_view field, int64_t bytes, const Limits& limits,
-                      RequestCheck& check) {
-  if (bytes <= limits.prompt_bytes) return;
-  check.Add(field, absl::StrCat("has ", bytes, " bytes, limit ", limits.prompt_bytes),
-            Reason::kPromptTooLong,
-            {{"bytes", std::to_string(bytes)}, {"limit", std::to_string(limits.prompt_bytes)}});
-}
-
-Prompt TextPrompt(std::string_view field, std::string text, const EncodeOptions& options,
-                  const Limits& limits, RequestCheck& check) {
-  CheckPromptBytes(field, static_cast<int64_t>(text.size()), limits, check);
-  return PromptText{std::move(text), options};
-}
-
-Prompt ChatPrompt(const v1::ChatMessages& chat, const Limits& limits, RequestCheck& check) {
-  if (chat.messages().empty()) {
-    check.Add("chat.messages", "is empty", Reason::kPromptEmpty);
-  }
-  check.Count("chat.messages", chat.messages_size(), limits.messages);
-  check.Count("chat.tools", chat.tools_size(), limits.tools);
-  Conversation conversation;
-  int64_t bytes = 0;
-  for (const v1::ChatMessage& message : chat.messages()) {
-    bytes += static_cast<int64_t>(message.role().size() + message.content().size());
-    conversation.messages.push_back({message.role(), message.content()});
-    check.Count("chat.messages.tool_calls", message.tool_calls_size(), limits.tool_calls);
-    for (const v1::ToolCall& call : message.tool_calls()) {
-      bytes += static_cast<int64_t>(call.name().size() + call.arguments().size());
-      conversation.messages.back().tool_calls.push_back({call.name(), call.arguments()});
-    }
-  }
-  for (const std::string& tool : chat.tools()) {
-    bytes += static_cast<int64_t>(tool.size());
-    conversation.tools.push_back(tool);
-  }
-  CheckPromptBytes("chat", bytes, limits, check);
-  return conversation;
-}
-
-Prompt IdsPrompt(const v1::TokenIds& tokens, RequestCheck& check) {
-  if (tokens.ids().empty()) check.Add("tokens.ids", "is empty", Reason::kPromptEmpty);
-  return std::vector<int32_t>(tokens.ids().begin(), tokens.ids().end());
-}
-
-template <typename Request>
-EncodeOptions OptionsOf(const Request& request) {
-  EncodeOptions options;
-  if (request.has_add_special()) options.add_special = request.add_special();
-  if (request.has_parse_special()) options.parse_special = request.parse_special();
-  return options;
-}
 
 Prompt PromptOf(const v1::GenerateRequest& request, const Limits& limits, RequestCheck& check) {
   const EncodeOptions options = OptionsOf(request);
@@ -149,62 +97,11 @@ void CheckStops(const v1::GenerateRequest& request, const Limits& limits, Reques
   }
 }
 
-// Reports only the first few ids that are out of range, not all of a wrong prompt.
-void CheckIds(std::string_view field, const std::vector<int32_t>& ids, int64_t vocab_size,
-              RequestCheck& check) {
-  constexpr int kNamed = 8;
-  int named = 0;
-  for (size_t i = 0; i < ids.size() && named < kNamed; ++i) {
-    if (ids[i] >= 0 && ids[i] < vocab_size) continue;
-    check.Add(absl::StrCat(std::string(field), "[", i, "]"),
-              absl::StrCat("is ", ids[i], ", must be 0 to ", vocab_size - 1));
-    ++named;
-  }
-}
-
 std::vector<int32_t> IdsOf(const std::vector<TokenBias>& biases) {
   std::vector<int32_t> ids;
   ids.reserve(biases.size());
   for (const TokenBias& one : biases) ids.push_back(one.id);
   return ids;
-}
-
-// The name of the prompt's field in the request.
-const char* FieldOf(const Prompt& prompt) {
-  if (std::holds_alternative<std::vector<int32_t>>(prompt)) return "tokens.ids";
-  if (std::holds_alternative<Conversation>(prompt)) return "chat.messages";
-  return "text";
-}
-
-absl::StatusOr<std::vector<int32_t>> EncodeFor(const Prompt& prompt, const LoadedModel& model,
-                                               RequestCheck& check) {
-  LFM2_ASSIGN_OR_RETURN(std::vector<int32_t> ids, Encode(prompt, *model.tokenizer));
-  const int64_t vocab_size = model.config.vocab_size;
-  if (std::holds_alternative<std::vector<int32_t>>(prompt)) {
-    CheckIds("tokens.ids", ids, vocab_size, check);
-    return ids;
-  }
-  for (const int32_t id : ids) {
-    if (id >= 0 && id < vocab_size) continue;
-    return Error(Reason::kTokenizerMismatch,
-                 absl::StrCat("the tokenizer produced token ", id, ", the model's vocabulary has ",
-                              vocab_size),
-                 {{"id", std::to_string(id)}, {"vocab_size", std::to_string(vocab_size)}});
-  }
-  return ids;
-}
-
-int64_t ContextOf(const LoadedModel& model, int64_t default_context) {
-  const int64_t context = model.ContextLength(default_context);
-  return context > 0 ? context : std::numeric_limits<int32_t>::max();
-}
-
-void CheckPromptTokens(const char* field, int64_t tokens, int64_t limit, RequestCheck& check) {
-  if (tokens == 0) check.Add(field, "has no token", Reason::kPromptEmpty);
-  if (tokens > limit) {
-    check.Add(field, absl::StrCat("has ", tokens, " tokens, limit ", limit), Reason::kPromptTooLong,
-              {{"tokens", std::to_string(tokens)}, {"limit", std::to_string(limit)}});
-  }
 }
 
 int64_t NewTokens(const std::optional<int64_t>& wanted, int64_t prompt_tokens, int64_t context,
@@ -326,7 +223,7 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   GenerateRequest out;
   LFM2_ASSIGN_OR_RETURN(out.prompt, EncodeFor(ask.prompt, *model, check));
   const auto tokens = static_cast<int64_t>(out.prompt.size());
-  CheckPromptTokens(FieldOf(ask.prompt), tokens, context - 1, check);
+  CheckPromptTokens(ask.prompt, tokens, context - 1, check);
   out.max_new_tokens = NewTokens(ask.max_new_tokens, tokens, context, check);
   CheckIds("stop_ids", ask.stop_ids, model->config.vocab_size, check);
   CheckIds("sampling.logit_bias", IdsOf(ask.sampling.logit_bias), model->config.vocab_size, check);
@@ -340,67 +237,6 @@ absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<Lo
   out.priority = ask.priority;
   out.use_prefix_cache = ask.use_prefix_cache;
   return out;
-}
-
-absl::StatusOr<Prompt> CheckScore(const v1::ScoreRequest& request, const Limits& limits) {
-  RequestCheck check;
-  CheckModelRef(request.model(), limits, check);
-  Prompt prompt;
-  switch (request.input_case()) {
-    case v1::ScoreRequest::kText:
-      prompt = TextPrompt("text", request.text(), OptionsOf(request), limits, check);
-      break;
-    case v1::ScoreRequest::kTokens:
-      prompt = IdsPrompt(request.tokens(), check);
-      break;
-    case v1::ScoreRequest::INPUT_NOT_SET:
-      check.Add("input", "is not set", Reason::kPromptEmpty);
-  }
-  LFM2_RETURN_IF_ERROR(check.ToStatus());
-  return prompt;
-}
-
-absl::StatusOr<std::vector<int32_t>> BindScore(const Prompt& prompt, const LoadedModel& model,
-                                               int64_t default_context) {
-  RequestCheck check;
-  LFM2_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeFor(prompt, model, check));
-  const auto tokens = static_cast<int64_t>(ids.size());
-  CheckPromptTokens(FieldOf(prompt), tokens, ContextOf(model, default_context), check);
-  if (tokens == 1) check.Add(FieldOf(prompt), "has 1 token, a score needs at least 2");
-  LFM2_RETURN_IF_ERROR(check.ToStatus());
-  return ids;
-}
-
-absl::StatusOr<Prompt> CheckTokenize(const v1::TokenizeRequest& request, const Limits& limits) {
-  RequestCheck check;
-  CheckModelRef(request.model(), limits, check);
-  Prompt prompt;
-  switch (request.input_case()) {
-    case v1::TokenizeRequest::kText:
-      prompt = TextPrompt("text", request.text(), OptionsOf(request), limits, check);
-      break;
-    case v1::TokenizeRequest::kTextBytes:
-      prompt = TextPrompt("text_bytes", request.text_bytes(), OptionsOf(request), limits, check);
-      break;
-    case v1::TokenizeRequest::kChat:
-      prompt = ChatPrompt(request.chat(), limits, check);
-      break;
-    case v1::TokenizeRequest::INPUT_NOT_SET:
-      check.Add("input", "is not set", Reason::kPromptEmpty);
-  }
-  LFM2_RETURN_IF_ERROR(check.ToStatus());
-  return prompt;
-}
-
-absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const Tokenizer& tokenizer) {
-  if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) return *ids;
-  if (const auto* text = std::get_if<PromptText>(&prompt)) {
-    return tokenizer.Encode(text->text, text->options);
-  }
-  if (const auto* chat = std::get_if<Conversation>(&prompt)) {
-    return EncodeChat(tokenizer, *chat);
-  }
-  return Error(Reason::kPromptEmpty, "the request has no prompt");
 }
 
 v1::GenerateResponse StartMessage(const GenerateRequest& request) {

@@ -1,31 +1,23 @@
-// Generation: converts requests to checked plain data in two steps (first what needs no model, then
-// what needs it), and events to messages. Thread rule: pure functions; the second step tokenizes,
-// so it runs on the executor.
+// Generate: a request to checked plain data in two steps (what needs no model, then what does), and
+// events to messages. Thread rule: pure functions; the second step tokenizes, so it runs on the
+// executor.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "lfm2/v1/generation.pb.h"
 #include "model/grammar/grammar.h"
-#include "model/tokenizer/chat/chat_template.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/request.h"
-#include "server/rpc/transport/service_context.h"
+#include "server/rpc/calls/convert_prompt.h"
 
 namespace lfm2 {
 
-struct PromptText {
-  std::string text;
-  EncodeOptions options;
-};
-using Prompt = std::variant<std::monostate, PromptText, std::vector<int32_t>, Conversation>;
-
-// A GenerateRequest after all checks that need no model.
+// A GenerateRequest of the wire whose every rule that needs no model holds.
 struct GenerateAsk {
   v1::ModelRef model;
   Prompt prompt;
@@ -48,14 +40,6 @@ absl::StatusOr<GenerateAsk> CheckGenerate(const v1::GenerateRequest& request, co
 // vocabulary. The caller fills in request_id, tenant, deadline and the grammar.
 absl::StatusOr<GenerateRequest> BindGenerate(GenerateAsk ask, std::shared_ptr<LoadedModel> model,
                                              int64_t default_context);
-
-absl::StatusOr<Prompt> CheckScore(const v1::ScoreRequest& request, const Limits& limits);
-// At least 2 tokens, within the context.
-absl::StatusOr<std::vector<int32_t>> BindScore(const Prompt& prompt, const LoadedModel& model,
-                                               int64_t default_context);
-
-absl::StatusOr<Prompt> CheckTokenize(const v1::TokenizeRequest& request, const Limits& limits);
-absl::StatusOr<std::vector<int32_t>> Encode(const Prompt& prompt, const Tokenizer& tokenizer);
 
 v1::GenerateResponse StartMessage(const GenerateRequest& request);
 v1::GenerateResponse TokenMessage(const TokenEvent& event, const Tokenizer& tokenizer);
