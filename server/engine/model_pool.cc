@@ -100,6 +100,14 @@ void ModelPool::Conclude(const std::shared_ptr<Entry>& entry, const Acquired& re
   for (const Ready& ready : waiting) ready(result);
 }
 
+void ModelPool::AcquireThen(const std::string& reference, Executor& loads, const Resume& resume,
+                            const Ready& then) {
+  const std::optional<Acquired> known =
+      Acquire(reference, loads,
+              [resume, then](const Acquired& loaded) { resume([then, loaded] { then(loaded); }); });
+  if (known) then(*known);
+}
+
 std::shared_ptr<LoadedModel> ModelPool::Find(const std::string& name,
                                              const std::string& version) const {
   MutexLock lock(mutex_);

@@ -21,6 +21,8 @@ class ModelPool {
  public:
   using Acquired = absl::StatusOr<std::shared_ptr<LoadedModel>>;
   using Ready = std::function<void(const Acquired&)>;
+  // Takes work to where its caller's work runs, and keeps alive what the work needs.
+  using Resume = std::function<void(std::function<void()> work)>;
 
   ModelPool(ModelStore& store, ModelLoader loader, int64_t capacity);
 
@@ -29,6 +31,10 @@ class ModelPool {
   // too many loads wait. Nullopt: it is being loaded by `loads`, which later calls `ready` once,
   // with the model or the loader's error. The pool outlives what `loads` does.
   std::optional<Acquired> Acquire(const std::string& reference, Executor& loads, Ready ready);
+  // The same for work that must not go on upon a loader's thread: `then` is called once, now where
+  // that is known, else in the work that `resume` is given after the load.
+  void AcquireThen(const std::string& reference, Executor& loads, const Resume& resume,
+                   const Ready& then);
   // Loaded or not, without loading.
   std::shared_ptr<LoadedModel> Find(const std::string& name, const std::string& version) const;
   // Most recently used first.

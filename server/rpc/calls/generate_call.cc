@@ -1,7 +1,6 @@
 #include "server/rpc/calls/generate_call.h"
 
 #include "server/rpc/calls/convert.h"
-#include "server/rpc/transport/acquire_model.h"
 #include "server/rpc/transport/service_context.h"
 
 namespace lfm2 {
@@ -17,8 +16,8 @@ void GenerateCall::Start(const v1::GenerateRequest& request) {
   ask_ = *std::move(ask);
   const absl::StatusOr<std::string> reference = ModelReference(ask_.model, services);
   if (!reference.ok()) return End(reference.status());
-  AcquireModel<EventStream>(shared_from_this(), *reference,
-                            [this](const ModelPool::Acquired& model) { OnModel(model); });
+  services.models.AcquireThen(*reference, services.loads, Resume(),
+                              [this](const ModelPool::Acquired& model) { OnModel(model); });
 }
 
 void GenerateCall::OnModel(const ModelPool::Acquired& model) {

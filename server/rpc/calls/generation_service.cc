@@ -7,7 +7,6 @@
 #include "server/rpc/calls/generate_call.h"
 #include "server/rpc/calls/services.h"
 #include "server/rpc/calls/with_tokenizer.h"
-#include "server/rpc/transport/acquire_model.h"
 #include "server/rpc/transport/service_context.h"
 #include "server/rpc/transport/unary_call.h"
 
@@ -108,9 +107,11 @@ void DoScore(const std::shared_ptr<UnaryCall>& unary, const v1::ScoreRequest& re
   if (!prompt.ok()) return unary->Fail(prompt.status());
   const absl::StatusOr<std::string> reference = ModelReference(request.model(), services);
   if (!reference.ok()) return unary->Fail(reference.status());
-  AcquireModel(unary, *reference, [unary, prompt = *prompt](const ModelPool::Acquired& model) {
-    model.ok() ? StartScore(unary, prompt, *model) : unary->Fail(model.status());
-  });
+  services.models.AcquireThen(*reference, services.loads, unary->Resume(),
+                              [unary, prompt = *prompt](const ModelPool::Acquired& model) {
+                                model.ok() ? StartScore(unary, prompt, *model)
+                                           : unary->Fail(model.status());
+                              });
 }
 
 class GenerationService final : public RawGeneration {

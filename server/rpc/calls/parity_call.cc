@@ -6,7 +6,6 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "server/rpc/calls/convert.h"
-#include "server/rpc/transport/acquire_model.h"
 #include "server/rpc/transport/service_context.h"
 
 namespace lfm2 {
@@ -42,8 +41,9 @@ void ParityCall::Start(const v1::ParityRequest& request) {
 }
 
 void ParityCall::ProbeModel(const std::string& reference, const Then& then) {
-  AcquireModel<EventStream>(
-      shared_from_this(), reference, [this, then](const ModelPool::Acquired& model) {
+  const ServiceContext& services = call().services();
+  services.models.AcquireThen(
+      reference, services.loads, Resume(), [this, then](const ModelPool::Acquired& model) {
         if (stopped()) return;
         if (!model.ok()) return then(model.status());
         const absl::Status fits =

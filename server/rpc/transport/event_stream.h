@@ -67,6 +67,12 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   RpcCall& call() { return call_; }
   // Runs `work` on the executor with this object kept alive; a failure ends the stream.
   void OnWorker(std::function<void()> work);
+  // How work that waited elsewhere goes on: on the executor, with this object kept alive meanwhile.
+  std::function<void(std::function<void()>)> Resume() {
+    return [self = shared_from_this()](std::function<void()> work) {
+      self->OnWorker(std::move(work));
+    };
+  }
 
   void OnWriteDone(bool ok) final LFM2_EXCLUDES(mutex_);
   void OnCancel() final LFM2_EXCLUDES(mutex_);

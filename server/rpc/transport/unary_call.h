@@ -52,6 +52,12 @@ class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_fro
     call_.OnWorker([self = shared_from_this(), work = std::move(work)] { work(); },
                    [self = shared_from_this()](const absl::Status& status) { self->Fail(status); });
   }
+  // How work that waited elsewhere goes on: on the executor, with this object kept alive meanwhile.
+  std::function<void(std::function<void()>)> Resume() {
+    return [self = shared_from_this()](std::function<void()> work) {
+      self->OnWorker(std::move(work));
+    };
+  }
   void OnTokenizerReader(std::function<void()> work) {
     call_.OnTokenizerReader(
         [self = shared_from_this(), work = std::move(work)] { work(); },

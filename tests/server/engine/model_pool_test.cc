@@ -105,6 +105,35 @@ TEST_F(ModelPoolTest, ConcurrentCallersWaitForOneLoad) {
   EXPECT_EQ(pool.Loaded().size(), 1U);
 }
 
+TEST_F(ModelPoolTest, GoesOnWhereItsCallerSaysAfterALoadAndAtOnceWithoutOne) {
+  Publish("a");
+  ModelPool pool(*store_, Loader(), 2);
+  std::promise<std::function<void()>> resumed;
+  int resumes = 0;
+  std::vector<ModelPool::Acquired> answers;
+  const ModelPool::Resume resume = [&](std::function<void()> work) {
+    ++resumes;
+    resumed.set_value(std::move(work));
+  };
+  const ModelPool::Ready then = [&](const ModelPool::Acquired& model) { answers.push_back(model); };
+
+  pool.AcquireThen("a", executor_, resume, then);
+  const std::function<void()> work = resumed.get_future().get();
+  EXPECT_TRUE(answers.empty());
+  work();
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(*answers[0], pool.Find("a", "v1"));
+
+  pool.AcquireThen("a", executor_, resume, then);
+  ASSERT_EQ(answers.size(), 2U);
+  EXPECT_EQ(*answers[1], *answers[0]);
+
+  pool.AcquireThen("absent", executor_, resume, then);
+  ASSERT_EQ(answers.size(), 3U);
+  EXPECT_EQ(DetailsOf(answers[2].status()).reason, Reason::kModelNotFound);
+  EXPECT_EQ(resumes, 1);
+}
+
 TEST_F(ModelPoolTest, AsksToRetryWhenTooManyLoadsWait) {
   for (const char* name : {"a", "b", "c"}) Publish(name);
   std::promise<void> go;

@@ -1,16 +1,15 @@
-#include "server/rpc/transport/acquire_model.h"
-
 #include <gtest/gtest.h>
 
+#include "server/engine/model_pool.h"
 #include "tests/server/rpc/rpc_fixture.h"
 
 namespace lfm2 {
 namespace {
 
-using AcquireModelTest = RpcTest;
+using ModelLoadingTest = RpcTest;
 
 // More slow loads than the executor has threads: calls that need none of them are answered.
-TEST_F(AcquireModelTest, KeepsSlowLoadsAwayFromOtherCalls) {
+TEST_F(ModelLoadingTest, KeepsSlowLoadsAwayFromOtherCalls) {
   for (int i = 0; i < 8; ++i) PublishModel("slow" + std::to_string(i));
   limits_.loaded_models = 16;
   std::promise<void> go;
@@ -46,7 +45,7 @@ TEST_F(AcquireModelTest, KeepsSlowLoadsAwayFromOtherCalls) {
   EXPECT_EQ(answered, 8);
 }
 
-TEST_F(AcquireModelTest, ForgetsACallThatIsCancelledWhileItsModelLoads) {
+TEST_F(ModelLoadingTest, ForgetsACallThatIsCancelledWhileItsModelLoads) {
   std::promise<void> go;
   before_load_ = [gate = go.get_future().share()](const std::string&) { gate.wait(); };
   Start();
@@ -61,13 +60,13 @@ TEST_F(AcquireModelTest, ForgetsACallThatIsCancelledWhileItsModelLoads) {
   EXPECT_EQ(counters_->states_made, 1);
 }
 
-TEST_F(AcquireModelTest, PassesOnWhyAModelCannotBeLoaded) {
+TEST_F(ModelLoadingTest, PassesOnWhyAModelCannotBeLoaded) {
   before_load_ = [](const std::string&) { throw std::runtime_error("odd"); };
   Start();
   EXPECT_EQ(ReasonOf(Generate(Ask("x", 2)).status), "INTERNAL");
 }
 
-TEST_F(AcquireModelTest, ByDefaultTakesTheNewestModelButForThoseOfOneCallersInitFrom) {
+TEST_F(ModelLoadingTest, ByDefaultTakesTheNewestModelButForThoseOfOneCallersInitFrom) {
   PublishModel("init-0123456789ab", 3000);
   PublishModel("init-by-hand", 2000);
   Mutex mutex;
