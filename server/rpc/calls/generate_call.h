@@ -17,7 +17,9 @@ namespace lfm2 {
 
 class GenerateCall final : public EventStream, public TokenSink {
  public:
-  using EventStream::EventStream;
+  GenerateCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
+               std::string_view method)
+      : EventStream(std::move(core), context, method, CountsAs::kGeneration) {}
   void Start(const v1::GenerateRequest& request);  // on the executor
 
   void OnStart() override { started_ = true; }

@@ -126,17 +126,20 @@ class GenerationService final : public RawGeneration {
   grpc::ServerUnaryReactor* Score(Context* context, const ByteBuffer* request,
                                   ByteBuffer* response) override {
     return AnswerLater<v1::ScoreRequest>(
-        core_, {context, "/lfm2.v1.Generation/Score", request, response}, DoScore);
+        core_, {context, "/lfm2.v1.Generation/Score", request, response, CountsAs::kScore},
+        DoScore);
   }
   grpc::ServerUnaryReactor* Tokenize(Context* context, const ByteBuffer* request,
                                      ByteBuffer* response) override {
     return AnswerWithTokenizer<v1::TokenizeRequest, v1::TokenizeResponse>(
-        core_, {context, "/lfm2.v1.Generation/Tokenize", request, response}, DoTokenize);
+        core_, {context, "/lfm2.v1.Generation/Tokenize", request, response, CountsAs::kRejection},
+        DoTokenize);
   }
   grpc::ServerUnaryReactor* Detokenize(Context* context, const ByteBuffer* request,
                                        ByteBuffer* response) override {
     return AnswerWithTokenizer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-        core_, {context, "/lfm2.v1.Generation/Detokenize", request, response}, DoDetokenize);
+        core_, {context, "/lfm2.v1.Generation/Detokenize", request, response, CountsAs::kRejection},
+        DoDetokenize);
   }
 
  private:

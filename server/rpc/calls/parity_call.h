@@ -19,7 +19,9 @@ namespace lfm2 {
 
 class ParityCall final : public EventStream {
  public:
-  using EventStream::EventStream;
+  ParityCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
+             std::string_view method)
+      : EventStream(std::move(core), context, method, CountsAs::kParity) {}
   void Start(const v1::ParityRequest& request);
 
  protected:

@@ -32,8 +32,8 @@ class EventStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                     public std::enable_shared_from_this<EventStream> {
  public:
   EventStream(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
-              std::string_view method)
-      : call_(std::move(core), context, method) {}
+              std::string_view method, CountsAs counts_as = CountsAs::kNothing)
+      : call_(std::move(core), context, method, counts_as) {}
 
   // Makes the object hold itself until OnDone. Call once, before anything else.
   void Open();

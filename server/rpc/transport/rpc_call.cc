@@ -20,9 +20,6 @@ namespace {
 constexpr int64_t kDrainRetryMs = 1000;
 constexpr std::chrono::milliseconds kDeadlineSlack{50};  // time for the request to get here
 constexpr char kRequestIdHeader[] = "x-request-id";
-constexpr std::string_view kGenerationMethods = "/lfm2.v1.Generation/";
-constexpr std::string_view kGenerate = "/lfm2.v1.Generation/Generate";
-constexpr std::string_view kParity = "/lfm2.v1.Models/Parity";
 
 std::string NewRequestId() {
   std::random_device device;
@@ -56,10 +53,11 @@ absl::Status Caught(const std::string& request_id, const std::function<void()>& 
 }
 
 RpcCall::RpcCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
-                 std::string_view method)
+                 std::string_view method, CountsAs counts_as)
     : core_(std::move(core)),
       context_(context),
       method_(method),
+      counts_as_(counts_as),
       arrived_(core_->context.clock.Now()) {
   core_->calls.Enter();
 }
@@ -114,7 +112,7 @@ absl::Status RpcCall::Submit(const std::function<absl::Status()>& submit) {
   if (status.ok()) return status;
   stage = Stage::kAccepted;
   const bool ended = !stage_.compare_exchange_strong(stage, Stage::kOpen);
-  if (ended && method_ == kGenerate) {  // not counted yet
+  if (ended && counts_as_ == CountsAs::kGeneration) {  // not counted yet
     core_->context.engine.metrics().CountRejected(DetailsOf(status).reason);
   }
   return status;
@@ -122,13 +120,14 @@ absl::Status RpcCall::Submit(const std::function<absl::Status()>& submit) {
 
 // The engine counts the generations that it accepts.
 void RpcCall::CountEnd(const absl::Status& status) {
-  if (!method_.starts_with(kGenerationMethods) && method_ != kParity) return;
+  if (counts_as_ == CountsAs::kNothing) return;
   Metrics& metrics = core_->context.engine.metrics();
   const Stage before = stage_.exchange(Stage::kEnded);
   if (before == Stage::kOpen && !status.ok()) metrics.CountRejected(DetailsOf(status).reason);
-  if (before != Stage::kAccepted || method_ == kGenerate) return;
-  metrics.ObserveTaskEnd(method_ == kParity ? Operation::kParity : Operation::kScore, status,
-                         prompt_tokens, core_->context.clock.Now() - submitted_);
+  if (before != Stage::kAccepted || counts_as_ == CountsAs::kGeneration) return;
+  const bool parity = counts_as_ == CountsAs::kParity;
+  metrics.ObserveTaskEnd(parity ? Operation::kParity : Operation::kScore, status, prompt_tokens,
+                         core_->context.clock.Now() - submitted_);
 }
 
 grpc::Status RpcCall::Conclude(const absl::Status& status) {

@@ -24,10 +24,19 @@ namespace lfm2 {
 // 1 to max_bytes of printable ASCII without spaces, because headers and logs contain it.
 bool IsRequestId(std::string_view text, int64_t max_bytes);
 
+// What the engine's metrics count of a call.
+enum class CountsAs {
+  kNothing,
+  kRejection,   // an end that is an error
+  kGeneration,  // the same; what the engine accepts, it counts itself
+  kScore,       // the same, and the end of a task that the engine accepted
+  kParity,      // likewise
+};
+
 class RpcCall {
  public:
   RpcCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
-          std::string_view method);
+          std::string_view method, CountsAs counts_as = CountsAs::kNothing);
 
   // Checks credentials, scope, draining and the limits on open calls. The request is not looked at
   // before this.
@@ -88,6 +97,7 @@ class RpcCall {
   const std::shared_ptr<ServiceCore> core_;
   grpc::CallbackServerContext* const context_;
   const std::string method_;
+  const CountsAs counts_as_;
   const SteadyTime arrived_;
   Principal principal_;
   std::string request_id_;

@@ -18,8 +18,8 @@ namespace lfm2 {
 class UnaryCall : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<UnaryCall> {
  public:
   UnaryCall(std::shared_ptr<ServiceCore> core, grpc::CallbackServerContext* context,
-            std::string_view method, grpc::ByteBuffer* response)
-      : call_(std::move(core), context, method), response_(response) {}
+            std::string_view method, grpc::ByteBuffer* response, CountsAs counts_as)
+      : call_(std::move(core), context, method, counts_as), response_(response) {}
 
   void Open() { self_ = shared_from_this(); }
 
@@ -95,6 +95,7 @@ struct UnaryWire {
   std::string_view method;
   const grpc::ByteBuffer* request;
   grpc::ByteBuffer* response;
+  CountsAs counts_as = CountsAs::kNothing;
 };
 
 // `work(call, request)` runs on the executor and must make sure that the call is answered.
@@ -102,8 +103,8 @@ template <typename Request>
 grpc::ServerUnaryReactor* AnswerLater(
     std::shared_ptr<ServiceCore> core, const UnaryWire& wire,
     std::function<void(const std::shared_ptr<UnaryCall>&, const Request&)> work) {
-  auto unary =
-      std::make_shared<UnaryCall>(std::move(core), wire.context, wire.method, wire.response);
+  auto unary = std::make_shared<UnaryCall>(std::move(core), wire.context, wire.method,
+                                           wire.response, wire.counts_as);
   unary->Open();
   const absl::Status caught = Caught(unary->call().request_id(), [&] {
     absl::StatusOr<Request> request = unary->call().Receive<Request>(*wire.request);
