@@ -4,6 +4,7 @@
 
 #include "base/errors.h"
 #include "server/engine/engine.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/engine/request.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/gate.h"

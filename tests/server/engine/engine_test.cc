@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/engine/request.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/gate.h"

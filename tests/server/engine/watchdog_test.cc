@@ -4,6 +4,7 @@
 
 #include <future>
 
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/fakes/fake_model_runner.h"
 #include "tests/server/fakes/recording_sink.h"
 #include "tests/server/fakes/temp_directory.h"

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/rpc/server_fixture.h"
 
 namespace lfm2 {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/fakes/gate.h"
 #include "tests/server/rpc/server_fixture.h"
 

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/fakes/temp_directory.h"
 
 namespace lfm2 {

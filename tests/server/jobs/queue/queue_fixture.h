@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "server/jobs/queue/job_queue.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/fakes/temp_directory.h"
 
 namespace lfm2 {

@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "server/jobs/wire/codec.h"
 #include "server/jobs/wire/worker_channel.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/jobs/queue/queue_fixture.h"
 
 namespace lfm2 {

@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "tests/fakes/fake_clock.h"
 #include "tests/server/fakes/gate.h"
 #include "tests/server/rpc/rpc_fixture.h"
 
