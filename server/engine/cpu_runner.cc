@@ -1,7 +1,6 @@
 #include "server/engine/cpu_runner.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <new>
 #include <string>
@@ -14,6 +13,7 @@
 #include "model/cpu/parity.h"
 #include "model/cpu/prefix_cache.h"
 #include "model/sampling/sampler.h"
+#include "server/engine/row_check.h"
 
 namespace lfm2 {
 namespace {
@@ -25,36 +25,6 @@ constexpr int64_t kScoreRows = 64;  // all of them have logits
 
 absl::Status NoMemory() {
   return Error(Reason::kOutOfMemory, "there is no memory for this request");
-}
-
-// Sign aside, float bit patterns are in order of magnitude and infinity and NaN are the highest.
-bool AllFinite(std::span<const float> values) {
-  uint32_t largest = 0;
-  for (const float value : values) {
-    largest = std::max(largest, std::bit_cast<uint32_t>(value) & 0x7fffffffU);
-  }
-  return largest < 0x7f800000U;
-}
-
-absl::Status NotFiniteError(int64_t position) {
-  return Error(Reason::kInternal,
-               "the model's logits at position " + std::to_string(position) + " are not finite",
-               {{"position", std::to_string(position)}});
-}
-
-// The sample after `history`, which is the item's and perhaps drafted tokens.
-StepOutput SampleRow(std::span<const float> logits, const StepItem& item,
-                     std::span<const int32_t> history) {
-  const auto drafted = static_cast<int64_t>(history.size() - item.history.size());
-  if (!AllFinite(logits)) {
-    return {NotFiniteError(static_cast<int64_t>(history.size()) - 1), std::nullopt};
-  }
-  try {
-    return {absl::OkStatus(),
-            SampleToken(logits, *item.sampling, history, item.index + drafted, item.allowed)};
-  } catch (const std::bad_alloc&) {
-    return {NoMemory(), std::nullopt};
-  }
 }
 
 class CpuRunnerState : public RunnerState {
@@ -125,7 +95,6 @@ class CpuRunner : public ModelRunner {
   };
 
   int64_t vocab_size() const { return decoder_.weights().config().vocab_size; }
-  absl::Status CheckTokens(std::span<const int32_t> tokens) const;
   absl::Status Admit(const StepItem& item) const;
   Work WorkOf(const StepItem& item) const;
   absl::Status RunItems(std::span<const StepItem> items, std::vector<StepOutput>& outputs);
@@ -188,22 +157,11 @@ int64_t CpuRunner::state_memory_limit() const {
                                                   : options_.kv_bytes;
 }
 
-absl::Status CpuRunner::CheckTokens(std::span<const int32_t> tokens) const {
-  for (const int32_t token : tokens) {
-    if (token < 0 || token >= vocab_size()) {
-      return Error(Reason::kInvalidArgument, "token id " + std::to_string(token) +
-                                                 " is not below the vocabulary size " +
-                                                 std::to_string(vocab_size()));
-    }
-  }
-  return absl::OkStatus();
-}
-
 // What one item alone can fail by.
 absl::Status CpuRunner::Admit(const StepItem& item) const {
   if (item.tokens.empty()) return Error(Reason::kInvalidArgument, "a step without a token");
-  LFM2_RETURN_IF_ERROR(CheckTokens(item.tokens));
-  LFM2_RETURN_IF_ERROR(CheckTokens(item.draft));
+  LFM2_RETURN_IF_ERROR(CheckTokens(item.tokens, vocab_size()));
+  LFM2_RETURN_IF_ERROR(CheckTokens(item.draft, vocab_size()));
   return StateOf(item.state).Reserve(static_cast<int64_t>(item.tokens.size()));
 }
 
@@ -327,7 +285,7 @@ absl::Status CpuRunner::RunBatch(std::span<const StepItem> items, std::span<cons
 
 absl::StatusOr<std::vector<float>> CpuRunner::ScoreChunk(RunnerState& state,
                                                          std::span<const int32_t> tokens) {
-  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens, vocab_size()));
   std::vector<float> scores;
   try {
     for (size_t begin = 0; begin + 1 < tokens.size(); begin += kScoreRows) {

@@ -4,7 +4,6 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <bit>
 #include <new>
 #include <string>
 #include <string_view>
@@ -23,6 +22,7 @@
 #include "model/torch/torch_failure.h"
 #include "model/torch/weights.h"
 #include "server/engine/model_tokenizer.h"
+#include "server/engine/row_check.h"
 
 namespace lfm2 {
 namespace {
@@ -85,21 +85,6 @@ absl::Status Guarded(at::Device device, Work&& work) {
   return ConfirmGpuFault(device, std::move(status));
 }
 
-// Sign aside, float bit patterns are in order of magnitude and infinity and NaN are the highest.
-bool AllFinite(std::span<const float> values) {
-  uint32_t largest = 0;
-  for (const float value : values) {
-    largest = std::max(largest, std::bit_cast<uint32_t>(value) & 0x7fffffffU);
-  }
-  return largest < 0x7f800000U;
-}
-
-absl::Status NotFiniteError(int64_t position) {
-  return Error(Reason::kInternal,
-               "the model's logits at position " + std::to_string(position) + " are not finite",
-               {{"position", std::to_string(position)}});
-}
-
 class TorchState : public RunnerState {
  public:
   explicit TorchState(std::unique_ptr<SequenceState> state) : sequence(std::move(state)) {}
@@ -141,7 +126,6 @@ class TorchRunner : public ModelRunner {
 
  private:
   at::Device device() const { return decoder_.weights().device(); }
-  absl::Status CheckTokens(std::span<const int32_t> tokens) const;
   absl::Status Admit(RunnerState& state, std::span<const int32_t> tokens);
   at::Tensor ToDevice(const std::vector<int64_t>& values) const;
   absl::Status RunSingles(std::span<const StepItem> items, const std::vector<size_t>& batch,
@@ -172,20 +156,9 @@ absl::StatusOr<NewState> TorchRunner::Start(const StateRequest& request) {
   return fresh;
 }
 
-absl::Status TorchRunner::CheckTokens(std::span<const int32_t> tokens) const {
-  for (const int32_t token : tokens) {
-    if (token < 0 || token >= decoder_.config().vocab_size) {
-      return Error(Reason::kInvalidArgument, "token id " + std::to_string(token) +
-                                                 " is not below the vocabulary size " +
-                                                 std::to_string(decoder_.config().vocab_size));
-    }
-  }
-  return absl::OkStatus();
-}
-
 // What one request alone can be refused for before a pass.
 absl::Status TorchRunner::Admit(RunnerState& state, std::span<const int32_t> tokens) {
-  LFM2_RETURN_IF_ERROR(CheckTokens(tokens));
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens, decoder_.config().vocab_size));
   if (cuda_ == nullptr) return absl::OkStatus();
   return cuda_->Reserve(*static_cast<TorchState&>(state).sequence,
                         static_cast<int64_t>(tokens.size()));
@@ -242,14 +215,6 @@ absl::Status TorchRunner::RunSingles(std::span<const StepItem> items,
   return absl::OkStatus();
 }
 
-StepOutput SampleRow(std::span<const float> logits, const StepItem& item) {
-  if (!AllFinite(logits)) {
-    return {NotFiniteError(static_cast<int64_t>(item.history.size()) - 1), std::nullopt};
-  }
-  return {absl::OkStatus(),
-          SampleToken(logits, *item.sampling, item.history, item.index, item.allowed)};
-}
-
 void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
                            std::vector<StepOutput>& outputs) const {
   std::vector<int64_t> tokens;
@@ -275,7 +240,8 @@ void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<si
   const auto width = static_cast<size_t>(logits.size(1));
   at::parallel_for(0, logits.size(0), 1, [&](int64_t begin, int64_t end) {
     for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
-      outputs[sampled[row]] = SampleRow({data + row * width, width}, items[sampled[row]]);
+      const StepItem& item = items[sampled[row]];
+      outputs[sampled[row]] = SampleRow({data + row * width, width}, item, item.history);
     }
   });
 }
@@ -283,7 +249,7 @@ void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<si
 absl::StatusOr<std::vector<float>> TorchRunner::ScoreChunk(RunnerState& state,
                                                            std::span<const int32_t> tokens) {
   std::vector<float> scores;
-  LFM2_RETURN_IF_ERROR(CheckTokens(tokens.last(1)));
+  LFM2_RETURN_IF_ERROR(CheckTokens(tokens.last(1), decoder_.config().vocab_size));
   LFM2_RETURN_IF_ERROR(Admit(state, tokens.first(tokens.size() - 1)));
   LFM2_RETURN_IF_ERROR(Guarded(device(), [&] {
     return ScoreInto(tokens, *static_cast<TorchState&>(state).sequence, scores);
