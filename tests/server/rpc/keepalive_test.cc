@@ -2,6 +2,10 @@
 // is gone is noticed.
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <future>
+#include <thread>
+
 #include "tests/server/rpc/raw_connection.h"
 #include "tests/server/rpc/rpc_fixture.h"
 
@@ -10,14 +14,13 @@ namespace {
 
 class KeepaliveTest : public RpcTest {
  protected:
-  void StartWith(int64_t least_ms) {
+  // While the second token is made, `silence` runs and the stream says nothing.
+  void StartWith(int64_t least_ms, const std::function<void()>& silence) {
     limits_.keepalive_ms = 100;
     limits_.keepalive_timeout_ms = 1'000;
     limits_.keepalive_least_ms = least_ms;
-    // The second token takes its time: the stream says nothing for many intervals. The library
-    // asks once a second at most.
-    script_.before_step = [](std::span<const StepItem> items) {
-      if (items[0].index == 1) std::this_thread::sleep_for(std::chrono::milliseconds(5'000));
+    script_.before_step = [silence](std::span<const StepItem> items) {
+      if (items[0].index == 1) silence();
     };
     Start();
     grpc::ChannelArguments arguments;
@@ -28,8 +31,9 @@ class KeepaliveTest : public RpcTest {
   }
 };
 
+// The library asks once a second at most and by its own clock: many intervals take their time.
 TEST_F(KeepaliveTest, LongSilenceDoesNotEndACall) {
-  StartWith(50);
+  StartWith(50, [] { std::this_thread::sleep_for(std::chrono::milliseconds(5'000)); });
   const Answer answer = Generate(Ask("x", 3));
   EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
   EXPECT_EQ(answer.tokens, 3);
@@ -37,8 +41,11 @@ TEST_F(KeepaliveTest, LongSilenceDoesNotEndACall) {
 
 // Shows that the test above asks often enough to matter.
 TEST_F(KeepaliveTest, AClientThatAsksTooOftenIsSentAway) {
-  StartWith(60'000);
+  std::promise<void> sent_away;
+  const std::shared_future<void> told = sent_away.get_future().share();
+  StartWith(60'000, [told] { told.wait_for(std::chrono::milliseconds(5'000)); });
   EXPECT_FALSE(Generate(Ask("x", 3)).status.ok());
+  sent_away.set_value();
 }
 
 TEST_F(KeepaliveTest, TheClientsOwnSettingsAreWithinWhatTheServerAllows) {
