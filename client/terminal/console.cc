@@ -8,7 +8,8 @@
 #include <ostream>
 
 #include "base/disk_full.h"
-#include "client/terminal/failure.h"
+#include "base/errors.h"
+#include "client/terminal/exit_status.h"
 
 namespace lfm2 {
 namespace {

@@ -9,17 +9,10 @@ namespace {
 
 constexpr char kGrpcUrl[] = "lfm2ctl/grpc-details";
 constexpr char kRequestIdUrl[] = "lfm2ctl/request-id";
-constexpr char kExitUrl[] = "lfm2ctl/exit-code";
 
 std::string PayloadOf(const absl::Status& status, const char* url) {
   const absl::optional<absl::Cord> payload = status.GetPayload(url);
   return payload ? std::string(*payload) : std::string();
-}
-
-absl::Status WithExit(absl::StatusCode code, std::string_view message, int exit_code) {
-  absl::Status status(code, absl::string_view(message.data(), message.size()));
-  status.SetPayload(kExitUrl, absl::Cord(std::to_string(exit_code)));
-  return status;
 }
 
 std::string ResourceText(const std::string& type, const std::string& name) {
@@ -129,60 +122,6 @@ absl::Status FromGrpc(const grpc::Status& status, std::string_view request_id) {
   return converted;
 }
 
-absl::Status UsageError(std::string_view message) {
-  return WithExit(absl::StatusCode::kInvalidArgument, message, kExitUsage);
-}
-
-absl::Status ConfigError(std::string_view message) {
-  return WithExit(absl::StatusCode::kFailedPrecondition, message, kExitConfig);
-}
-
-absl::Status FailedResult(std::string_view message) {
-  return WithExit(absl::StatusCode::kAborted, message, kExitFailedResult);
-}
-
-absl::Status OutputClosed() {
-  return WithExit(absl::StatusCode::kCancelled, "the reader of the output has gone", kExitOk);
-}
-
-bool IsOutputClosed(const absl::Status& status) {
-  return !status.ok() && PayloadOf(status, kExitUrl) == "0";
-}
-
-int ExitCodeOf(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kOk:
-      return kExitOk;
-    case absl::StatusCode::kCancelled:
-      return kExitFailedResult;
-    case absl::StatusCode::kNotFound:
-      return kExitNotFound;
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kPermissionDenied:
-      return kExitDenied;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kOutOfRange:
-      return kExitInvalid;
-    case absl::StatusCode::kUnavailable:
-      return kExitUnavailable;
-    case absl::StatusCode::kResourceExhausted:
-      return kExitFull;
-    case absl::StatusCode::kDeadlineExceeded:
-      return kExitDeadline;
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kFailedPrecondition:
-      return kExitConflict;
-    default:
-      return kExitInternal;
-  }
-}
-
-int ExitCodeOf(const absl::Status& status) {
-  const std::string own = PayloadOf(status, kExitUrl);
-  return own.empty() ? ExitCodeOf(status.code()) : std::atoi(own.c_str());
-}
-
 Failure FailureOf(const absl::Status& status) {
   Failure failure;
   failure.code = status.code();
@@ -193,7 +132,7 @@ Failure FailureOf(const absl::Status& status) {
   const bool from_server = status.GetPayload(kGrpcUrl).has_value();
   if (from_server) {
     AddGrpcDetails(PayloadOf(status, kGrpcUrl), failure);
-  } else if (!status.GetPayload(kExitUrl)) {
+  } else if (!OwnExitCode(status).has_value()) {
     AddOwnDetails(status, failure);
   } else if (failure.exit_code == kExitUsage) {
     failure.reason = "USAGE";
