@@ -76,11 +76,12 @@ std::string Reply(std::string_view status, std::string_view type, std::string_vi
   return out;
 }
 
-class RealTextEndpoint final : public TextEndpoint {
+}  // namespace
+
+class TextEndpoint::Impl {
  public:
-  RealTextEndpoint(std::string path, Source source)
-      : path_(std::move(path)), source_(std::move(source)) {}
-  ~RealTextEndpoint() override {
+  Impl(std::string path, Source source) : path_(std::move(path)), source_(std::move(source)) {}
+  ~Impl() {
     const uint64_t one = 1;
     if (thread_.joinable()) {
       (void)!write(wake_.get(), &one, sizeof(one));
@@ -108,7 +109,7 @@ class RealTextEndpoint final : public TextEndpoint {
     return absl::OkStatus();
   }
 
-  std::string address() const override { return address_; }
+  std::string address() const { return address_; }
 
  private:
   using Time = std::chrono::steady_clock::time_point;
@@ -185,8 +186,6 @@ class RealTextEndpoint final : public TextEndpoint {
   std::thread thread_;
 };
 
-}  // namespace
-
 absl::Status TextEndpoint::CheckAddress(const std::string& listen) {
   return ParseLoopback(listen).status();
 }
@@ -194,9 +193,14 @@ absl::Status TextEndpoint::CheckAddress(const std::string& listen) {
 absl::StatusOr<std::unique_ptr<TextEndpoint>> TextEndpoint::Start(const std::string& listen,
                                                                   const std::string& path,
                                                                   Source source) {
-  auto endpoint = std::make_unique<RealTextEndpoint>(path, std::move(source));
-  LFM2_RETURN_IF_ERROR(endpoint->Bind(listen));
-  return std::unique_ptr<TextEndpoint>(std::move(endpoint));
+  auto impl = std::make_unique<Impl>(path, std::move(source));
+  LFM2_RETURN_IF_ERROR(impl->Bind(listen));
+  return std::unique_ptr<TextEndpoint>(new TextEndpoint(std::move(impl)));
 }
+
+TextEndpoint::TextEndpoint(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TextEndpoint::~TextEndpoint() = default;
+
+std::string TextEndpoint::address() const { return impl_->address(); }
 
 }  // namespace lfm2

@@ -28,8 +28,14 @@ class TextEndpoint {
   static absl::StatusOr<std::unique_ptr<TextEndpoint>> Start(const std::string& listen,
                                                              const std::string& path,
                                                              Source source);
-  virtual ~TextEndpoint() = default;
-  virtual std::string address() const = 0;
+  ~TextEndpoint();
+  std::string address() const;
+
+ private:
+  class Impl;
+  explicit TextEndpoint(std::unique_ptr<Impl> impl);
+
+  const std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace lfm2

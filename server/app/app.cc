@@ -38,8 +38,10 @@ constexpr size_t kLongQueue = 32;
 constexpr int kBackgroundNiceness = 10;    // both use only what a decoding engine leaves
 constexpr milliseconds kLastCalls{2'000};  // for answers to reach their clients
 
+}  // namespace
+
 // Members are declared in the order of construction; destruction is the reverse.
-class RealApp : public App {
+class App::Impl {
  public:
   absl::Status Start(const ServerConfig& config) {
     config_ = config;
@@ -66,12 +68,12 @@ class RealApp : public App {
     return ServeMetrics();
   }
 
-  ~RealApp() override { Drain(); }
+  ~Impl() { Drain(); }
 
-  std::string address() const override { return rpc_->address(); }
-  bool gpu_lost() const override { return engine_->stats().gpu_lost; }
+  std::string address() const { return rpc_->address(); }
+  bool gpu_lost() const { return engine_->stats().gpu_lost; }
 
-  void Drain() override {
+  void Drain() {
     if (drained_ || rpc_ == nullptr) return;
     drained_ = true;
     rpc_->BeginDrain();
@@ -79,7 +81,7 @@ class RealApp : public App {
     rpc_->Shutdown(drain_->ended_now() ? milliseconds(0) : kLastCalls);
   }
 
-  void EndNow() override { drain_->EndNow(); }
+  void EndNow() { drain_->EndNow(); }
 
  private:
   // When the job store cannot be read, serving starts anyway and Training answers kJobStoreCorrupt.
@@ -187,17 +189,23 @@ class RealApp : public App {
   std::unique_ptr<TextEndpoint> metrics_;
 };
 
-}  // namespace
-
 absl::Status App::Check(const ServerConfig& config) {
   LFM2_RETURN_IF_ERROR(CheckConfig(config));
   return MakeModelLoader(LoaderOptionsOf(config)).status();
 }
 
 absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
-  auto app = std::make_unique<RealApp>();
-  LFM2_RETURN_IF_ERROR(app->Start(config));
-  return std::unique_ptr<App>(std::move(app));
+  auto impl = std::make_unique<Impl>();
+  LFM2_RETURN_IF_ERROR(impl->Start(config));
+  return std::unique_ptr<App>(new App(std::move(impl)));
 }
+
+App::App(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+App::~App() = default;
+
+std::string App::address() const { return impl_->address(); }
+bool App::gpu_lost() const { return impl_->gpu_lost(); }
+void App::Drain() { impl_->Drain(); }
+void App::EndNow() { impl_->EndNow(); }
 
 }  // namespace lfm2

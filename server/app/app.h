@@ -17,14 +17,20 @@ class App {
   // kConfigInvalid, kInsecureBind, kDeviceUnavailable, kWrongState (another daemon has the
   // data_dir; the message names it).
   static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config);
-  virtual ~App() = default;
-  virtual std::string address() const = 0;
+  ~App();
+  std::string address() const;
   // The GPU no longer answers this process, so the program has to end. Any thread.
-  virtual bool gpu_lost() const = 0;
+  bool gpu_lost() const;
   // Refuses new calls, waits the configured time for open calls and jobs, then ends them. Returns
   // at most a few seconds after that.
-  virtual void Drain() = 0;
-  virtual void EndNow() = 0;  // a running Drain stops waiting
+  void Drain();
+  void EndNow();  // a running Drain stops waiting
+
+ private:
+  class Impl;
+  explicit App(std::unique_ptr<Impl> impl);
+
+  const std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace lfm2

@@ -93,9 +93,11 @@ class SocketMode {
   mode_t before_ = 0;
 };
 
-class RealRpcServer final : public RpcServer {
+}  // namespace
+
+class RpcServer::Impl {
  public:
-  RealRpcServer(std::shared_ptr<ServiceCore> core, ListenAddress address)
+  Impl(std::shared_ptr<ServiceCore> core, ListenAddress address)
       : core_(std::move(core)),
         address_(std::move(address)),
         watchdog_(core_->context.engine, core_->context.models, core_->context.clock,
@@ -107,7 +109,7 @@ class RealRpcServer final : public RpcServer {
     services_.push_back(MakeTrainingService(core_));
     services_.push_back(MakeModelsService(core_));
   }
-  ~RealRpcServer() override { Shutdown(milliseconds(0)); }
+  ~Impl() { Shutdown(milliseconds(0)); }
 
   absl::Status Bind(const std::shared_ptr<grpc::ServerCredentials>& credentials) {
     if (address_.is_unix()) LFM2_RETURN_IF_ERROR(ClaimSocketPath(address_.unix_path));
@@ -134,20 +136,18 @@ class RealRpcServer final : public RpcServer {
     return absl::OkStatus();
   }
 
-  std::string address() const override { return address_.WithPort(actual_port_); }
+  std::string address() const { return address_.WithPort(actual_port_); }
 
-  RpcStats stats() const override {
-    return {core_->calls.count(), core_->calls.streams(), serving_};
-  }
+  RpcStats stats() const { return {core_->calls.count(), core_->calls.streams(), serving_}; }
 
-  void BeginDrain() override {
+  void BeginDrain() {
     core_->draining = true;
     SetOthersServing(false);
     SetTrainingServing();
     SetGenerationServing(false, "the server is stopping");
   }
 
-  void Shutdown(milliseconds timeout) override {
+  void Shutdown(milliseconds timeout) {
     if (!server_) return;
     BeginDrain();
     const absl::Status draining = RetryLater(Reason::kDraining, "the server is stopping", 1000);
@@ -257,6 +257,8 @@ class RealRpcServer final : public RpcServer {
   bool stop_sweeping_ LFM2_GUARDED_BY(mutex_) = false;
 };
 
+namespace {
+
 void WarnOfExposure(const ListenAddress& address, const RpcOptions& options) {
   if (address.IsLocal() || !options.insecure_i_know) return;
   if (!options.tls_cert_file.empty() && !options.tokens_file.empty()) return;
@@ -293,9 +295,17 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcOptions& op
   WarnOfExposure(prepared.address, options);
   EnablePlugins(options.reflection);
   auto core = std::make_shared<ServiceCore>(context, std::move(prepared.auth));
-  auto server = std::make_unique<RealRpcServer>(std::move(core), std::move(prepared.address));
-  LFM2_RETURN_IF_ERROR(server->Bind(prepared.credentials));
-  return std::unique_ptr<RpcServer>(std::move(server));
+  auto impl = std::make_unique<Impl>(std::move(core), std::move(prepared.address));
+  LFM2_RETURN_IF_ERROR(impl->Bind(prepared.credentials));
+  return std::unique_ptr<RpcServer>(new RpcServer(std::move(impl)));
 }
+
+RpcServer::RpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RpcServer::~RpcServer() = default;
+
+std::string RpcServer::address() const { return impl_->address(); }
+RpcStats RpcServer::stats() const { return impl_->stats(); }
+void RpcServer::BeginDrain() { impl_->BeginDrain(); }
+void RpcServer::Shutdown(milliseconds timeout) { impl_->Shutdown(timeout); }
 
 }  // namespace lfm2

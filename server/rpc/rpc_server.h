@@ -28,14 +28,20 @@ class RpcServer {
   // another process uses it.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcOptions& options,
                                                           const ServiceContext& context);
-  virtual ~RpcServer() = default;
-  virtual std::string address() const = 0;  // in the form that a client uses
-  virtual RpcStats stats() const = 0;       // any thread
+  ~RpcServer();
+  std::string address() const;  // in the form that a client uses
+  RpcStats stats() const;       // any thread
   // Sets the health of Generation and Training to NOT_SERVING at once and refuses new calls with
   // kDraining; open calls continue.
-  virtual void BeginDrain() = 0;
+  void BeginDrain();
   // Waits for open calls until the timeout, then ends them.
-  virtual void Shutdown(std::chrono::milliseconds timeout) = 0;
+  void Shutdown(std::chrono::milliseconds timeout);
+
+ private:
+  class Impl;
+  explicit RpcServer(std::unique_ptr<Impl> impl);
+
+  const std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace lfm2
