@@ -169,7 +169,7 @@ void PrintRow(const Result& r, double bandwidth) {
 
 WeightFormat FormatOrExit(const std::string& name) {
   if (const auto format = WeightFormatByName(name)) return *format;
-  std::cerr << "format " << name << " is none of f32, bf16, int8, int4\n";
+  std::cerr << "format " << name << " is not one of f32, bf16, int8, int4\n";
   std::exit(1);
 }
 

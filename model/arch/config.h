@@ -23,7 +23,7 @@ inline constexpr char kHeadWeight[] = "lm_head.weight";
 struct TensorSpec {
   std::string name;  // Hugging Face's state-dict name, e.g. "model.layers.0.conv.in_proj.weight"
   std::vector<int64_t> shape;
-  TensorId id = {};
+  TensorId id;
 };
 
 struct ModelConfig {

@@ -16,6 +16,8 @@
 namespace lfm2 {
 namespace {
 
+constexpr int64_t kMaxLayer = 9999;
+
 absl::StatusOr<const ArchSpec*> SpecOfGguf(std::string_view file, const GgufFile& gguf) {
   const auto it = gguf.metadata.find("general.architecture");
   const bool found = it != gguf.metadata.end();
@@ -34,7 +36,7 @@ absl::Status Rename(std::string_view file, const ArchSpec& spec, TensorArchive& 
   std::set<std::string> names;
   for (TensorView& tensor : weights.tensors) {
     const std::optional<TensorId> id = IdOfGguf(spec.tensors, tensor.name);
-    if (!id || id->bias) {
+    if (!id || id->bias || id->layer > kMaxLayer) {
       return FileInvalid(file, 0,
                          "tensor \"" + tensor.name + "\" is not one of " + spec.gguf + "'s");
     }

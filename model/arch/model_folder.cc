@@ -125,10 +125,9 @@ absl::StatusOr<TensorArchive> ReadWeights(const fs::path& path, const std::strin
   if (format == "safetensors") return ReadSafetensors(path);
   if (format == "npz") return ReadNpz(path);
   if (format == "pt") return ReadTorchPt(path);
-  return Error(
-      Reason::kModelFileInvalid,
-      "\"" + path.filename().string() + "\" is none of .safetensors, .npz, .pt, .pth, .bin, .gguf",
-      {{"file", path.filename().string()}});
+  return Error(Reason::kModelFileInvalid,
+               "\"" + path.filename().string() + "\" is not one of " + WeightsExtensions(),
+               {{"file", path.filename().string()}});
 }
 
 // Some published configs hold the adjusted width with block_auto_adjust_ff_dim still true: the
@@ -229,7 +228,7 @@ absl::StatusOr<ModelFolder> OpenFile(const fs::path& path) {
 }
 
 absl::StatusOr<ModelFolder> OpenDirectory(const fs::path& directory) {
-  if (!IsFile(directory / "config.json")) {
+  if (!IsFile(directory / kModelConfigFile)) {
     LFM2_ASSIGN_OR_RETURN(const fs::path gguf, GgufOf(directory));
     if (!gguf.empty()) return OpenGguf(gguf);
   }
@@ -259,9 +258,9 @@ absl::StatusOr<ModelFolder> OpenModelFolder(const fs::path& path) {
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const fs::path& directory) {
   LFM2_ASSIGN_OR_RETURN(const std::string text,
-                        ReadFile(directory / "config.json", kMaxConfigBytes));
+                        ReadFile(directory / kModelConfigFile, kMaxConfigBytes));
   LFM2_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text));
-  LFM2_RETURN_IF_ERROR(ReadGenerationConfig(directory / "generation_config.json", config));
+  LFM2_RETURN_IF_ERROR(ReadGenerationConfig(directory / kGenerationConfigFile, config));
   return config;
 }
 

@@ -5,11 +5,14 @@
 
 namespace lfm2 {
 
+// Each is defined in its architecture's own file, which has no header: nobody else needs it.
 extern const ArchSpec kLfm2Arch, kHybridArch, kLlamaArch;
 
 namespace {
 
 constexpr const ArchSpec* kArchitectures[] = {&kLfm2Arch, &kHybridArch, &kLlamaArch};
+constexpr const ArchSpec* kByMark[] = {&kHybridArch, &kLfm2Arch, &kLlamaArch};
+static_assert(std::size(kByMark) == std::size(kArchitectures));
 
 std::string Listed(const std::vector<std::string>& words, const char* last_word) {
   std::string out;
@@ -23,6 +26,8 @@ std::string Listed(const std::vector<std::string>& words, const char* last_word)
 }  // namespace
 
 std::span<const ArchSpec* const> AllArchitectures() { return kArchitectures; }
+
+std::span<const ArchSpec* const> ArchitecturesByMark() { return kByMark; }
 
 const ArchSpec& SpecOf(Architecture architecture) {
   return *kArchitectures[static_cast<size_t>(architecture)];

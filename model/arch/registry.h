@@ -1,4 +1,5 @@
-// All architectures. To add one: its file, its line in registry.cc, its entry in architecture.h.
+// All architectures. To add one: its file, its places in registry.cc, its entry in architecture.h
+// and in the help of --arch.
 // Thread rule: const data.
 #pragma once
 
@@ -13,6 +14,9 @@ namespace lfm2 {
 
 // In the order of their numbers.
 std::span<const ArchSpec* const> AllArchitectures();
+// In the order in which a file without a config is tried: an architecture whose mark the tensors of
+// another one have too stands after it.
+std::span<const ArchSpec* const> ArchitecturesByMark();
 const ArchSpec& SpecOf(Architecture architecture);
 const ArchSpec& SpecOf(const ModelConfig& config);
 

@@ -102,18 +102,16 @@ absl::Status InferHeads(const Tensors& known, const ModelShape& hints, ModelConf
   return absl::OkStatus();
 }
 
-// A newer architecture has what an older one has, and more: the newest whose mark is there.
 const ArchSpec* FindMarked(const TensorArchive& weights) {
-  const auto all = AllArchitectures();
-  for (auto spec = all.rbegin(); spec != all.rend(); ++spec) {
-    if (Tensors(**spec, weights).Find((*spec)->mark) != nullptr) return *spec;
+  for (const ArchSpec* spec : ArchitecturesByMark()) {
+    if (Tensors(*spec, weights).Find(spec->mark) != nullptr) return spec;
   }
   return nullptr;
 }
 
 std::string Marks() {
   std::string out;
-  const auto all = AllArchitectures();
+  const auto all = ArchitecturesByMark();
   for (size_t i = 0; i < all.size(); ++i) {
     absl::StrAppend(&out, i == 0 ? "" : i + 1 == all.size() ? " and " : ", ");
     absl::StrAppend(&out, StemOf(all[i]->tensors, all[i]->mark));

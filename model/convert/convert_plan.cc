@@ -12,7 +12,6 @@
 namespace lfm2 {
 namespace {
 
-
 // What becomes float32 on the way, because a plain tensor file has no such type or nobody wants it.
 bool IsWidened(DType dtype) { return dtype == DType::kF64 || IsBlockType(dtype); }
 

@@ -24,7 +24,8 @@ struct ConversionPlan {
   bool IsWholeSource() const;
 };
 
-// `source_config` is null for a partial load.
+// `source_config` is null for a partial load. Where its architecture is not the target's, models of
+// others become one of the target's (ArchSpec::converted_from is there).
 ConversionPlan PlanTensors(const TensorArchive& source, const ModelConfig* source_config,
                            const ModelConfig& target);
 

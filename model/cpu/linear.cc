@@ -95,13 +95,9 @@ void CpuLinear::AddAdapter(const CpuAdapter& changes, const float* x, int64_t to
 void CpuLinear::Probe(const float* y, const CpuPass& pass) const {
   int64_t begin = 0;
   for (const CpuPart& part : parts) {
-    if (part.probe.empty()) {
-      begin += part.rows;
-      continue;
-    }
-    if (parts.size() == 1) {
+    if (!part.probe.empty() && parts.size() == 1) {
       pass.Probe(part.probe, y, {pass.rows, part.rows});
-    } else {
+    } else if (!part.probe.empty()) {
       pass.ProbeColumns(part.probe, y, rows(), begin, part.rows);
     }
     begin += part.rows;

@@ -1,6 +1,7 @@
 #include "model/export/hf_folder.h"
 
 #include "base/file.h"
+#include "base/file_kinds.h"
 #include "base/status_macros.h"
 #include "model/formats/safetensors.h"
 #include "model/tokenizer/load_tokenizer.h"
@@ -28,7 +29,7 @@ absl::Status CopyGguf(const std::filesystem::path& gguf, const std::filesystem::
 
 absl::Status WriteHfFolder(const HfFolderContent& content, const std::filesystem::path& directory) {
   LFM2_RETURN_IF_ERROR(
-      WriteFileDurably(directory / "config.json", ModelConfigToJson(content.config)));
+      WriteFileDurably(directory / kModelConfigFile, ModelConfigToJson(content.config)));
   LFM2_RETURN_IF_ERROR(content.gguf.empty() ? WriteTensors(content.tensors, directory)
                                             : CopyGguf(content.gguf, directory));
   if (content.tokenizer_dir.empty()) return absl::OkStatus();

@@ -124,10 +124,8 @@ bool IsSsmParameter(const std::string& name) {
 at::Tensor FreshTensor(const TensorSpec& spec, uint64_t seed) {
   const at::TensorOptions options = at::TensorOptions().dtype(at::kFloat);
   at::Generator generator = at::detail::createCPUGenerator(SeedOf(spec.name, seed));
-  const std::optional<TensorId> id = IdOfAny(spec.name);
-  TORCH_CHECK(id, "no architecture has a tensor ", spec.name);
-  const Role role = id->role;
-  if (id->bias) return at::zeros(spec.shape, options);
+  const Role role = spec.id.role;
+  if (spec.id.bias) return at::zeros(spec.shape, options);
   if (IsNorm(role) || role == Role::kSsmB || role == Role::kSsmD) {
     return at::ones(spec.shape, options);
   }

@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "base/file.h"
+#include "base/file_kinds.h"
 #include "base/format_bytes.h"
 #include "base/status_macros.h"
 #include "model/formats/dataset.h"
@@ -117,7 +118,7 @@ absl::Status WriteConfig(const ModelConfig& config, const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) return Error(Reason::kStorageIoError, "making a work folder: " + error.message());
-  return WriteFileDurably(directory / "config.json", ModelConfigToJson(config));
+  return WriteFileDurably(directory / kModelConfigFile, ModelConfigToJson(config));
 }
 
 TrainPlan PlanWithoutData(const TrainRun& run, const ModelConfig& config) {

@@ -222,6 +222,27 @@ TEST_F(ConvertTest, EveryTensorOfBothModelsIsInTheReport) {
   EXPECT_EQ(report.at("lm_head.weight").fate, TensorFate::kCopied);
 }
 
+TEST_F(ConvertTest, WhatIsLeftOverIsToldByItsRole) {
+  const ModelFolder source = Open("llama-tiny");
+  ConversionSpec spec;
+  spec.shape.architecture = Architecture::kHybrid;
+  spec.shape.parallel_residual = true;
+  const auto report = ByName(Convert(&source, spec).report);
+  EXPECT_EQ(report.at("model.layers.0.post_attention_layernorm.weight").note,
+            "parallel_residual has no norm of its own");
+}
+
+TEST_F(ConvertTest, TensorsWithoutAMarkNameTheMarks) {
+  ModelFolder bare = Open("lfm2-tiny");
+  bare.config.reset();
+  std::erase_if(bare.weights.tensors,
+                [](const TensorView& tensor) { return tensor.name != kEmbeddingWeight; });
+  const std::string message(PlanConfig(&bare, {}).status().message());
+  EXPECT_NE(message.find("none of ssm.A_log, operator_norm and input_layernorm in its layers"),
+            std::string::npos)
+      << message;
+}
+
 TEST_F(ConvertTest, FewerKvHeadsAreMeansOfTheirGroups) {
   const ModelFolder source = Open("lfm2-tiny");
   ConversionSpec spec;

@@ -217,7 +217,7 @@ TEST(Gguf, RefusesOtherArchitecturesAndTensors) {
   EXPECT_SAYS("\"lfm2\" or \"llama\"", ModelFromGguf("f.gguf", *other).status());
   for (const char* name :
        {"x.weight", "blk.0.attn_q.bias", "blk.00.attn_q.weight", "blk.-1.attn_q.weight",
-        "blk.attn_q.weight", ".weight", "blk.0.weight"}) {
+        "blk.10000.attn_q.weight", "blk.attn_q.weight", ".weight", "blk.0.weight"}) {
     const std::string file = File({lfm2}, {Info(name, {1}, 0, 0)}, 4);
     auto parsed = ParseGguf("f.gguf", Bytes(file));
     ASSERT_TRUE(parsed.ok()) << parsed.status();

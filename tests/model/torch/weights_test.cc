@@ -6,10 +6,15 @@
 #include <cstring>
 
 #include "base/errors.h"
+#include "model/arch/registry.h"
 #include "tests/parity/golden_model.h"
 
 namespace lfm2 {
 namespace {
+
+TensorSpec Named(const std::string& name, std::vector<int64_t> shape) {
+  return {name, std::move(shape), IdOfAny(name).value()};
+}
 
 using testing::HasSubstr;
 
@@ -89,23 +94,25 @@ TEST(Weights, RandomDependsOnSeedAndNameAlone) {
   EXPECT_TRUE(at::equal((*a)[name], (*b)[name]));
   EXPECT_FALSE(at::equal((*a)[name], (*c)[name]));
   EXPECT_FALSE(at::equal((*a)[name], (*a)["model.layers.1.conv.in_proj.weight"]));
-  EXPECT_TRUE(at::equal((*a)[name], FreshTensor({name, {192, 64}}, 3)));
+  EXPECT_TRUE(at::equal((*a)[name], FreshTensor(Named(name, {192, 64}), 3)));
 }
 
 TEST(Weights, FreshTensorsHaveTheirInitialDistribution) {
-  const at::Tensor matrix = FreshTensor({"model.embed_tokens.weight", {512, 64}}, 1);
+  const at::Tensor matrix = FreshTensor(Named("model.embed_tokens.weight", {512, 64}), 1);
   EXPECT_NEAR(matrix.std().item<double>(), 0.02, 1e-3);
   EXPECT_NEAR(matrix.mean().item<double>(), 0, 1e-3);
-  EXPECT_TRUE(at::equal(FreshTensor({"model.norm.weight", {4}}, 1), at::ones({4})));
-  EXPECT_TRUE(at::equal(FreshTensor({"model.layers.0.self_attn.q_layernorm.weight", {4}}, 1),
+  EXPECT_TRUE(at::equal(FreshTensor(Named("model.norm.weight", {4}), 1), at::ones({4})));
+  EXPECT_TRUE(at::equal(FreshTensor(Named("model.layers.0.self_attn.q_layernorm.weight", {4}), 1),
                         at::ones({4})));
-  EXPECT_TRUE(at::equal(FreshTensor({"model.layers.0.conv.in_proj.bias", {4}}, 1), at::zeros({4})));
-  const at::Tensor decay = FreshTensor({"model.layers.0.ssm.A_log", {3, 5}}, 1);
+  EXPECT_TRUE(
+      at::equal(FreshTensor(Named("model.layers.0.conv.in_proj.bias", {4}), 1), at::zeros({4})));
+  const at::Tensor decay = FreshTensor(Named("model.layers.0.ssm.A_log", {3, 5}), 1);
   EXPECT_NEAR(decay[2][4].item<double>(), std::log(5.0), 1e-6);
-  const at::Tensor log_dt = FreshTensor({"model.layers.0.ssm.log_dt", {1000}}, 1);
+  const at::Tensor log_dt = FreshTensor(Named("model.layers.0.ssm.log_dt", {1000}), 1);
   EXPECT_GE(log_dt.min().item<double>(), std::log(1e-3));
   EXPECT_LE(log_dt.max().item<double>(), std::log(1e-1));
-  EXPECT_NEAR(FreshTensor({"model.layers.0.ssm.C", {100, 100}}, 1).std().item<double>(), 1, 0.05);
+  EXPECT_NEAR(FreshTensor(Named("model.layers.0.ssm.C", {100, 100}), 1).std().item<double>(), 1,
+              0.05);
 }
 
 TEST(Weights, CopyUnalignedData) {
