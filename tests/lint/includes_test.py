@@ -39,7 +39,7 @@ MAY = [
     ("server/torch/", ["base/", "model/", "server/engine/"]),
     ("server/jobs/wire/", ["base/", "model/", "lfm2/internal/"]),
     ("server/jobs/worker/", ["base/", "model/train/spec/", "server/jobs/wire/"]),
-    ("server/jobs/queue/", [*MODEL, "server/store/", "server/jobs/wire/", "server/jobs/worker/"]),
+    ("server/jobs/queue/", [*MODEL, "server/store/", "server/jobs/wire/"]),
     ("server/jobs/bodies/", ["base/", "model/", "server/store/", "server/jobs/wire/", "server/jobs/worker/"]),
     ("server/rpc/transport/", [*MODEL, "model/arch/", "model/parity/", "model/tokenizer/", "server/store/", "server/engine/",
                                "server/jobs/wire/", "server/jobs/queue/", "google/rpc/"]),

@@ -21,7 +21,7 @@
 #include "base/descriptor.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
-#include "server/jobs/worker/worker_program.h"
+#include "server/jobs/wire/worker_socket.h"
 
 namespace lfm2 {
 namespace {

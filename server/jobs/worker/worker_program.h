@@ -5,11 +5,10 @@
 #include <functional>
 
 #include "server/jobs/wire/worker_message.h"
+#include "server/jobs/wire/worker_socket.h"
 #include "server/jobs/worker/worker_link.h"
 
 namespace lfm2 {
-
-inline constexpr int kWorkerSocket = 3;
 
 // Exit statuses of a worker.
 inline constexpr int kWorkerDone = 0;        // a result was sent, good or bad
