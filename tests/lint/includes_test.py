@@ -37,7 +37,7 @@ MAY = [
                         "model/grammar/", "server/store/"]),
     ("server/torch/parts/", ["base/", "server/engine/", "server/torch/", "server/jobs/bodies/"]),
     ("server/torch/", ["base/", "model/", "server/engine/"]),
-    ("server/jobs/wire/", ["base/", "model/", "lfm2/internal/"]),
+    ("server/jobs/wire/", ["base/", "model/", "lfm2/v1/", "lfm2/internal/"]),
     ("server/jobs/worker/", ["base/", "model/train/spec/", "server/jobs/wire/"]),
     ("server/jobs/queue/", [*MODEL, "server/store/", "server/jobs/wire/"]),
     ("server/jobs/bodies/", ["base/", "model/", "server/store/", "server/jobs/wire/", "server/jobs/worker/"]),

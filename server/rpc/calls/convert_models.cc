@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "model/arch/registry.h"
+#include "server/jobs/wire/job_messages.h"
 #include "server/rpc/calls/convert.h"
 #include "server/rpc/transport/service_context.h"
 
@@ -14,36 +14,9 @@ namespace {
 constexpr int64_t kMaxWidth = 1 << 20;
 constexpr size_t kReportBytes = 3 << 20;
 
-void TakeSize(const char* field, bool set, int64_t value, int64_t low, int64_t high,
-              std::optional<int64_t>& out, RequestCheck& check) {
-  if (!set) return;
-  check.Range(std::string("shape.") + field, value, low, high);
-  out = value;
-}
-
-void TakeArchitecture(const v1::ModelShape& in, ModelShape& out, RequestCheck& check) {
-  if (!in.has_architecture()) return;
-  out.architecture = ArchitectureByName(in.architecture());
-  if (!out.architecture) {
-    check.Add("shape.architecture",
-              "is \"" + in.architecture() + "\", must be " + ArchitectureNames());
-  }
-}
-
-v1::TensorReport::Fate ToProto(TensorFate fate) {
-  switch (fate) {
-    case TensorFate::kCopied:
-      return v1::TensorReport::FATE_COPIED;
-    case TensorFate::kConverted:
-      return v1::TensorReport::FATE_CONVERTED;
-    case TensorFate::kFresh:
-      return v1::TensorReport::FATE_FRESH;
-    case TensorFate::kUnexpected:
-      return v1::TensorReport::FATE_UNEXPECTED;
-    case TensorFate::kWrongShape:
-      return v1::TensorReport::FATE_WRONG_SHAPE;
-  }
-  return v1::TensorReport::FATE_UNSPECIFIED;
+void CheckSize(const char* field, const std::optional<int64_t>& value, int64_t low, int64_t high,
+               RequestCheck& check) {
+  if (value) check.Range(std::string("shape.") + field, *value, low, high);
 }
 
 absl::Status CheckInit(const v1::InitModelRequest& request, const Limits& limits, JobSpec& spec) {
@@ -65,32 +38,24 @@ absl::Status CheckInit(const v1::InitModelRequest& request, const Limits& limits
 
 ModelShape CheckShape(const v1::ModelShape& in, const Limits& limits, RequestCheck& check) {
   ModelShape out;
-  TakeArchitecture(in, out, check);
-  TakeSize("vocab_size", in.has_vocab_size(), in.vocab_size(), 1, limits.vocab_size, out.vocab_size,
-           check);
-  TakeSize("d_model", in.has_d_model(), in.d_model(), 1, kMaxWidth, out.hidden_size, check);
-  TakeSize("n_layers", in.has_n_layers(), in.n_layers(), 1, limits.layers, out.num_layers, check);
-  TakeSize("n_heads", in.has_n_heads(), in.n_heads(), 1, kMaxWidth, out.num_heads, check);
-  TakeSize("n_kv_heads", in.has_n_kv_heads(), in.n_kv_heads(), 1, kMaxWidth, out.num_kv_heads,
-           check);
-  TakeSize("intermediate_size", in.has_intermediate_size(), in.intermediate_size(), 1, kMaxWidth,
-           out.intermediate_size, check);
-  TakeSize("ssm_state_size", in.has_ssm_state_size(), in.ssm_state_size(), 1, kMaxWidth,
-           out.ssm_state_size, check);
-  TakeSize("attn_every", in.has_attn_every(), in.attn_every(), 0, limits.layers, out.attn_every,
-           check);
-  TakeSize("conv_kernel", in.has_conv_kernel(), in.conv_kernel(), 1, kMaxWidth, out.conv_kernel,
-           check);
-  if (in.has_parallel_residual()) out.parallel_residual = in.parallel_residual();
-  if (in.has_tie_word_embeddings()) out.tie_word_embeddings = in.tie_word_embeddings();
-  if (in.has_rope_theta()) {
-    check.Real("shape.rope_theta", in.rope_theta(), in.rope_theta() > 0, "a number over 0");
-    out.rope_theta = in.rope_theta();
+  FromProto(in, out, [&](std::string_view field, const std::string& fault) {
+    check.Add("shape." + std::string(field), fault);
+  });
+  CheckSize("vocab_size", out.vocab_size, 1, limits.vocab_size, check);
+  CheckSize("d_model", out.hidden_size, 1, kMaxWidth, check);
+  CheckSize("n_layers", out.num_layers, 1, limits.layers, check);
+  CheckSize("n_heads", out.num_heads, 1, kMaxWidth, check);
+  CheckSize("n_kv_heads", out.num_kv_heads, 1, kMaxWidth, check);
+  CheckSize("intermediate_size", out.intermediate_size, 1, kMaxWidth, check);
+  CheckSize("ssm_state_size", out.ssm_state_size, 1, kMaxWidth, check);
+  CheckSize("attn_every", out.attn_every, 0, limits.layers, check);
+  CheckSize("conv_kernel", out.conv_kernel, 1, kMaxWidth, check);
+  if (out.rope_theta) {
+    check.Real("shape.rope_theta", *out.rope_theta, *out.rope_theta > 0, "a number over 0");
   }
-  if (in.has_norm_eps()) {
-    check.Real("shape.norm_eps", in.norm_eps(), in.norm_eps() > 0 && in.norm_eps() <= 1,
+  if (out.norm_eps) {
+    check.Real("shape.norm_eps", *out.norm_eps, *out.norm_eps > 0 && *out.norm_eps <= 1,
                "more than 0, at most 1");
-    out.norm_eps = in.norm_eps();
   }
   return out;
 }
@@ -115,16 +80,11 @@ absl::StatusOr<JobSpec> ExportJob(const v1::ExportRequest& request,
   CheckModelRef(request.model(), services.limits, check);
   JobSpec spec;
   spec.kind = JobKind::kExport;
-  switch (request.format()) {
-    case v1::EXPORT_FORMAT_NPZ:
-      spec.export_format = ExportFormat::kNpz;
-      break;
-    case v1::EXPORT_FORMAT_SAFETENSORS:
-      spec.export_format = ExportFormat::kSafetensors;
-      break;
-    default:
-      check.Add("format", absl::StrCat("is ", static_cast<int>(request.format()),
-                                       ", must be EXPORT_FORMAT_NPZ or EXPORT_FORMAT_SAFETENSORS"));
+  if (const std::optional<ExportFormat> format = FromProto(request.format())) {
+    spec.export_format = *format;
+  } else {
+    check.Add("format", absl::StrCat("is ", static_cast<int>(request.format()),
+                                     ", must be EXPORT_FORMAT_NPZ or EXPORT_FORMAT_SAFETENSORS"));
   }
   LFM2_RETURN_IF_ERROR(check.ToStatus());
   LFM2_ASSIGN_OR_RETURN(const std::string reference, ModelReference(request.model(), services));
@@ -240,14 +200,6 @@ v1::ConversionReport ToProto(const ConversionReport& report) {
     message.set_fate(ToProto(tensor.fate));
     message.set_note(tensor.note);
   }
-  return out;
-}
-
-v1::ExportedFile ToProto(const ExportedFile& file) {
-  v1::ExportedFile out;
-  out.set_name(file.name);
-  out.set_bytes(file.bytes);
-  out.set_sha256(file.sha256);
   return out;
 }
 

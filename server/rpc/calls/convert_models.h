@@ -41,6 +41,5 @@ v1::ParityResponse ComparisonMessage(const ParityComparison& comparison);
 
 // A report over 3 MiB is cut; its last entry says how many tensors are missing.
 v1::ConversionReport ToProto(const ConversionReport& report);
-v1::ExportedFile ToProto(const ExportedFile& file);
 
 }  // namespace lfm2

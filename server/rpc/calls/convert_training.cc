@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <set>
-#include <type_traits>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/jobs/wire/job_messages.h"
 #include "server/rpc/calls/convert.h"
 #include "server/rpc/calls/convert_models.h"
 #include "server/rpc/transport/service_context.h"
@@ -15,70 +15,13 @@ namespace {
 
 constexpr int kMaxDatasets = 64;
 
-template <typename T, typename U>
-void Take(bool set, const U& value, T& out) {
-  if (set) out = value;
-}
-
-void TakeSchedule(v1::LrSchedule schedule, TrainSpec& spec, RequestCheck& check) {
-  switch (schedule) {
-    case v1::LR_SCHEDULE_UNSPECIFIED:
-      return;
-    case v1::LR_SCHEDULE_CONSTANT:
-      spec.schedule = LrSchedule::kConstant;
-      return;
-    case v1::LR_SCHEDULE_LINEAR:
-      spec.schedule = LrSchedule::kLinear;
-      return;
-    case v1::LR_SCHEDULE_COSINE:
-      spec.schedule = LrSchedule::kCosine;
-      return;
-    case v1::LR_SCHEDULE_WSD:
-      spec.schedule = LrSchedule::kWsd;
-      return;
-    default:
-      check.Add("options.schedule",
-                absl::StrCat("is ", static_cast<int>(schedule), ", which is not a schedule"));
-  }
-}
-
-void TakeDtype(const v1::TrainOptions& in, TrainSpec& spec, RequestCheck& check) {
-  if (!in.has_dtype() || in.dtype() == "auto") return;
-  if (in.dtype() == "float32") {
-    spec.dtype = TrainDtype::kFloat32;
-  } else if (in.dtype() == "bfloat16") {
-    spec.dtype = TrainDtype::kBfloat16;
-  } else {
-    check.Add("options.dtype", "is \"" + in.dtype() + "\", must be auto, float32 or bfloat16");
-  }
-}
-
 TrainSpec SpecOf(const v1::TrainOptions& in, const std::string& default_device,
                  RequestCheck& check) {
   TrainSpec spec;
   if (!default_device.empty()) spec.device = default_device;
-  Take(in.has_steps(), in.steps(), spec.steps);
-  Take(in.has_batch_size(), in.batch_size(), spec.batch_size);
-  Take(in.has_seq_len(), in.seq_len(), spec.seq_len);
-  Take(in.has_grad_accumulation(), in.grad_accumulation(), spec.grad_accumulation);
-  Take(in.has_lr(), in.lr(), spec.lr);
-  Take(in.has_min_lr_ratio(), in.min_lr_ratio(), spec.min_lr_ratio);
-  Take(in.has_warmup_steps(), in.warmup_steps(), spec.warmup_steps);
-  Take(in.has_wsd_decay_ratio(), in.wsd_decay_ratio(), spec.wsd_decay_ratio);
-  Take(in.has_weight_decay(), in.weight_decay(), spec.weight_decay);
-  Take(in.has_beta1(), in.beta1(), spec.beta1);
-  Take(in.has_beta2(), in.beta2(), spec.beta2);
-  Take(in.has_epsilon(), in.epsilon(), spec.epsilon);
-  Take(in.has_clip_norm(), in.clip_norm(), spec.clip_norm);
-  Take(in.has_eval_ratio(), in.eval_ratio(), spec.eval_ratio);
-  Take(in.has_eval_every(), in.eval_every(), spec.eval_every);
-  Take(in.has_checkpoint_every(), in.checkpoint_every(), spec.checkpoint_every);
-  Take(in.has_keep_checkpoints(), in.keep_checkpoints(), spec.keep_checkpoints);
-  Take(in.has_seed(), in.seed(), spec.seed);
-  Take(in.has_device(), in.device(), spec.device);
-  Take(in.has_threads(), in.threads(), spec.threads);
-  TakeSchedule(in.schedule(), spec, check);
-  TakeDtype(in, spec, check);
+  FromProto(in, spec, [&](std::string_view field, const std::string& fault) {
+    check.Add("options." + std::string(field), fault);
+  });
   check.Add("options", CheckTrainSpec(spec));
   return spec;
 }
@@ -144,36 +87,6 @@ absl::Status CheckTrain(const v1::StartTrainingRequest& request, const ServiceCo
   return check.ToStatus();
 }
 
-v1::JobState ToProto(JobState state) {
-  switch (state) {
-    case JobState::kQueued:
-      return v1::JOB_STATE_QUEUED;
-    case JobState::kRunning:
-      return v1::JOB_STATE_RUNNING;
-    case JobState::kSucceeded:
-      return v1::JOB_STATE_SUCCEEDED;
-    case JobState::kFailed:
-      return v1::JOB_STATE_FAILED;
-    case JobState::kCancelled:
-      return v1::JOB_STATE_CANCELLED;
-    case JobState::kQuarantined:
-      return v1::JOB_STATE_QUARANTINED;
-  }
-  return v1::JOB_STATE_UNSPECIFIED;
-}
-
-v1::JobKind ToProto(JobKind kind) {
-  switch (kind) {
-    case JobKind::kTrain:
-      return v1::JOB_KIND_TRAIN;
-    case JobKind::kInit:
-      return v1::JOB_KIND_INIT;
-    case JobKind::kExport:
-      return v1::JOB_KIND_EXPORT;
-  }
-  return v1::JOB_KIND_UNSPECIFIED;
-}
-
 void SetError(const absl::Status& status, v1::JobError& out) {
   out.set_reason(lfm2::SpecOf(DetailsOf(status).reason).name);
   out.set_message(std::string(status.message()));
@@ -187,29 +100,11 @@ void SetBody(const StateChange& in, v1::JobEvent& out) {
   state.set_result_version(in.result_version);
 }
 
-void SetBody(const StepMetrics& in, v1::JobEvent& out) {
-  v1::StepMetrics& metrics = *out.mutable_metrics();
-  metrics.set_step(in.step);
-  metrics.set_loss(in.loss);
-  metrics.set_lr(in.lr);
-  metrics.set_grad_norm(in.grad_norm);
-  metrics.set_tokens(in.tokens);
-  metrics.set_tokens_per_second(in.tokens_per_second);
-  metrics.set_step_ms(in.step_ms);
-}
-
-void SetBody(const EvalMetrics& in, v1::JobEvent& out) {
-  v1::EvalMetrics& eval = *out.mutable_eval();
-  eval.set_step(in.step);
-  eval.set_loss(in.loss);
-  eval.set_tokens(in.tokens);
-}
-
+void SetBody(const StepMetrics& in, v1::JobEvent& out) { *out.mutable_metrics() = ToProto(in); }
+void SetBody(const EvalMetrics& in, v1::JobEvent& out) { *out.mutable_eval() = ToProto(in); }
 void SetBody(const CheckpointInfo& in, v1::JobEvent& out) {
-  out.mutable_checkpoint()->set_step(in.step);
-  out.mutable_checkpoint()->set_name(in.name);
+  *out.mutable_checkpoint() = ToProto(in);
 }
-
 void SetBody(const Note& in, v1::JobEvent& out) { out.set_note(in.text); }
 void SetBody(const Progress& in, v1::JobEvent& out) { *out.mutable_progress() = ToProto(in); }
 void SetBody(const ConversionReport& in, v1::JobEvent& out) { *out.mutable_report() = ToProto(in); }
@@ -235,11 +130,7 @@ absl::StatusOr<JobSpec> TrainJob(const v1::StartTrainingRequest& request,
 }
 
 std::optional<JobState> CheckJobState(v1::JobState state, RequestCheck& check) {
-  for (const JobState candidate :
-       {JobState::kQueued, JobState::kRunning, JobState::kSucceeded, JobState::kFailed,
-        JobState::kCancelled, JobState::kQuarantined}) {
-    if (ToProto(candidate) == state) return candidate;
-  }
+  if (const std::optional<JobState> known = FromProto(state)) return known;
   if (state != v1::JOB_STATE_UNSPECIFIED) {
     check.Add("state", absl::StrCat("is ", static_cast<int>(state), ", which is not a state"));
   }
@@ -274,14 +165,6 @@ v1::JobEvent ToProto(const JobEvent& event) {
   out.set_seq(event.seq);
   out.set_at_ms(event.at_ms);
   std::visit([&](const auto& body) { SetBody(body, out); }, event.body);
-  return out;
-}
-
-v1::Progress ToProto(const Progress& progress) {
-  v1::Progress out;
-  out.set_done(progress.done);
-  out.set_total(progress.total);
-  out.set_what(progress.what);
   return out;
 }
 

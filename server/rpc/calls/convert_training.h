@@ -22,7 +22,6 @@ std::optional<JobState> CheckJobState(v1::JobState state, RequestCheck& check);
 
 v1::Job ToProto(const Job& job);
 v1::JobEvent ToProto(const JobEvent& event);
-v1::Progress ToProto(const Progress& progress);
 v1::TrainPlan ToProto(const TrainPlan& plan);
 v1::Dataset ToProto(const DatasetInfo& info);
 

@@ -5,9 +5,9 @@
 #include "base/errors.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "server/jobs/wire/job_messages.h"
 #include "server/rpc/calls/convert.h"
 #include "server/rpc/calls/convert_models.h"
-#include "server/rpc/calls/convert_training.h"
 
 namespace lfm2 {
 namespace {

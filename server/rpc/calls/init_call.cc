@@ -1,6 +1,7 @@
 #include "server/rpc/calls/init_call.h"
 
 #include "base/status_macros.h"
+#include "server/jobs/wire/job_messages.h"
 #include "server/rpc/calls/convert.h"
 #include "server/rpc/calls/convert_models.h"
 #include "server/rpc/calls/convert_training.h"

@@ -123,7 +123,8 @@ TEST(Codec, KeepsEveryKindOfEvent) {
   EXPECT_EQ(RoundTrip(Note{"any \xff bytes"}).text, "any \xff bytes");
   EXPECT_EQ(RoundTrip(Progress{1, 2, "tensors"}).total, 2);
   const ConversionReport report =
-      RoundTrip(ConversionReport{{{"t", TensorFate::kWrongShape, "n"}}});
+      RoundTrip(ConversionReport{{{"t\xff", TensorFate::kWrongShape, "n"}}});
+  EXPECT_EQ(report.tensors[0].name, "t\xff") << "an NPZ's names need not be UTF-8";
   EXPECT_EQ(report.tensors[0].fate, TensorFate::kWrongShape);
   EXPECT_EQ(report.tensors[0].note, "n");
 }
