@@ -14,8 +14,7 @@
 namespace lfm2 {
 namespace {
 
-constexpr size_t kOpenLogs = 64;
-constexpr std::chrono::milliseconds kSaveInterval{1'000};
+constexpr std::chrono::milliseconds kSyncInterval{1'000};
 constexpr int64_t kQueueFullRetryMs = 5'000;
 constexpr int kMaxPage = 1'000;
 
@@ -29,35 +28,16 @@ absl::Status CheckSpecSize(const JobSpec& spec, const Limits& limits) {
 
 }  // namespace
 
-void ApplyEvent(const JobEventBody& body, JobRecord& record) {
-  Job& job = record.job;
-  if (const auto* step = std::get_if<StepMetrics>(&body)) {
-    job.step = step->step;
-    job.loss = step->loss;
-    job.tokens_per_second = step->tokens_per_second;
-    record.high_step = std::max(record.high_step, step->step);
-  } else if (const auto* checkpoint = std::get_if<CheckpointInfo>(&body)) {
-    job.checkpoint = checkpoint->name;
-  } else if (const auto* change = std::get_if<StateChange>(&body)) {
-    job.state = change->state;
-    job.attempt = change->attempt;
-    job.error = IsTerminal(change->state) ? change->status : absl::OkStatus();
-    job.result_version = change->result_version;
-    job.files = change->files;
-  }
-}
-
 JobLedger::JobLedger(LedgerOptions options, std::unique_ptr<JobStore> store,
                      const std::string& newest_id, Clock& clock)
     : options_(std::move(options)),
       jobs_dir_(options_.data_dir / "jobs"),
       clock_(clock),
       store_(std::move(store)),
-      logs_(jobs_dir_, kOpenLogs),
       ids_(newest_id) {}
 
 absl::StatusOr<JobRecord> JobLedger::Current(const std::string& id) {
-  if (const auto it = live_.find(id); it != live_.end()) return it->second.record;
+  if (const auto it = running_.find(id); it != running_.end()) return it->second;
   if (!IsUuid(id)) return NotFound(Reason::kJobNotFound, "job", id);
   return store_->Find(id);
 }
@@ -99,7 +79,6 @@ absl::StatusOr<Job> JobLedger::SubmitLocked(const std::string& principal,
   record.job.spec = spec;
   record.job.last_seq = 1;
   if (absl::Status status = Create(record); !status.ok()) {
-    logs_.Forget(record.job.id);
     std::error_code error;
     std::filesystem::remove_all(JobDirectory(record.job.id), error);
     return status;
@@ -115,12 +94,8 @@ absl::Status JobLedger::Create(const JobRecord& record) {
     return Error(MeansDiskFull(error) ? Reason::kDiskFull : Reason::kStorageIoError,
                  "making the job's folder: " + error.message());
   }
-  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<EventLog> log, logs_.Get(record.job.id, 0));
-  LFM2_RETURN_IF_ERROR(log->Append(record.job.created_at_ms, StateChange{}).status());
-  LFM2_RETURN_IF_ERROR(log->Sync());
-  LFM2_RETURN_IF_ERROR(SyncDirectory(directory));
-  LFM2_RETURN_IF_ERROR(SyncDirectory(jobs_dir_));
-  return store_->Insert(record);
+  // The folder needs no sync: a start makes those anew that a power cut took.
+  return store_->Insert(record, {1, record.job.created_at_ms, StateChange{}});
 }
 
 absl::StatusOr<Job> JobLedger::Get(const std::string& id) {
@@ -144,9 +119,6 @@ absl::StatusOr<JobPage> JobLedger::List(std::optional<JobState> state, int page_
   if (static_cast<int>(page.jobs.size()) > page_size) {
     page.jobs.pop_back();
     page.next_page_token = page.jobs.back().id;
-  }
-  for (Job& job : page.jobs) {
-    if (const auto it = live_.find(job.id); it != live_.end()) job = it->second.record.job;
   }
   return page;
 }
@@ -179,19 +151,25 @@ absl::StatusOr<Job> JobLedger::CancelLocked(const std::string& id) {
   }
   record.job.updated_at_ms = clock_.UnixMillis();
   LFM2_RETURN_IF_ERROR(store_->Update(record));
-  live_.at(id).record = record;
+  running_.at(id) = record;
   return record.job;
 }
 
 absl::StatusOr<std::vector<JobEvent>> JobLedger::ReadEvents(const std::string& id, int64_t from_seq,
                                                             int max) {
-  std::shared_ptr<EventLog> log;
+  std::vector<std::string> stored;
   {
     MutexLock lock(mutex_);
-    LFM2_ASSIGN_OR_RETURN(const JobRecord record, Current(id));
-    LFM2_ASSIGN_OR_RETURN(log, logs_.Get(id, record.job.last_seq));
+    LFM2_RETURN_IF_ERROR(Current(id).status());
+    LFM2_ASSIGN_OR_RETURN(stored, store_->Events(id, from_seq, max));
   }
-  return log->Read(from_seq, max);
+  std::vector<JobEvent> events;
+  events.reserve(stored.size());
+  for (const std::string& bytes : stored) {
+    LFM2_ASSIGN_OR_RETURN(JobEvent event, DecodeJobEvent(bytes));
+    events.push_back(std::move(event));
+  }
+  return events;
 }
 
 void JobLedger::Drain() {
@@ -199,31 +177,28 @@ void JobLedger::Drain() {
   draining_ = true;
 }
 
-absl::Status JobLedger::Change(JobRecord next, StateChange change) {
-  const std::string id = next.job.id;
-  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<EventLog> log, logs_.Get(id, next.job.last_seq));
-  const int64_t now_ms = clock_.UnixMillis();
-  LFM2_ASSIGN_OR_RETURN(next.job.last_seq, log->Append(now_ms, change));
-  ApplyEvent(change, next);
-  next.job.updated_at_ms = now_ms;
-  Live& live = live_[id];
-  live = Live{std::move(next), log, clock_.Now(), true};
-  // The change is made. A row that cannot be written now is written later.
-  if (absl::Status status = Save(live); !status.ok()) {
-    Log(LogLevel::kError, "job row not written",
-        {{"job", id}, {"error", std::string(status.message())}});
-  } else if (live.record.job.state != JobState::kRunning) {
-    live_.erase(id);
+absl::Status JobLedger::Append(JobRecord& record, const JobEventBody& body, Kept kept) {
+  JobRecord next = record;
+  const JobEvent event{next.job.last_seq + 1, clock_.UnixMillis(), body};
+  ApplyEvent(event, next);
+  LFM2_RETURN_IF_ERROR(store_->Append(next, event, kept));
+  record = std::move(next);
+  if (kept == Kept::kOnDisk) {
+    unsynced_since_.reset();
+  } else if (!unsynced_since_) {
+    unsynced_since_ = clock_.Now();
   }
   return absl::OkStatus();
 }
 
-absl::Status JobLedger::Save(Live& live) {
-  live.saved_at = clock_.Now();
-  LFM2_RETURN_IF_ERROR(
-      live.log->Sync());  // the row never knows of an event that a power cut could take
-  LFM2_RETURN_IF_ERROR(store_->Update(live.record));
-  live.dirty = false;
+absl::Status JobLedger::Change(JobRecord next, const StateChange& change) {
+  LFM2_RETURN_IF_ERROR(Append(next, change, Kept::kOnDisk));
+  const std::string id = next.job.id;
+  if (change.state == JobState::kRunning) {
+    running_[id] = std::move(next);
+  } else {
+    running_.erase(id);
+  }
   return absl::OkStatus();
 }
 
@@ -238,14 +213,13 @@ absl::StatusOr<std::optional<JobClaim>> JobLedger::ClaimNext(const std::vector<J
 }
 
 absl::StatusOr<std::optional<JobClaim>> JobLedger::ClaimLocked(const std::vector<JobKind>& kinds) {
-  const int limit = static_cast<int>(not_before_.size() + live_.size()) + 1;
+  const int limit = static_cast<int>(not_before_.size()) + 1;
   std::string oldest;
   for (const JobKind kind : kinds) {
     LFM2_ASSIGN_OR_RETURN(const std::vector<std::string> ids, store_->Queued(kind, limit));
     for (const std::string& id : ids) {
       const auto wait = not_before_.find(id);
-      if (live_.contains(id) || (wait != not_before_.end() && wait->second > clock_.Now()))
-        continue;
+      if (wait != not_before_.end() && wait->second > clock_.Now()) continue;
       if (oldest.empty() || id < oldest) oldest = id;
       break;
     }
@@ -275,22 +249,16 @@ absl::Status JobLedger::Record(const std::string& id, const JobEventBody& body) 
 }
 
 absl::Status JobLedger::RecordLocked(const std::string& id, const JobEventBody& body) {
-  const auto it = live_.find(id);
-  if (it == live_.end()) return Error(Reason::kWrongState, "job " + id + " does not run");
-  Live& live = it->second;
-  const int64_t now_ms = clock_.UnixMillis();
-  LFM2_ASSIGN_OR_RETURN(live.record.job.last_seq, live.log->Append(now_ms, body));
-  ApplyEvent(body, live.record);
-  live.record.job.updated_at_ms = now_ms;
-  live.dirty = true;
-  if (std::holds_alternative<CheckpointInfo>(body)) return Save(live);
-  return absl::OkStatus();
+  const auto it = running_.find(id);
+  if (it == running_.end()) return Error(Reason::kWrongState, "job " + id + " does not run");
+  return Append(it->second, body,
+                std::holds_alternative<CheckpointInfo>(body) ? Kept::kOnDisk : Kept::kInKernel);
 }
 
 bool JobLedger::CancelRequested(const std::string& id) {
   MutexLock lock(mutex_);
-  const auto it = live_.find(id);
-  return it != live_.end() && it->second.record.job.cancel_requested;
+  const auto it = running_.find(id);
+  return it != running_.end() && it->second.job.cancel_requested;
 }
 
 absl::Status JobLedger::End(const std::string& id, const JobOutcome& outcome) {
@@ -349,19 +317,14 @@ absl::Status JobLedger::RequeueLocked(const std::string& id, const absl::Status&
   return absl::OkStatus();
 }
 
-void JobLedger::SaveDue() {
+void JobLedger::SyncDue() {
   MutexLock lock(mutex_);
   const SteadyTime now = clock_.Now();
-  for (auto it = live_.begin(); it != live_.end();) {
-    Live& live = it->second;
-    if (live.dirty && now - live.saved_at >= kSaveInterval) {
-      if (absl::Status status = Save(live); !status.ok()) {
-        Log(LogLevel::kError, "job row not written",
-            {{"job", it->first}, {"error", std::string(status.message())}});
-      }
-    }
-    const bool settled = !live.dirty && live.record.job.state != JobState::kRunning;
-    it = settled ? live_.erase(it) : std::next(it);
+  if (!unsynced_since_ || now - *unsynced_since_ < kSyncInterval) return;
+  unsynced_since_.reset();
+  if (absl::Status status = store_->Sync(); !status.ok()) {
+    unsynced_since_ = now;
+    Log(LogLevel::kError, "events not synced", {{"error", std::string(status.message())}});
   }
 }
 
@@ -371,9 +334,9 @@ std::optional<SteadyTime> JobLedger::NextDue() {
   for (const auto& [id, due] : not_before_) {
     if (!next || due < *next) next = due;
   }
-  for (const auto& [id, live] : live_) {
-    const SteadyTime due = live.saved_at + kSaveInterval;
-    if (live.dirty && (!next || due < *next)) next = due;
+  if (unsynced_since_) {
+    const SteadyTime due = *unsynced_since_ + kSyncInterval;
+    if (!next || due < *next) next = due;
   }
   return next;
 }

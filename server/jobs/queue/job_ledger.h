@@ -1,7 +1,7 @@
-// Where every job stands: the rows of the job store and the numbered events, kept in step. A change
-// of state is written to the job's events first and to its row after; the events are what counts,
-// and a row that is behind (a crash in between, a full disk) is brought up to them, at the next
-// tick or the next start.
+// Where every job stands, and the rules by which it gets there. What a call answers and what a
+// watcher reads stands in the job store before: an event of a step survives kill -9 of the daemon
+// from then on and a power cut after a second at most; a change of state, a checkpoint, a
+// submission and a cancellation survive both.
 //
 // Thread rule: any thread. Listeners are called without a lock held.
 #pragma once
@@ -18,7 +18,6 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/mutex.h"
-#include "server/jobs/queue/event_log.h"
 #include "server/jobs/queue/job_listeners.h"
 #include "server/jobs/queue/job_page.h"
 #include "server/jobs/queue/job_queue_options.h"
@@ -86,23 +85,14 @@ class JobLedger {
   // The same where no process could be started: neither an attempt nor a crash.
   absl::Status PutBack(const std::string& id, const absl::Status& why,
                        std::chrono::milliseconds delay) LFM2_EXCLUDES(mutex_);
-  // Writes the rows of running jobs, each at most once a second.
-  void SaveDue() LFM2_EXCLUDES(mutex_);
-  // When a job that waits may run, or a row is to be written; nullopt when there is neither.
+  // What the kernel alone has kept for a second goes to disk.
+  void SyncDue() LFM2_EXCLUDES(mutex_);
+  // When a job that waits may run, or SyncDue has something to do; nullopt when there is neither.
   std::optional<SteadyTime> NextDue() LFM2_EXCLUDES(mutex_);
 
   std::filesystem::path JobDirectory(const std::string& id) const { return jobs_dir_ / id; }
 
  private:
-  // A job whose newest state is here and not, or not only, in the store: it runs, or its row could
-  // not be written.
-  struct Live {
-    JobRecord record;
-    std::shared_ptr<EventLog> log;
-    SteadyTime saved_at;
-    bool dirty = false;
-  };
-
   JobLedger(LedgerOptions options, std::unique_ptr<JobStore> store, const std::string& newest_id,
             Clock& clock);
 
@@ -117,14 +107,13 @@ class JobLedger {
   absl::Status RecordLocked(const std::string& id, const JobEventBody& body) LFM2_REQUIRES(mutex_);
   absl::Status RequeueLocked(const std::string& id, const absl::Status& why, RequeueCause cause)
       LFM2_REQUIRES(mutex_);
-  // Appends the change, then writes `next` with it applied.
-  absl::Status Change(JobRecord next, StateChange change) LFM2_REQUIRES(mutex_);
-  absl::Status Save(Live& live) LFM2_REQUIRES(mutex_);
+  // The job's next event, and `record` as it is after it, once they are kept.
+  absl::Status Append(JobRecord& record, const JobEventBody& body, Kept kept) LFM2_REQUIRES(mutex_);
+  absl::Status Change(JobRecord next, const StateChange& change) LFM2_REQUIRES(mutex_);
 
   // Recovery: job_ledger_recovery.cc.
   absl::Status Recover() LFM2_EXCLUDES(mutex_);
   absl::Status RecoverJob(const std::string& id) LFM2_REQUIRES(mutex_);
-  absl::Status Replay(EventLog& log, JobRecord& record) LFM2_REQUIRES(mutex_);
   void CleanFolders() LFM2_REQUIRES(mutex_);
 
   const LedgerOptions options_;
@@ -134,14 +123,11 @@ class JobLedger {
 
   Mutex mutex_;
   const std::unique_ptr<JobStore> store_ LFM2_GUARDED_BY(mutex_);
-  EventLogCache logs_ LFM2_GUARDED_BY(mutex_);
   UuidSequence ids_ LFM2_GUARDED_BY(mutex_);
-  std::map<std::string, Live> live_ LFM2_GUARDED_BY(mutex_);
+  std::map<std::string, JobRecord> running_ LFM2_GUARDED_BY(mutex_);  // as their rows are
+  std::optional<SteadyTime> unsynced_since_ LFM2_GUARDED_BY(mutex_);
   std::map<std::string, SteadyTime> not_before_ LFM2_GUARDED_BY(mutex_);  // queued jobs that wait
   bool draining_ LFM2_GUARDED_BY(mutex_) = false;
 };
-
-// What an event says about where its job stands.
-void ApplyEvent(const JobEventBody& body, JobRecord& record);
 
 }  // namespace lfm2

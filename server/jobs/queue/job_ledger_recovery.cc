@@ -1,6 +1,4 @@
-// The start of a JobLedger: rows are brought up to their events, interrupted jobs are queued again,
-// leftovers are removed.
-#include <algorithm>
+// The start of a JobLedger: interrupted jobs are queued again, leftovers are removed.
 #include <system_error>
 #include <utility>
 
@@ -14,14 +12,13 @@
 namespace lfm2 {
 namespace {
 
-constexpr int kReplayBatch = 256;
-
-// A folder of a Submit that did not get as far as its row holds nothing but the first event.
-bool HoldsOnlyEvents(const std::filesystem::path& directory) {
+// A folder of a Submit that did not get as far as its row is empty, or holds what an older program
+// wrote there first.
+bool HoldsNoWork(const std::filesystem::path& directory) {
   std::error_code error;
   std::filesystem::directory_iterator it(directory, error);
   for (; !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
-    if (it->path().filename() != kEventsFile) return false;
+    if (it->path().filename() != kOldEventsFile) return false;
   }
   return !error;
 }
@@ -54,11 +51,8 @@ absl::Status JobLedger::Recover() {
 absl::Status JobLedger::RecoverJob(const std::string& id) {
   LFM2_ASSIGN_OR_RETURN(JobRecord record, store_->Find(id));
   std::error_code error;
-  std::filesystem::create_directory(JobDirectory(id),
-                                    error);  // absent only when somebody removed it
-  LFM2_ASSIGN_OR_RETURN(const std::shared_ptr<EventLog> log, logs_.Get(id, record.job.last_seq));
-  const int64_t known = record.job.last_seq;
-  LFM2_RETURN_IF_ERROR(Replay(*log, record));
+  // Absent when somebody, or a power cut, removed it.
+  std::filesystem::create_directory(JobDirectory(id), error);
   const Job& job = record.job;
   if (!IsTerminal(job.state) && job.cancel_requested) {
     return Change(record, StateChange{JobState::kCancelled, job.attempt, {}, {}, {}});
@@ -68,22 +62,7 @@ absl::Status JobLedger::RecoverJob(const std::string& id) {
         Error(Reason::kWorkerCrashed, "the daemon ended while the job was running");
     return Change(record, StateChange{JobState::kQueued, job.attempt + 1, why, {}, {}});
   }
-  return job.last_seq == known ? absl::OkStatus() : store_->Update(record);
-}
-
-absl::Status JobLedger::Replay(EventLog& log, JobRecord& record) {
-  while (true) {
-    LFM2_ASSIGN_OR_RETURN(const std::vector<JobEvent> events,
-                          log.Read(record.job.last_seq + 1, kReplayBatch));
-    if (events.empty()) return absl::OkStatus();
-    for (const JobEvent& event : events) {
-      ApplyEvent(event.body, record);
-      record.job.last_seq = event.seq;
-      record.job.updated_at_ms = std::max(record.job.updated_at_ms, event.at_ms);
-      const auto* change = std::get_if<StateChange>(&event.body);
-      if (change != nullptr && change->state == JobState::kRunning) ++record.fencing_token;
-    }
-  }
+  return absl::OkStatus();
 }
 
 void JobLedger::CleanFolders() {
@@ -95,8 +74,9 @@ void JobLedger::CleanFolders() {
     if (!IsUuid(id)) continue;
     const absl::StatusOr<std::optional<JobState>> state = store_->StateOf(id);
     if (!state.ok()) continue;
-    if (!*state && HoldsOnlyEvents(directory)) {
-      std::error_code ignored;
+    std::error_code ignored;
+    if (*state) std::filesystem::remove(directory / kOldEventsFile, ignored);
+    if (!*state && HoldsNoWork(directory)) {
       std::filesystem::remove_all(directory, ignored);
     } else if (!*state) {
       Log(LogLevel::kWarning, "a job's folder is not in the job store", {{"job", id}});

@@ -1,7 +1,7 @@
-// The durable job queue: accepted means stored. Jobs live in SQLite (this process only, one
-// connection, EXCLUSIVE); each job's numbered events in an append-only file in its folder,
-// data_dir/jobs/<id>/events.log. A supervisor thread runs each job in its own lfm2-worker process,
-// watches its heartbeat, and queues it again from its last checkpoint when it dies.
+// The durable job queue: accepted means stored. Jobs and their numbered events live in SQLite (this
+// process only, one connection, EXCLUSIVE). A supervisor thread runs each job in its own
+// lfm2-worker process, watches its heartbeat, and queues it again from its last checkpoint when it
+// dies.
 //
 // Thread rule: any thread. Listeners are called without a lock held, from the supervisor's thread
 // or the caller's.
@@ -29,9 +29,9 @@ namespace lfm2 {
 
 class JobQueue {
  public:
-  // Recovers: RUNNING jobs are queued again (their workers died with the daemon), torn event tails
-  // are cut, what an interrupted job left aside is removed. kJobStoreCorrupt when the database
-  // cannot be read: it is never made anew.
+  // Recovers: RUNNING jobs are queued again (their workers died with the daemon), and what an
+  // interrupted job left aside is removed. A store of an older program is made into today's once.
+  // kJobStoreCorrupt when the database cannot be read: it is never made anew.
   static absl::StatusOr<std::unique_ptr<JobQueue>> Open(JobQueueOptions options,
                                                         const Limits& limits, ModelStore& models,
                                                         DatasetStore& datasets, Clock& clock);

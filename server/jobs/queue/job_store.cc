@@ -13,10 +13,9 @@
 namespace lfm2 {
 namespace {
 
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 
-constexpr char kCreate[] = R"sql(
-BEGIN IMMEDIATE;
+constexpr char kCreateJobs[] = R"sql(
 CREATE TABLE jobs (
   id TEXT PRIMARY KEY NOT NULL,
   principal TEXT NOT NULL,
@@ -43,99 +42,38 @@ CREATE TABLE jobs (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX jobs_by_request ON jobs (principal, request_id) WHERE request_id <> '';
 CREATE INDEX jobs_by_state ON jobs (state, kind, id);
-PRAGMA user_version = 1;
-COMMIT;
 )sql";
+
+constexpr char kCreateEvents[] = R"sql(
+CREATE TABLE events (
+  job TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  event BLOB NOT NULL,
+  PRIMARY KEY (job, seq)
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 2;
+)sql";
+
+constexpr size_t kMaxEventBytes = 32 << 20;
+
+constexpr char kAddJob[] =
+    "INSERT INTO jobs (id, principal, request_id, kind, spec, created_at_ms, state, updated_at_ms,"
+    " attempt, step, loss, tokens_per_second, checkpoint, cancel_requested, error, result_version,"
+    " files, last_seq, fencing_token, crashes, high_step, crash_step)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+constexpr char kChangeRow[] =
+    "UPDATE jobs SET state=?, updated_at_ms=?, attempt=?, step=?, loss=?, tokens_per_second=?,"
+    " checkpoint=?, cancel_requested=?, error=?, result_version=?, files=?, last_seq=?,"
+    " fencing_token=?, crashes=?, high_step=?, crash_step=? WHERE id=?";
+
+constexpr char kAddEvent[] = "INSERT INTO events (job, seq, event) VALUES (?,?,?)";
 
 constexpr char kColumns[] =
     "SELECT id, principal, request_id, spec, created_at_ms, state, updated_at_ms, attempt, step, "
     "loss,"
     " tokens_per_second, checkpoint, cancel_requested, error, result_version, files, last_seq,"
     " fencing_token, crashes, high_step, crash_step FROM jobs ";
-
-absl::Status SqliteStatus(sqlite3* db, std::string_view action) {
-  const int code = sqlite3_errcode(db) & 0xff;
-  const std::string message =
-      "the job store, " + std::string(action) + ": " + std::string(sqlite3_errmsg(db));
-  switch (code) {
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      return Error(Reason::kJobStoreCorrupt, message);
-    case SQLITE_FULL:
-      return Error(Reason::kDiskFull, message);
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return Error(Reason::kWrongState, message + " (another process has it open)");
-    case SQLITE_NOMEM:
-      return Error(Reason::kOutOfMemory, message);
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-      return Error(Reason::kStorageIoError, message);
-    default:
-      return Error(Reason::kInternal, message);
-  }
-}
-
-// A prepared statement; values are bound and read in the order of their columns.
-class Statement {
- public:
-  Statement(sqlite3* db, const std::string& sql) : db_(db) {
-    prepared_ = sqlite3_prepare_v2(db, sql.c_str(), static_cast<int>(sql.size()), &statement_,
-                                   nullptr) == SQLITE_OK;
-  }
-  ~Statement() { sqlite3_finalize(statement_); }
-  Statement(const Statement&) = delete;
-  Statement& operator=(const Statement&) = delete;
-
-  Statement& Integer(int64_t value) {
-    if (prepared_) sqlite3_bind_int64(statement_, ++bound_, value);
-    return *this;
-  }
-  Statement& Real(double value) {
-    if (prepared_) sqlite3_bind_double(statement_, ++bound_, value);
-    return *this;
-  }
-  Statement& Text(const std::string& value) {
-    if (prepared_) {
-      sqlite3_bind_text(statement_, ++bound_, value.data(), static_cast<int>(value.size()),
-                        SQLITE_TRANSIENT);
-    }
-    return *this;
-  }
-  Statement& Blob(const std::string& value) {
-    if (prepared_) {
-      sqlite3_bind_blob(statement_, ++bound_, value.data(), static_cast<int>(value.size()),
-                        SQLITE_TRANSIENT);
-    }
-    return *this;
-  }
-
-  // True when there is a row to read.
-  absl::StatusOr<bool> Step(std::string_view action) {
-    if (!prepared_) return SqliteStatus(db_, action);
-    read_ = 0;
-    const int code = sqlite3_step(statement_);
-    if (code == SQLITE_ROW) return true;
-    if (code == SQLITE_DONE) return false;
-    return SqliteStatus(db_, action);
-  }
-
-  int64_t Integer() { return sqlite3_column_int64(statement_, read_++); }
-  double Real() { return sqlite3_column_double(statement_, read_++); }
-  std::string Bytes() {
-    const void* data = sqlite3_column_blob(statement_, read_);
-    const int size = sqlite3_column_bytes(statement_, read_++);
-    return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), size);
-  }
-
- private:
-  sqlite3* const db_;
-  sqlite3_stmt* statement_ = nullptr;
-  bool prepared_ = false;
-  int bound_ = 0, read_ = 0;
-};
 
 // Not a number is a value that a loss may have; SQLite would make NULL of it.
 constexpr double kNotANumber = -1e308;
@@ -144,7 +82,7 @@ double Loaded(double value) {
   return value == kNotANumber ? std::numeric_limits<double>::quiet_NaN() : value;
 }
 
-absl::StatusOr<JobRecord> ReadRecord(Statement& row) {
+absl::StatusOr<JobRecord> ReadRecord(SqliteStatement& row) {
   JobRecord record;
   Job& job = record.job;
   job.id = row.Bytes();
@@ -179,7 +117,7 @@ absl::StatusOr<JobRecord> ReadRecord(Statement& row) {
   return record;
 }
 
-void BindProgress(Statement& statement, const JobRecord& record) {
+void BindProgress(SqliteStatement& statement, const JobRecord& record) {
   const Job& job = record.job;
   statement.Integer(static_cast<int64_t>(job.state))
       .Integer(job.updated_at_ms)
@@ -217,21 +155,23 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::filesystem::
   if (code != SQLITE_OK) return SqliteStatus(db, "opening");
   LFM2_RETURN_IF_ERROR(store->Configure());
   LFM2_RETURN_IF_ERROR(store->Check());
-  LFM2_RETURN_IF_ERROR(store->Migrate(HoldsEntries(jobs_dir)));
+  LFM2_RETURN_IF_ERROR(store->Migrate(jobs_dir));
   return store;
 }
 
-JobStore::~JobStore() { sqlite3_close(db_); }
+JobStore::~JobStore() {
+  add_event_.reset();
+  change_row_.reset();
+  sqlite3_close(db_);
+}
 
 absl::Status JobStore::Execute(const char* sql) {
   if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) == SQLITE_OK) return absl::OkStatus();
-  absl::Status status = SqliteStatus(db_, "writing");
-  if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
-  return status;
+  return SqliteStatus(db_, "writing");
 }
 
 absl::StatusOr<int64_t> JobStore::Number(const char* sql) {
-  Statement statement(db_, sql);
+  SqliteStatement statement(db_, sql);
   LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading"));
   if (!row) return Error(Reason::kInternal, "the job store gave no answer");
   return statement.Integer();
@@ -247,14 +187,18 @@ absl::Status JobStore::Configure() {
 }
 
 absl::Status JobStore::Check() {
-  Statement statement(db_, "PRAGMA quick_check(1)");
+  // Of the jobs alone, where they are: the events may be many, and a damaged one is found when it
+  // is read.
+  LFM2_ASSIGN_OR_RETURN(const int64_t version, Number("PRAGMA user_version"));
+  SqliteStatement statement(
+      db_, version == kSchemaVersion ? "PRAGMA quick_check(jobs)" : "PRAGMA quick_check(1)");
   LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("checking"));
   const std::string answer = row ? statement.Bytes() : "no answer";
   if (answer == "ok") return absl::OkStatus();
   return Error(Reason::kJobStoreCorrupt, "the job store is damaged: " + answer);
 }
 
-absl::Status JobStore::Migrate(bool jobs_exist) {
+absl::Status JobStore::Migrate(const std::filesystem::path& jobs_dir) {
   LFM2_ASSIGN_OR_RETURN(const int64_t version, Number("PRAGMA user_version"));
   if (version > kSchemaVersion) {
     return Error(Reason::kUnsupported,
@@ -262,49 +206,114 @@ absl::Status JobStore::Migrate(bool jobs_exist) {
                      "; this program knows versions up to " + std::to_string(kSchemaVersion));
   }
   if (version == kSchemaVersion) return absl::OkStatus();
+  if (version == 1) {
+    return Write(Kept::kOnDisk, [&] {
+      LFM2_RETURN_IF_ERROR(Execute(kCreateEvents));
+      return Upgrade(jobs_dir);
+    });
+  }
   LFM2_ASSIGN_OR_RETURN(const int64_t tables, Number("SELECT count(*) FROM sqlite_schema"));
-  if (tables > 0 || jobs_exist) {
+  if (tables > 0 || HoldsEntries(jobs_dir)) {
     return Error(Reason::kJobStoreCorrupt,
                  tables > 0 ? "the file in the job store's place is another program's database"
                             : "the job store is missing or empty, but folders of jobs are there");
   }
-  return Execute(kCreate);
+  return Write(Kept::kOnDisk, [&] {
+    LFM2_RETURN_IF_ERROR(Execute(kCreateJobs));
+    return Execute(kCreateEvents);
+  });
 }
 
-absl::Status JobStore::Insert(const JobRecord& record) {
-  Statement statement(db_,
-                      "INSERT INTO jobs (id, principal, request_id, kind, spec, created_at_ms, "
-                      "state, updated_at_ms,"
-                      " attempt, step, loss, tokens_per_second, checkpoint, cancel_requested, "
-                      "error, result_version,"
-                      " files, last_seq, fencing_token, crashes, high_step, crash_step)"
-                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
-  const Job& job = record.job;
-  statement.Text(job.id)
-      .Text(job.principal)
-      .Text(job.request_id)
-      .Integer(static_cast<int64_t>(job.spec.kind))
-      .Blob(EncodeJobSpec(job.spec))
-      .Integer(job.created_at_ms);
-  BindProgress(statement, record);
-  return statement.Step("adding a job").status();
+absl::Status JobStore::Write(Kept kept, absl::FunctionRef<absl::Status()> write) {
+  if (kept != kept_) {
+    LFM2_RETURN_IF_ERROR(Execute(kept == Kept::kOnDisk ? "PRAGMA synchronous = FULL"
+                                                       : "PRAGMA synchronous = NORMAL"));
+    kept_ = kept;
+  }
+  LFM2_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
+  absl::Status status = write();
+  if (status.ok()) status = Execute("COMMIT");
+  if (!status.ok() && sqlite3_get_autocommit(db_) == 0) {
+    sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+  }
+  return status;
 }
 
-absl::Status JobStore::Update(const JobRecord& record) {
-  Statement statement(
-      db_,
-      "UPDATE jobs SET state=?, updated_at_ms=?, attempt=?, step=?, loss=?, tokens_per_second=?,"
-      " checkpoint=?, cancel_requested=?, error=?, result_version=?, files=?, last_seq=?,"
-      " fencing_token=?, crashes=?, high_step=?, crash_step=? WHERE id=?");
-  BindProgress(statement, record);
-  statement.Text(record.job.id);
-  LFM2_RETURN_IF_ERROR(statement.Step("changing a job").status());
+absl::Status JobStore::WriteRow(const JobRecord& record) {
+  if (change_row_ == nullptr) change_row_ = std::make_unique<SqliteStatement>(db_, kChangeRow);
+  BindProgress(*change_row_, record);
+  change_row_->Text(record.job.id);
+  const absl::Status status = change_row_->Step("changing a job").status();
+  change_row_->Reset();
+  LFM2_RETURN_IF_ERROR(status);
   if (sqlite3_changes(db_) == 1) return absl::OkStatus();
   return NotFound(Reason::kJobNotFound, "job", record.job.id);
 }
 
+absl::Status JobStore::WriteEvent(const std::string& id, const JobEvent& event) {
+  const std::string bytes = EncodeJobEvent(event);
+  if (bytes.size() > kMaxEventBytes) {
+    return Error(Reason::kInternal, "an event has " + std::to_string(bytes.size()) +
+                                        " bytes, over the limit of " +
+                                        std::to_string(kMaxEventBytes));
+  }
+  if (add_event_ == nullptr) add_event_ = std::make_unique<SqliteStatement>(db_, kAddEvent);
+  add_event_->Text(id).Integer(event.seq).Blob(bytes);
+  const absl::Status status = add_event_->Step("adding an event").status();
+  add_event_->Reset();
+  return status;
+}
+
+absl::Status JobStore::Insert(const JobRecord& record, const JobEvent& first) {
+  return Write(Kept::kOnDisk, [&] {
+    SqliteStatement statement(db_, kAddJob);
+    const Job& job = record.job;
+    statement.Text(job.id)
+        .Text(job.principal)
+        .Text(job.request_id)
+        .Integer(static_cast<int64_t>(job.spec.kind))
+        .Blob(EncodeJobSpec(job.spec))
+        .Integer(job.created_at_ms);
+    BindProgress(statement, record);
+    LFM2_RETURN_IF_ERROR(statement.Step("adding a job").status());
+    return WriteEvent(job.id, first);
+  });
+}
+
+absl::Status JobStore::Append(const JobRecord& record, const JobEvent& event, Kept kept) {
+  return Write(kept, [&] {
+    LFM2_RETURN_IF_ERROR(WriteEvent(record.job.id, event));
+    return WriteRow(record);
+  });
+}
+
+absl::Status JobStore::Update(const JobRecord& record) {
+  return Write(Kept::kOnDisk, [&] { return WriteRow(record); });
+}
+
+absl::Status JobStore::Sync() {
+  sqlite3_file* log = nullptr;
+  sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  if (log == nullptr || log->pMethods == nullptr) return absl::OkStatus();  // nothing is written
+  if (log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) == SQLITE_OK) return absl::OkStatus();
+  return Error(Reason::kStorageIoError, "the job store's log cannot be synced");
+}
+
+absl::StatusOr<std::vector<std::string>> JobStore::Events(const std::string& id, int64_t from_seq,
+                                                          int max) {
+  SqliteStatement statement(db_,
+                            "SELECT event FROM events WHERE job=? AND seq>=? ORDER BY seq LIMIT ?");
+  statement.Text(id).Integer(from_seq).Integer(max);
+  std::vector<std::string> events;
+  while (true) {
+    LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading events"));
+    if (!row) return events;
+    events.push_back(statement.Bytes());
+  }
+}
+
 absl::StatusOr<JobRecord> JobStore::Find(const std::string& id) {
-  Statement statement(db_, std::string(kColumns) + "WHERE id=?");
+  SqliteStatement statement(db_, std::string(kColumns) + "WHERE id=?");
   statement.Text(id);
   LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
   if (!row) return NotFound(Reason::kJobNotFound, "job", id);
@@ -314,7 +323,7 @@ absl::StatusOr<JobRecord> JobStore::Find(const std::string& id) {
 absl::StatusOr<std::optional<JobRecord>> JobStore::FindByRequest(const std::string& principal,
                                                                  const std::string& request_id) {
   if (request_id.empty()) return std::nullopt;
-  Statement statement(
+  SqliteStatement statement(
       db_, std::string(kColumns) + "WHERE principal=? AND request_id=? AND request_id<>''");
   statement.Text(principal).Text(request_id);
   LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
@@ -326,8 +335,8 @@ absl::StatusOr<std::optional<JobRecord>> JobStore::FindByRequest(const std::stri
 absl::StatusOr<std::vector<Job>> JobStore::List(std::optional<JobState> state, int limit,
                                                 const std::string& before) {
   const std::string wanted = state ? std::to_string(static_cast<int>(*state)) : "state";
-  Statement statement(db_, std::string(kColumns) + "WHERE state=" + wanted +
-                               " AND (?1='' OR id<?1) ORDER BY id DESC LIMIT ?2");
+  SqliteStatement statement(db_, std::string(kColumns) + "WHERE state=" + wanted +
+                                     " AND (?1='' OR id<?1) ORDER BY id DESC LIMIT ?2");
   statement.Text(before).Integer(limit);
   std::vector<Job> jobs;
   while (true) {
@@ -346,7 +355,7 @@ absl::StatusOr<int64_t> JobStore::Count(JobState state) {
 
 absl::StatusOr<std::vector<std::string>> JobStore::Ids(const char* sql, int64_t first,
                                                        int64_t second) {
-  Statement statement(db_, sql);
+  SqliteStatement statement(db_, sql);
   statement.Integer(first).Integer(second);
   std::vector<std::string> ids;
   while (true) {
@@ -367,7 +376,7 @@ absl::StatusOr<std::vector<std::string>> JobStore::Unfinished() {
 }
 
 absl::StatusOr<std::optional<JobState>> JobStore::StateOf(const std::string& id) {
-  Statement statement(db_, "SELECT state FROM jobs WHERE id=?");
+  SqliteStatement statement(db_, "SELECT state FROM jobs WHERE id=?");
   statement.Text(id);
   LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
   if (!row) return std::nullopt;
@@ -375,7 +384,7 @@ absl::StatusOr<std::optional<JobState>> JobStore::StateOf(const std::string& id)
 }
 
 absl::StatusOr<std::string> JobStore::NewestId() {
-  Statement statement(db_, "SELECT id FROM jobs ORDER BY id DESC LIMIT 1");
+  SqliteStatement statement(db_, "SELECT id FROM jobs ORDER BY id DESC LIMIT 1");
   LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading a job"));
   return row ? statement.Bytes() : std::string();
 }

@@ -1,8 +1,13 @@
-// Jobs in SQLite: data_dir/jobs.sqlite3, opened by one process through one connection (locking_mode
-// EXCLUSIVE, WAL, synchronous FULL). A row holds where a job stands; its events are in its own
-// file. Every write is durable on return.
+// Jobs and their events in SQLite: data_dir/jobs.sqlite3, opened by one process through one
+// connection (locking_mode EXCLUSIVE, WAL). A row holds where a job stands after its newest event;
+// both are written in one transaction, so neither is ever behind.
 //
-// Thread rule: one thread at a time. Errors: kDiskFull, kStorageIoError, kJobStoreCorrupt.
+// What is kept when a call returns: Kept::kOnDisk survives a power cut (synchronous FULL: the
+// commit syncs the log, and with it all that was written before). Kept::kInKernel survives kill -9
+// of this process, and a power cut once a later call is kOnDisk or Sync returns.
+//
+// Thread rule: one thread at a time. Errors: kDiskFull, kStorageIoError, kJobStoreCorrupt; after
+// one nothing has changed.
 #pragma once
 
 #include <cstdint>
@@ -12,20 +17,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "server/jobs/wire/job.h"
-
-struct sqlite3;
+#include "server/jobs/queue/job_record.h"
+#include "server/jobs/queue/sqlite_statement.h"
 
 namespace lfm2 {
 
-struct JobRecord {
-  Job job;
-  int64_t fencing_token = 0;  // one more with each claim
-  int64_t crashes = 0;        // since the job last got further
-  int64_t high_step = 0;      // furthest step of any attempt
-  int64_t crash_step = 0;     // high_step when it last crashed
-};
+enum class Kept { kInKernel, kOnDisk };
 
 class JobStore {
  public:
@@ -38,9 +37,16 @@ class JobStore {
   JobStore(const JobStore&) = delete;
   JobStore& operator=(const JobStore&) = delete;
 
-  absl::Status Insert(const JobRecord& record);
-  absl::Status Update(
-      const JobRecord& record);  // all but id, principal, request_id, spec, created_at_ms
+  // A new job with its first event. On disk.
+  absl::Status Insert(const JobRecord& record, const JobEvent& first);
+  // A job's next event, and the row as it is after it (all but id, principal, request_id, spec,
+  // created_at_ms).
+  absl::Status Append(const JobRecord& record, const JobEvent& event, Kept kept);
+  // The row alone, with no new event. On disk.
+  absl::Status Update(const JobRecord& record);
+  absl::Status Sync();  // what was kept in the kernel is on disk
+  // Events from a number on, at most `max`, as EncodeJobEvent made them.
+  absl::StatusOr<std::vector<std::string>> Events(const std::string& id, int64_t from_seq, int max);
   absl::StatusOr<JobRecord> Find(const std::string& id);  // kJobNotFound
   absl::StatusOr<std::optional<JobRecord>> FindByRequest(const std::string& principal,
                                                          const std::string& request_id);
@@ -59,10 +65,23 @@ class JobStore {
   absl::StatusOr<int64_t> Number(const char* sql);
   absl::Status Configure();
   absl::Status Check();
-  absl::Status Migrate(bool jobs_exist);
+  absl::Status Migrate(const std::filesystem::path& jobs_dir);
   absl::StatusOr<std::vector<std::string>> Ids(const char* sql, int64_t first, int64_t second);
+  // Runs `write` in a transaction that is kept so.
+  absl::Status Write(Kept kept, absl::FunctionRef<absl::Status()> write);
+  absl::Status WriteRow(const JobRecord& record);
+  absl::Status WriteEvent(const std::string& id, const JobEvent& event);
+
+  // A store of schema 1, inside the transaction that makes it one of schema 2:
+  // job_store_upgrade.cc.
+  absl::Status Upgrade(const std::filesystem::path& jobs_dir);
+  absl::Status UpgradeSpec(const std::string& id);
+  absl::Status UpgradeEvents(const std::string& id, const std::filesystem::path& file);
 
   sqlite3* const db_;
+  Kept kept_ = Kept::kOnDisk;  // what the connection is set to
+  // Prepared once: they run with each step of a job. They go before the connection.
+  std::unique_ptr<SqliteStatement> add_event_, change_row_;
 };
 
 }  // namespace lfm2

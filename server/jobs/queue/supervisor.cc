@@ -92,7 +92,7 @@ void Supervisor::Run() {
     }
     // After the loop above, which frees slots.
     if (!stopping) ClaimWhileSlots();
-    ledger_.SaveDue();
+    ledger_.SyncDue();
     if (stopping && running_.empty()) return;
     if (PastStop()) return KillAll();
     WaitForNews();

@@ -6,7 +6,8 @@
 
 namespace lfm2 {
 
-inline constexpr char kEventsFile[] = "events.log";
+// events, before they stood in the job store
+inline constexpr char kOldEventsFile[] = "events.log";
 inline constexpr char kWorkerLogFile[] = "worker.log";
 inline constexpr char kResultFolder[] = "result";  // the model that a train or init job made
 inline constexpr char kExportFolder[] = "export";  // the files that an export job made

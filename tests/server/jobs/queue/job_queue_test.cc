@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sqlite3.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #include "server/jobs/queue/uuid.h"
 #include "tests/server/jobs/queue/queue_fixture.h"
+#include "tests/server/jobs/queue/refused_writes.h"
 
 namespace lfm2 {
 namespace {
@@ -415,36 +415,6 @@ TEST_F(JobQueueTest, RefusesAStoreThatAnotherProcessHasOpen) {
   EXPECT_EQ(DetailsOf(second.status()).reason, Reason::kWrongState) << second.status();
 }
 
-TEST_F(JobQueueTest, CutsATornEventAndGoesOnCounting) {
-  options.train_slots = 0;
-  Open();
-  const std::string id = Submit("x");
-  queue.reset();
-  const std::filesystem::path log = JobDirectory(id) / "events.log";
-  WriteText(log, ReadText(log) + std::string("\x20\x00\x00\x00torn", 8));
-  Open();
-  ASSERT_TRUE(queue->Cancel(id).ok());
-  EXPECT_THAT(States(id), ElementsAre("QUEUED 1", "CANCELLED 1"));
-  ExpectNumberedWithoutGap(id);
-}
-
-TEST_F(JobQueueTest, BelievesTheEventsWhereTheRowIsBehind) {
-  options.train_slots = 0;
-  Open();
-  const std::string id = Submit("x");
-  queue.reset();
-  const std::filesystem::path store = options.data_dir / "jobs.sqlite3";
-  const std::string before = ReadText(store);
-  Open();
-  ASSERT_TRUE(queue->Cancel(id).ok());
-  queue.reset();
-  std::filesystem::remove(store.string() + "-wal");
-  WriteText(store, before);
-  Open();
-  EXPECT_EQ(Get(id).state, JobState::kCancelled);
-  ExpectNumberedWithoutGap(id);
-}
-
 TEST_F(JobQueueTest, ATerminalJobKeepsItsCheckpointsAndLosesItsLeftovers) {
   Open();
   const std::string id = Submit("export", JobKind::kExport);
@@ -457,22 +427,6 @@ TEST_F(JobQueueTest, ATerminalJobKeepsItsCheckpointsAndLosesItsLeftovers) {
   EXPECT_FALSE(std::filesystem::exists(JobDirectory(id) / ".tmp-export"));
   EXPECT_TRUE(std::filesystem::exists(JobDirectory(id) / "ckpt-1-1"));
 }
-
-// Every write of this process that makes a file longer fails while the object lives; children
-// started before are free.
-class RefusedWrites {
- public:
-  RefusedWrites() {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit none{0, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &none);
-  }
-  ~RefusedWrites() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_;
-};
 
 TEST_F(JobQueueTest, ADiskThatRefusesRefusesTheJobAndNothingIsLeftOfIt) {
   options.train_slots = 0;
