@@ -192,7 +192,7 @@ void FromProto(const v1::TrainOptions& options, TrainSpec& out, FieldFault fault
     const auto schedule = Before<LrSchedule>(options.schedule(), v1::LrSchedule_MAX);
     if (!schedule) {
       fault("schedule",
-            absl::StrCat("is ", static_cast<int>(options.schedule()), ", which is no schedule"));
+            absl::StrCat("is ", static_cast<int>(options.schedule()), ", which is not a schedule"));
     }
     out.schedule = schedule.value_or(out.schedule);
   }
