@@ -119,7 +119,8 @@ TEST_F(JobQueueTest, KillsAWorkerThatGivesNoSignAndQueuesItsJobAgain) {
   const std::string id = Submit("pid steps:1 hang_once:a steps:1 model");
   const std::filesystem::path pid = JobDirectory(id) / "pid";
   ASSERT_TRUE(Eventually([&] { return IsStopped(pid); }));
-  // Its last report is heard before the clock goes on: a later sign of life would start a new lease.
+  // Its last report is heard before the clock goes on: a later sign of life would start a new
+  // lease.
   ASSERT_TRUE(Eventually([&] { return Get(id).checkpoint == "ckpt-1-1"; }));
   fake.Advance(options.lease);
   ASSERT_TRUE(Eventually([&] {

@@ -76,7 +76,7 @@ TEST(JobMessages, NamesEachFieldThatIsNoValue) {
   ModelShape shape;
   FromProto(wanted, shape, note);
   EXPECT_EQ(faults,
-            (std::vector<std::string>{"schedule is 9, which is no schedule",
+            (std::vector<std::string>{"schedule is 9, which is not a schedule",
                                       "dtype is \"int8\", must be auto, float32 or bfloat16",
                                       "architecture is \"gpt\", must be lfm2, hybrid or llama"}));
   EXPECT_FALSE(shape.architecture.has_value());
