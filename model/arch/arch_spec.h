@@ -1,5 +1,5 @@
-// What an architecture is: one such table for each, in a file of its own (lfm2.cc, hybrid.cc,
-// llama.cc), and nothing about it anywhere else. Thread rule: const data and pure functions.
+// Describes an architecture. Each one has one such table in its own file (lfm2.cc, hybrid.cc,
+// llama.cc); no other file depends on it. Thread rule: const data and pure functions.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +21,20 @@ struct ArchSpec {
   Architecture id;
   const char* name;        // in flags and RPCs
   const char* model_type;  // in config.json
-  const char* hf_class;    // null: transformers has none
-  const char* gguf;        // general.architecture of a GGUF that is read; null: none is
+  const char* hf_class;    // null: not in transformers
+  const char* gguf;        // general.architecture in GGUF files; null: GGUF is not supported
 
   TensorNames tensors;
-  Role mark;  // a file without a config that has such a tensor in a layer is of this architecture
+  Role mark;  // identifies a file without a config: a layer has a tensor of this role
 
-  // config.json's key of norm_eps, and layer_types' two words; null: every layer attends, and there
-  // is no such list.
+  // The key of norm_eps in config.json, and the two words used in layer_types. Null words: every
+  // layer has attention, and layer_types does not exist.
   const char* eps_key;
   const char* attends_word;
   const char* other_word;
 
-  // What a model can be made with: flags of these names, and what a fresh one has without them.
+  // Which flags apply to a new model (named in the comments), and the default values of a fresh
+  // model.
   bool has_conv;           // conv_kernel
   bool has_ssm;            // ssm_state_size
   bool has_parallel;       // parallel_residual
@@ -42,20 +43,21 @@ struct ArchSpec {
   double rope_theta;
   bool qk_norm;
 
-  // In a GGUF, neighbouring rows of q and k are a pair that RoPE turns; ours are half a head apart.
+  // In a GGUF, RoPE rotates neighbouring rows of q and k as a pair; in this program, the two rows
+  // of a pair are half a head apart.
   bool gguf_pairs_rows;
 
-  // The other architecture's tensor that one of this role is made of in a conversion; null: models
-  // of other architectures do not become one of this.
+  // In a conversion from another architecture: the role of the source tensor for a tensor of this
+  // role. Null: other architectures cannot be converted to this one.
   Role (*converted_from)(Role role);
 
   Layer (*layer)(const ModelConfig& config, int64_t index);
-  // config.json's keys to a config, all violations noted; `config.architecture` and qk_norm are
-  // set.
+  // Reads config.json's keys into `config` and records all violations; `config.architecture` and
+  // qk_norm are already set.
   void (*read)(ConfigReader& keys, ModelConfig& config);
-  // The keys that not every architecture has, appended to config.json.
+  // Appends the keys that only some architectures have to config.json.
   void (*write)(const ModelConfig& config, Json& out);
-  // A GGUF's metadata to the keys of config.json; null where `gguf` is.
+  // Translates a GGUF's metadata to config.json's keys; null if `gguf` is null.
   absl::Status (*read_gguf)(GgufKeys& keys);
 };
 

@@ -1,5 +1,5 @@
-// Which architectures there are. Each one is a file of this folder; registry.h says what they are.
-// Thread rule: pure.
+// The list of architectures. Each one is a file in this folder; registry.h gives access to their
+// descriptions. Thread rule: pure.
 #pragma once
 
 #include <optional>
@@ -7,7 +7,7 @@
 
 namespace lfm2 {
 
-// Stored in job records by number: new ones go to the end.
+// Job records store the number, so add new ones at the end.
 enum class Architecture { kLfm2, kHybrid, kLlama };
 
 const char* NameOf(Architecture architecture);  // "lfm2", "hybrid", "llama"

@@ -11,7 +11,7 @@ namespace {
 
 using Specs = std::vector<TensorSpec>;
 
-// Appends the tensors of one layer, or of the model.
+// Appends the tensors of one layer, or those outside the layers.
 class SpecList {
  public:
   SpecList(const ModelConfig& config, int64_t layer, Specs& out)
@@ -22,7 +22,7 @@ class SpecList {
     out_.push_back({NameOf(names_, id), shape, id});
   }
 
-  // [rows, cols], and [rows] where the block has biases.
+  // Adds a weight [rows, cols], and a bias [rows] if the block has biases.
   void AddLinear(Role role, int64_t rows, int64_t cols, bool bias) {
     Add(role, {rows, cols});
     if (bias) Add(role, {rows}, /*bias=*/true);

@@ -1,6 +1,6 @@
-// config.json of a model, checked. What its architecture makes of it (layers, tensors, names, keys)
-// is in that architecture's file; registry.h. Source of the layouts: shared design notes "The
-// models, exactly" 1 and 2. Thread rule: plain data. No LibTorch.
+// A model's config.json after all checks. How its architecture interprets it (layers, tensors,
+// names, keys) is in that architecture's file; see registry.h. Source of the layouts: shared design
+// notes "The models, exactly" 1 and 2. Thread rule: plain data. No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace lfm2 {
 
-// What every architecture calls its embedding and its head: for weights that have no config.
+// Names of the embedding and the head in every architecture, for weights without a config.
 inline constexpr char kEmbeddingWeight[] = "model.embed_tokens.weight";
 inline constexpr char kHeadWeight[] = "lm_head.weight";
 
@@ -42,15 +42,15 @@ struct ModelConfig {
   double norm_eps = 1e-5;
   bool tie_word_embeddings = true;
   bool qk_norm = false;                 // RMSNorm over head_dim on q and k before RoPE: LFM2
-  int64_t max_position_embeddings = 0;  // 0: no limit of its own (hybrid without one)
+  int64_t max_position_embeddings = 0;  // 0: no limit (hybrid only)
   std::optional<int32_t> bos_token_id, eos_token_id, pad_token_id;
-  std::vector<int32_t> eos_token_ids;  // all of generation_config / config when a list is given
-  // One entry a layer: does it carry attention?
+  std::vector<int32_t> eos_token_ids;  // the whole list, if config or generation_config has one
+  // One entry per layer: whether it has attention.
   std::vector<bool> attention_layers;
-  // With block_auto_adjust_ff_dim, else absent: the width that the formula gives, and
-  // intermediate_size as config.json has it. Parsing takes the formula's; OpenModelFolder takes the
-  // other one when the weights have that (repackaged configs hold the adjusted width already), so
-  // intermediate_size == *configured_... records that it happened.
+  // Only with block_auto_adjust_ff_dim: the width from the formula, and intermediate_size as
+  // written in config.json. Parsing uses the formula's width. OpenModelFolder uses the written one
+  // if the weights have it (repackaged configs already hold the adjusted width); intermediate_size
+  // == *configured_... shows that this happened.
   std::optional<int64_t> formula_intermediate_size;
   std::optional<int64_t> configured_intermediate_size;
 
@@ -59,7 +59,7 @@ struct ModelConfig {
   // Every tensor of the state dict, in the order of the forward pass; lm_head only when untied.
   std::vector<TensorSpec> TensorSpecs() const;
   int64_t ParameterCount() const;  // tied weights counted once
-  TensorNames names() const;       // of its architecture
+  TensorNames names() const;       // its architecture's names
   // Name of a module, and of its weight: "model.layers.3.conv.in_proj", "….weight".
   std::string Module(Role role, int64_t layer = -1) const { return StemOf(names(), role, layer); }
   std::string Weight(Role role, int64_t layer = -1) const {
@@ -71,16 +71,16 @@ struct ModelConfig {
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
-// Parses and checks: legacy keys accepted, contradictions refused, every size bounded
+// Parses and checks: accepts legacy keys, refuses contradictions, bounds every size
 // (kDefaultLimits). kConfigInvalid naming the key, its value and the rule.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text);
 
-// config.json text that ParseModelConfig reads back to an equal config (the effective width is
-// written, so the two optional widths come back absent), and that transformers loads where it has
-// the architecture.
+// Returns config.json text that ParseModelConfig parses to an equal config. It holds the effective
+// width, so the two optional widths are absent after parsing. transformers can load it if it
+// supports the architecture.
 std::string ModelConfigToJson(const ModelConfig& config);
 
-// attn_every compiled to the explicit list: layer i attends when k > 0 and (i + 1) % k == 0.
+// Expands attn_every (k) to the explicit list: layer i has attention if k > 0 and (i + 1) % k == 0.
 std::vector<bool> AttentionEvery(int64_t num_layers, int64_t attn_every);
 
 }  // namespace lfm2

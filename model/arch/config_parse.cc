@@ -1,4 +1,4 @@
-// ParseModelConfig: config.json to ModelConfig. All that is wrong is reported at once.
+// ParseModelConfig: config.json to ModelConfig. Reports all violations together.
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/status_macros.h"
@@ -9,13 +9,13 @@
 namespace lfm2 {
 namespace {
 
-// What people bring that is not one of ours, by a part of its model_type. The last that fits.
+// Common unsupported models, by a part of their model_type. The last match is used.
 struct Stranger {
   const char* part;
   const char* what;
 };
 constexpr Stranger kStrangers[] = {
-    {"", "is none of this program's"},
+    {"", "is not supported"},
     {"moe", "is a mixture of experts, which is not supported"},
     {"vl", "is a vision model, which is not supported"},
     {"audio", "is an audio model, which is not supported"},

@@ -51,7 +51,7 @@ void ReadHeads(ConfigReader& keys, ModelConfig& config) {
   config.head_dim = head_dim.value_or(config.hidden_size / config.num_attention_heads);
   if (config.head_dim < 2 || config.head_dim % 2 != 0) {
     keys.violations().Add("head_dim", "is " + std::to_string(config.head_dim) +
-                                          ", must be even and at least 2 (RoPE turns pairs)");
+                                          ", must be even and at least 2 (RoPE rotates pairs)");
   }
 }
 

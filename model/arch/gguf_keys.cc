@@ -43,7 +43,7 @@ void GgufKeys::CopyCommon() {
   PutTied();
 }
 
-// A chat model's end of turn stands beside its end of text.
+// A chat model has an end-of-turn token and an end-of-text token.
 void GgufKeys::PutEnds() {
   CopyKey("tokenizer.ggml.eos_token_id", "eos_token_id");
   const Json* turn = Find("tokenizer.ggml.eot_token_id");
@@ -76,18 +76,18 @@ absl::Status GgufKeys::MustBe(const std::string& name, const Json& only, const c
 absl::Status GgufKeys::CheckHeads() const {
   const Json* key_length = Find(Key("attention.key_length"));
   if (key_length != nullptr) {
-    LFM2_RETURN_IF_ERROR(
-        MustBe("attention.value_length", *key_length, "keys and values have heads of one size"));
+    LFM2_RETURN_IF_ERROR(MustBe("attention.value_length", *key_length,
+                                "keys and values must have the same head size"));
   }
   const Json* width = Find(Key("embedding_length"));
   const Json* heads = Find(Key("attention.head_count"));
   const bool numbers = width != nullptr && width->is_number_unsigned() && heads != nullptr &&
                        heads->is_number_unsigned() && heads->get<uint64_t>() > 0;
-  if (!numbers) return absl::OkStatus();  // the parser says which is missing
+  if (!numbers) return absl::OkStatus();  // the parser reports the missing key
   return MustBe(
       "rope.dimension_count",
       key_length != nullptr ? *key_length : Json(width->get<uint64_t>() / heads->get<uint64_t>()),
-      "a part of a head that is not turned is not supported");
+      "RoPE on only a part of a head is not supported");
 }
 
 }  // namespace lfm2

@@ -1,6 +1,6 @@
-// A GGUF's metadata turned into the keys of config.json, so that one parser checks both. The
-// architectures' own readers (arch_spec.h, read_gguf) are made of this. Thread rule: one thread.
-// Source: llama.cpp's gguf-py constants.
+// Translates a GGUF's metadata to config.json's keys, so that one parser checks both formats. Each
+// architecture's reader (arch_spec.h, read_gguf) uses this class. Thread rule: one thread. Source:
+// llama.cpp's gguf-py constants.
 #pragma once
 
 #include <string>
@@ -14,22 +14,22 @@ namespace lfm2 {
 
 class GgufKeys {
  public:
-  // `file` has our tensor names already. Borrows both.
+  // The tensors of `file` must already have our names. Borrows both arguments.
   GgufKeys(const ArchSpec& spec, const GgufFile& file);
 
-  // A key of the architecture: "llama." + name.
+  // The full name of an architecture's key: "llama." + name.
   std::string Key(const std::string& name) const { return prefix_ + name; }
-  const Json* Find(const std::string& key) const;  // null when absent; the whole key
+  const Json* Find(const std::string& key) const;  // full name; null if absent
   const TensorView* Tensor(const TensorId& id) const;
 
-  // A key of the architecture into a key of config.json, when it is there.
+  // Copies an architecture's key, if present, to a key of config.json.
   void Copy(const std::string& name, const char* to);
-  // Sizes, heads, RoPE, context, token ids and whether the head is tied.
+  // Copies sizes, heads, RoPE, context length, token ids, and whether the head is tied.
   void CopyCommon();
 
-  // kConfigInvalid when the key of the architecture is there and says something else.
+  // kConfigInvalid if the architecture's key is present with another value.
   absl::Status MustBe(const std::string& name, const Json& only, const char* why) const;
-  // Keys and values of one size, all of which RoPE turns.
+  // Checks that keys and values have the same head size and that RoPE rotates the whole head.
   absl::Status CheckHeads() const;
 
   Json& config() { return config_; }

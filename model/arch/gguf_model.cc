@@ -31,18 +31,18 @@ absl::StatusOr<const ArchSpec*> SpecOfGguf(std::string_view file, const GgufFile
                {{"file", std::string(file)}});
 }
 
-// GGUF's names to ours, in place.
+// Replaces GGUF's names with ours, in place.
 absl::Status Rename(std::string_view file, const ArchSpec& spec, TensorArchive& weights) {
   std::set<std::string> names;
   for (TensorView& tensor : weights.tensors) {
     const std::optional<TensorId> id = IdOfGguf(spec.tensors, tensor.name);
     if (!id || id->bias || id->layer > kMaxLayer) {
-      return FileInvalid(file, 0,
-                         "tensor \"" + tensor.name + "\" is not one of " + spec.gguf + "'s");
+      return FileInvalid(
+          file, 0, "tensor \"" + tensor.name + "\" is not a tensor of " + spec.gguf + " models");
     }
     const std::string ours = NameOf(spec.tensors, *id);
     if (!names.insert(ours).second) {
-      return FileInvalid(file, 0, "tensor \"" + tensor.name + "\" is a second " + ours);
+      return FileInvalid(file, 0, "tensor \"" + tensor.name + "\" is a duplicate of " + ours);
     }
     const bool flat = id->role == Role::kConv && tensor.shape.size() == 2;
     if (flat) tensor.shape.insert(tensor.shape.begin() + 1, 1);
@@ -51,13 +51,14 @@ absl::Status Rename(std::string_view file, const ArchSpec& spec, TensorArchive& 
   return absl::OkStatus();
 }
 
-// llama.cpp turns neighbouring rows of a head together where transformers turns row j with row j +
-// head_dim / 2. The rows of q and k stand in the file accordingly: 2 j + half of a head is
-// ours at half * head_dim / 2 + j. A row of a block type is whole blocks, so rows move as they are.
+// llama.cpp rotates neighbouring rows of a head together; transformers rotates row j with row j +
+// head_dim / 2. The file has the rows of q and k in llama.cpp's order: its row 2 j + half of a head
+// is our row half * head_dim / 2 + j. A row of a block type consists of whole blocks, so rows can
+// be moved without decoding them.
 absl::Status UndoRowOrder(int64_t heads, int64_t head_dim, TensorView& tensor,
                           TensorArchive& weights) {
   const bool fits = tensor.shape.size() == 2 && tensor.shape[0] == heads * head_dim;
-  if (!fits) return absl::OkStatus();  // CheckWeights has the words for it
+  if (!fits) return absl::OkStatus();  // CheckWeights reports it
   LFM2_ASSIGN_OR_RETURN(const int64_t row, BytesOf(tensor.dtype, {tensor.shape[1]}));
   auto rows = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(tensor.bytes));
   const int64_t half_dim = head_dim / 2;

@@ -1,4 +1,4 @@
-// What model a GGUF holds: its config, and its tensors under our names. Thread rule: pure.
+// Reads the model in a GGUF: its config, and its tensors under our names. Thread rule: pure.
 #pragma once
 
 #include <string_view>
@@ -9,10 +9,11 @@
 
 namespace lfm2 {
 
-// Config and Hugging Face's tensor names of a file whose general.architecture is "lfm2" or "llama";
-// lfm2's conv weights get their middle dimension back, the rows of llama's q and k transformers'
-// order. Changes `file.weights` in place. kUnsupported for another architecture, kModelFileInvalid
-// for a tensor with no known name, kConfigInvalid for metadata that make no config.
+// Returns the config of a file whose general.architecture is "lfm2" or "llama", and changes
+// `file.weights` in place: tensors get Hugging Face's names, lfm2's conv weights their middle
+// dimension, and the rows of llama's q and k the order that transformers uses. kUnsupported for
+// another architecture, kModelFileInvalid for a tensor with an unknown name, kConfigInvalid for
+// metadata that do not give a valid config.
 absl::StatusOr<ModelConfig> ModelFromGguf(std::string_view file_name, GgufFile& file);
 
 }  // namespace lfm2

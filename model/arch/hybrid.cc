@@ -1,6 +1,6 @@
 // The hybrid: a diagonal SSM and a gated feed-forward in every layer, one after the other or in
-// parallel, with attention before them in some. Source: shared design notes "The models, exactly"
-// 2. No other program has it: the names for GGUF are our own.
+// parallel, with attention before them in some layers. Source: shared design notes "The models,
+// exactly" 2. No other program has this architecture, so the names for GGUF are our own.
 #include <initializer_list>
 #include <string>
 
@@ -89,7 +89,7 @@ void Write(const ModelConfig& config, Json& out) {
   }
 }
 
-// The other architecture's norm before the mixer feeds both of ours.
+// The source's norm before the mixer is used for both of our norms.
 Role ConvertedFrom(Role role) { return role == Role::kSsmNorm ? Role::kMixerNorm : role; }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// What a layer is made of: a list of stages. A stage is a norm and the blocks that share it: x +=
-// sum(block(norm(x))). Decoders, weights, plans and parity walk that list and never ask which
-// architecture it is. Thread rule: plain data.
+// The structure of a layer: a list of stages. A stage is a norm and the blocks that share it: x +=
+// sum(block(norm(x))). Decoders, weights, plans and parity iterate over this list and do not depend
+// on the architecture. Thread rule: plain data.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ enum class BlockKind { kAttention, kShortConv, kDiagonalSsm, kGatedMlp };
 
 struct Branch {
   BlockKind kind;
-  std::string prefix;  // of its probes and tensors in the layer: "self_attn", "conv", "ssm", "mlp"
+  std::string prefix;  // in names of its probes and tensors: "self_attn", "conv", "ssm", "mlp"
 };
 
 struct Stage {

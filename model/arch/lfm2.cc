@@ -1,5 +1,5 @@
-// LFM2: gated short convolutions, with attention in some layers; the SwiGLU feed-forward in all.
-// Sources: transformers' Lfm2Config and modeling_lfm2; llama.cpp's LFM2 model and converter.
+// LFM2: every layer has a gated short convolution or attention, and a SwiGLU feed-forward. Sources:
+// transformers' Lfm2Config and modeling_lfm2; llama.cpp's LFM2 model and converter.
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -18,7 +18,7 @@ constexpr char kAttends[] = "full_attention", kOther[] = "conv";
 constexpr int64_t kPositions = 128'000;  // transformers' default
 constexpr double kRopeTheta = 1e6;       // transformers' default
 
-// token_embd_norm really is the final norm.
+// In spite of its name, token_embd_norm is the final norm.
 constexpr TensorName kTensors[] = {
     {Role::kEmbedding, "model.embed_tokens", "token_embd", "tok_embeddings"},
     {Role::kFinalNorm, "model.embedding_norm", "token_embd_norm", "output_norm"},
@@ -70,12 +70,12 @@ void ReadLayers(ConfigReader& keys, int64_t layers, ModelConfig& config) {
   if (types && indices && *types != *indices) {
     keys.violations().Add("full_attn_idxs", "contradicts layer_types");
   }
-  // transformers: neither key means that every layer attends.
+  // As in transformers: if both keys are absent, every layer has attention.
   const std::vector<bool> all(static_cast<size_t>(layers), true);
   config.attention_layers = types ? *types : indices.value_or(all);
 }
 
-// transformers' Lfm2MLP: int(2 * ff / 3), times the multiplier, up to the next multiple.
+// As in transformers' Lfm2MLP: int(2 * ff / 3), times the multiplier, rounded up to a multiple.
 void ReadWidth(ConfigReader& keys, ModelConfig& config) {
   const int64_t configured =
       keys.RequiredInt({"intermediate_size", "block_ff_dim"}, {1, kMaxIntermediate});
@@ -97,7 +97,7 @@ void ReadWidth(ConfigReader& keys, ModelConfig& config) {
   if (width < 1 || width > kMaxIntermediate) {
     keys.violations().Add("intermediate_size", "is " + std::to_string(configured) +
                                                    ", which block_auto_adjust_ff_dim's formula "
-                                                   "takes outside 1 to " +
+                                                   "changes to a width outside 1 to " +
                                                    std::to_string(kMaxIntermediate));
   }
   config.intermediate_size = width;
@@ -128,8 +128,8 @@ void Write(const ModelConfig& config, Json& out) {
   out["use_cache"] = true;
 }
 
-// Files exist whose feed_forward_length is the width before the adjustment; then the formula must
-// give the weights'.
+// In some files feed_forward_length is the width before the adjustment; then the formula must give
+// the width of the weights.
 void PutWidth(GgufKeys& keys) {
   const TensorView* gate = keys.Tensor({Role::kGate, 0});
   Json& config = keys.config();
@@ -138,13 +138,13 @@ void PutWidth(GgufKeys& keys) {
                                        config["intermediate_size"] != gate->shape[0];
 }
 
-// head_count_kv has one entry a layer; 0 marks a conv layer.
+// head_count_kv has one entry per layer; 0 marks a conv layer.
 absl::Status PutLayers(GgufKeys& keys) {
   const std::string key = keys.Key("attention.head_count_kv");
   const Json* list = keys.Find(key);
   if (list == nullptr || !list->is_array() ||
       static_cast<int64_t>(list->size()) > kDefaultLimits.layers) {
-    return Error(Reason::kConfigInvalid, key + " is not a list with one entry a layer");
+    return Error(Reason::kConfigInvalid, key + " is not a list with one entry per layer");
   }
   Json types = Json::array();
   Json heads;

@@ -56,7 +56,7 @@ void Write(const ModelConfig& config, Json& out) {
   out["use_cache"] = true;
 }
 
-// What llama.cpp's llama can be and this program's cannot is refused.
+// Refuses llama.cpp's variants of llama that this program does not support.
 absl::Status ReadGguf(GgufKeys& keys) {
   keys.CopyCommon();
   keys.Copy("attention.head_count_kv", "num_key_value_heads");

@@ -37,8 +37,7 @@ std::string FormatOf(const fs::path& path) {
   return format ? WeightsFormatName(*format) : "";
 }
 
-// Adds generation_config.json's eos list, which is where released chat models keep their second
-// one.
+// Adds generation_config.json's eos list, where released chat models list their second eos token.
 absl::Status ReadGenerationConfig(const fs::path& path, ModelConfig& config) {
   if (!IsFile(path)) return absl::OkStatus();
   LFM2_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
@@ -66,7 +65,7 @@ absl::Status ReadGenerationConfig(const fs::path& path, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-// The files of the folder that `wanted` accepts, by name.
+// The files of the folder that `wanted` accepts, sorted by name.
 template <typename Predicate>
 std::vector<fs::path> FilesOf(const fs::path& directory, Predicate wanted) {
   std::vector<fs::path> found;
@@ -78,16 +77,17 @@ std::vector<fs::path> FilesOf(const fs::path& directory, Predicate wanted) {
   return found;
 }
 
-// Empty when the folder has none. Quantisations of one model often lie side by side: which of them
-// is meant is not for us to say.
+// Empty if the folder does not have a GGUF. An error if it has several: they are often
+// quantisations of one model, and the user must choose one.
 absl::StatusOr<fs::path> GgufOf(const fs::path& directory) {
   const std::vector<fs::path> found =
       FilesOf(directory, [](const fs::path& path) { return FormatOf(path) == "gguf"; });
   if (found.size() <= 1) return found.empty() ? fs::path() : found.front();
   return Error(Reason::kModelFileInvalid,
                "folder \"" + directory.filename().string() + "\" holds " +
-                   std::to_string(found.size()) + " .gguf files, " + found[0].filename().string() +
-                   " and " + found[1].filename().string() + " among them: name one");
+                   std::to_string(found.size()) + " .gguf files, including " +
+                   found[0].filename().string() + " and " + found[1].filename().string() +
+                   "; give the path of one file");
 }
 
 absl::StatusOr<fs::path> WeightsOf(const fs::path& directory) {
@@ -106,7 +106,7 @@ absl::StatusOr<fs::path> WeightsOf(const fs::path& directory) {
   const std::string name = directory.filename().string();
   return Error(Reason::kFileNotFound,
                "folder \"" + name +
-                   "\" holds no weights: model.safetensors, model.safetensors.index.json, "
+                   "\" has no weights file: model.safetensors, model.safetensors.index.json, "
                    "*.npz, *.pt, *.pth, *.bin or *.gguf",
                {{"file", name}});
 }
@@ -130,8 +130,8 @@ absl::StatusOr<TensorArchive> ReadWeights(const fs::path& path, const std::strin
                {{"file", path.filename().string()}});
 }
 
-// Some published configs hold the adjusted width with block_auto_adjust_ff_dim still true: the
-// weights decide.
+// Some published configs hold the adjusted width although block_auto_adjust_ff_dim is true, so the
+// width is taken from the weights.
 absl::Status ReconcileWidth(const TensorArchive& weights, ModelConfig& config) {
   if (!config.formula_intermediate_size) return absl::OkStatus();
   const std::string name = config.Weight(Role::kGate, 0);
@@ -145,7 +145,7 @@ absl::Status ReconcileWidth(const TensorArchive& weights, ModelConfig& config) {
   return Error(Reason::kWeightsMismatch,
                name + " has " + std::to_string(rows) + " rows; the config's intermediate_size = " +
                    std::to_string(*config.configured_intermediate_size) +
-                   " gives, by block_auto_adjust_ff_dim's formula, " +
+                   ", adjusted by block_auto_adjust_ff_dim's formula, gives " +
                    std::to_string(*config.formula_intermediate_size),
                {{"tensor", name},
                 {"actual", std::to_string(rows)},
@@ -171,7 +171,7 @@ void DropRepeatedHead(const ModelConfig& config, TensorArchive& weights) {
                 tensors.end());
 }
 
-// What of the weights does not fit, one line each.
+// One line for each tensor that does not match the config.
 std::vector<std::string> Mismatches(const ModelConfig& config, const TensorArchive& weights) {
   std::unordered_map<std::string_view, const TensorView*> left;
   for (const TensorView& tensor : weights.tensors) left[tensor.name] = &tensor;
@@ -196,7 +196,7 @@ std::vector<std::string> Mismatches(const ModelConfig& config, const TensorArchi
       out.push_back("lm_head.weight differs from the embedding that the config ties it to");
       continue;
     }
-    out.push_back(tensor.name + " " + ShapeToString(tensor.shape) + " is not of this model");
+    out.push_back(tensor.name + " " + ShapeToString(tensor.shape) + " is not part of this model");
   }
   return out;
 }

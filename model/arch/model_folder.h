@@ -1,5 +1,5 @@
-// Opens whatever holds a model: a Hugging Face folder, or one weights file (.safetensors, .npz,
-// .pt/.pth/.bin, .gguf).
+// Opens a model: a Hugging Face folder, or one weights file (.safetensors, .npz, .pt/.pth/.bin,
+// .gguf).
 #pragma once
 
 #include <filesystem>
@@ -13,24 +13,25 @@
 namespace lfm2 {
 
 struct ModelFolder {
-  std::optional<ModelConfig> config;  // a bare weights file has none, except GGUF, which carries it
+  std::optional<ModelConfig> config;  // absent for a bare weights file that is not a GGUF
   TensorArchive weights;
-  // Folder that holds tokenizer files, or the GGUF that carries a tokenizer; empty when there is
-  // none.
+  // Folder with tokenizer files, or a GGUF that contains a tokenizer; empty if there is no
+  // tokenizer.
   std::filesystem::path tokenizer_dir;
   std::filesystem::path weights_file;
   std::string format;  // "safetensors", "npz", "pt", "gguf"
 };
 
-// Folder: config.json, generation_config.json (eos list), model.safetensors or its index, else
-// *.npz, else *.pt, else one *.gguf, which needs no config.json. A tokenizer.json beside a GGUF
-// goes before the tokenizer in it. kFileNotFound, kModelFileInvalid, kConfigInvalid.
+// Reads from a folder: config.json, generation_config.json (eos list), and model.safetensors or its
+// index, else *.npz, else *.pt, else one *.gguf, which does not need a config.json. A
+// tokenizer.json beside a GGUF is used instead of the GGUF's own tokenizer. kFileNotFound,
+// kModelFileInvalid, kConfigInvalid.
 absl::StatusOr<ModelFolder> OpenModelFolder(const std::filesystem::path& path);
-// The config alone, of config.json: for plans and listings.
+// Reads only config.json; for plans and listings.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& directory);
 
-// Every tensor of the config's list is present with its shape and nothing else is: kWeightsMismatch
-// naming the first 20 tensors with both shapes.
+// Checks that the archive has exactly the config's tensors with their shapes. kWeightsMismatch
+// naming the first 20 wrong tensors with both shapes.
 absl::Status CheckWeights(const ModelConfig& config, const TensorArchive& weights);
 
 }  // namespace lfm2

@@ -27,10 +27,10 @@ std::string InLayer(std::string_view layers, int64_t layer, std::string_view nam
   return std::string(layers) + std::to_string(layer) + "." + std::string(name);
 }
 
-// A name cut into its layer, what stands between, and its ending.
+// A name split into its layer, its stem and its suffix.
 struct NameParts {
   std::optional<int64_t> layer;
-  bool plain = true;  // "007" would be a second name of layer 7
+  bool plain = true;  // false for a number like "007", which would be a second name of layer 7
   std::string_view stem;
   std::string_view ending;
 };

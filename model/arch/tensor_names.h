@@ -1,8 +1,8 @@
-// What a tensor is in its model, and its name in each kind of file.
+// Tensor roles, and the names of tensors in each file format.
 //
-// A tensor is asked for by role and layer; what it is called is in the table of its architecture,
-// one row a role. Ours are Hugging Face's state-dict names. Thread rule: pure. No LibTorch.
-// Sources: transformers' modelling files; llama.cpp's gguf-py constants.
+// A tensor is looked up by role and layer. Its names are in its architecture's table, one row per
+// role. Our names are Hugging Face's state-dict names. Thread rule: pure. No LibTorch. Sources:
+// transformers' modelling files; llama.cpp's gguf-py constants.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,11 @@
 namespace lfm2 {
 
 enum class Role {
-  // Of the model.
+  // Tensors outside the layers.
   kEmbedding,
   kFinalNorm,
   kHead,
-  // Of a layer: the norms before its blocks. The mixer is the attention, or the short convolution
-  // in its place.
+  // The norms before a layer's blocks. The mixer is the attention or the short convolution.
   kMixerNorm,
   kSsmNorm,
   kFeedForwardNorm,
@@ -48,13 +47,13 @@ enum class Role {
   kDown,
 };
 
-// Names without layer and ending: "self_attn.q_proj" stands for
-// "model.layers.<i>.self_attn.q_proj.weight", "attn_q" for "blk.<i>.attn_q.weight".
+// Names without layer and suffix: "self_attn.q_proj" means
+// "model.layers.<i>.self_attn.q_proj.weight", "attn_q" means "blk.<i>.attn_q.weight".
 struct TensorName {
   Role role;
   std::string_view ours;
   std::string_view gguf;
-  std::string_view old_gguf = {};  // what older converters wrote; empty: the same
+  std::string_view old_gguf = {};  // name from older converters; empty: the same as gguf
 };
 using TensorNames = std::span<const TensorName>;
 
@@ -72,19 +71,19 @@ bool IsOfShortConv(Role role);
 
 std::string LayerName(int64_t layer);  // "model.layers.3"
 
-// The name without its ending, which is also its module's: "model.layers.3.conv.in_proj". Empty
-// when the table does not have the role.
+// The name without its suffix, which is also the module's name: "model.layers.3.conv.in_proj".
+// Empty if the table does not have the role.
 std::string StemOf(TensorNames names, Role role, int64_t layer = -1);
-// With its ending: ".weight", ".bias", or none for an SSM's parameters.
+// The name with its suffix: ".weight", ".bias", or nothing for an SSM's parameters.
 std::string NameOf(TensorNames names, const TensorId& id);
 std::string GgufNameOf(TensorNames names, const TensorId& id);
 
-// llama.cpp's name of a tensor of ours; empty for a name that the table does not have.
+// llama.cpp's name for one of our tensors; empty if the table does not have the tensor.
 std::string LlamaCppName(TensorNames names, std::string_view name);
 
-// nullopt for a name that the table does not have. In GGUF, old names are known too.
+// nullopt for a name that the table does not have. For GGUF, old names are accepted too.
 std::optional<TensorId> IdOf(TensorNames names, std::string_view name);
-// The layer that a state-dict name is of, whatever the tensor; nullopt outside the layers.
+// The layer in a state-dict name, for any tensor; nullopt for a tensor outside the layers.
 std::optional<int64_t> LayerOf(std::string_view name);
 std::optional<TensorId> IdOfGguf(TensorNames names, std::string_view name);
 

@@ -190,7 +190,7 @@ TEST(Config, RefusesOtherModelsWithTheirKind) {
                                           {"lfm2_vl", "vision"},
                                           {"lfm2_audio", "audio"},
                                           {"lfm3", "LFM3"},
-                                          {"mistral", "none of"}}) {
+                                          {"mistral", "\"mistral\" is not supported"}}) {
     const absl::Status status = StatusWith(Small(), "model_type", type);
     EXPECT_REASON("CONFIG_INVALID", status);
     EXPECT_SAYS(word, status);

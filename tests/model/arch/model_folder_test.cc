@@ -92,7 +92,8 @@ TEST(ModelFolder, AGgufAloneIsEnough) {
   EXPECT_EQ(OpenModelFolder(folder.path())->tokenizer_dir, folder.path());
   EXPECT_EQ(OpenModelFolder(folder / "a.gguf")->tokenizer_dir, folder.path());
   fs::copy_file(Golden("formats/llama-tiny.gguf"), folder / "b.gguf");
-  EXPECT_SAYS("2 .gguf files, a.gguf and b.gguf", OpenModelFolder(folder.path()).status());
+  EXPECT_SAYS("2 .gguf files, including a.gguf and b.gguf",
+              OpenModelFolder(folder.path()).status());
 }
 
 TEST(ModelFolder, AConfigBesideAGgufIsTheOneThatCounts) {
@@ -184,7 +185,7 @@ TEST(CheckWeights, NamesMissingUnexpectedAndMisshapenTensors) {
   EXPECT_REASON("WEIGHTS_MISMATCH", status);
   EXPECT_SAYS("3 tensors", status);
   EXPECT_SAYS("model.embedding_norm.weight is missing (expected [64])", status);
-  EXPECT_SAYS("model.norm.weight [64] is not of this model", status);
+  EXPECT_SAYS("model.norm.weight [64] is not part of this model", status);
   EXPECT_SAYS("in_proj.weight is [64, 192], expected [192, 64]", status);
 }
 
