@@ -6,7 +6,7 @@
 namespace lfm2 {
 namespace {
 
-// Where q, k and v of a row stand in [T][qkv].
+// The offsets of q, k and v in a row of [T][qkv].
 struct QkvLayout {
   explicit QkvLayout(const ModelConfig& config)
       : heads(config.num_attention_heads),
@@ -57,7 +57,7 @@ class AttentionLayer {
            (attention_.index * layout_.kv_heads + kv_head) * pass_.shape.tile_bytes();
   }
 
-  // Norm and turn of all heads of one token, and its keys and values into their block.
+  // Applies norm and RoPE to all heads of one token and stores its keys and values in their block.
   void PrepareRow(int64_t row) const {
     const int64_t hd = layout_.head_dim, half = hd / 2;
     float* q = qkv_ + row * layout_.width;
@@ -83,7 +83,7 @@ class AttentionLayer {
     return *pass_.spans[static_cast<size_t>(pass_.row_span[static_cast<size_t>(row)])].state;
   }
 
-  // The tile's queries against its parts of the keys, one part after the other.
+  // Computes attention of the tile's queries over its parts of the keys, one part after the other.
   void RunTile(const AttendTile& tile) const {
     const int64_t padded = PaddedHeadDim(layout_.head_dim);
     alignas(64) float scores[kAttendRows * kKvPartTokens];
@@ -146,7 +146,7 @@ class AttentionLayer {
                    mixed_ + (row * layout_.heads + head) * layout_.head_dim);
   }
 
-  // Tiles of the same queries stand one after another, in order of their parts.
+  // Tiles with the same queries are consecutive, in order of their parts.
   void JoinSplitTiles() const {
     const int64_t padded = PaddedHeadDim(layout_.head_dim);
     for (size_t i = 0; i < pass_.tiles.size(); ++i) {
@@ -197,8 +197,8 @@ class AttentionLayer {
 
 }  // namespace
 
-// One tile of a few queries takes all parts of their keys, unless that leaves threads idle: then
-// every part is a tile. Both join the parts in order, so the results are the same.
+// A tile has a few queries and all parts of their keys, unless that would leave threads idle; then
+// each part is a separate tile. Both ways join the parts in order, so the results are the same.
 void PlanAttention(const ModelConfig& config, CpuPass& pass) {
   const QkvLayout layout(config);
   int64_t whole_tiles = 0;
@@ -222,7 +222,7 @@ void PlanAttention(const ModelConfig& config, CpuPass& pass) {
         const int64_t most =
             pass.spans[s].state->position() + (first + tile.rows - 1) / layout.group + 1;
         tile.end_part = PartsOf(most);
-        // A tile whose queries see different numbers of parts stays whole.
+        // A tile is not split if its queries see different numbers of parts.
         if (!split || tile.end_part == 1 || PartsOf(least) != tile.end_part) {
           pass.tiles.push_back(tile);
           continue;

@@ -11,8 +11,8 @@
 namespace lfm2 {
 namespace {
 
-// theta^(-2i / head_dim), in float32 as transformers computes it, so that long positions round
-// alike.
+// theta^(-2i / head_dim), in float32 as in transformers, so that large positions round the same
+// way.
 std::vector<float> RopeFrequencies(const ModelConfig& config) {
   std::vector<float> out;
   for (int64_t i = 0; i < config.head_dim / 2; ++i) {
@@ -27,7 +27,7 @@ absl::Status CheckSpans(std::span<const CpuSpan> spans) {
     const auto tokens = static_cast<int64_t>(span.tokens.size());
     if (tokens == 0 || span.state == nullptr || !span.state->IsReserved(tokens)) {
       return Error(Reason::kInternal, "a span of " + std::to_string(tokens) +
-                                          " tokens has no state that is reserved for them");
+                                          " tokens has no state with space reserved");
     }
     if (span.drafted < 0 || span.drafted >= tokens) {
       return Error(Reason::kInternal, std::to_string(span.drafted) + " of a span's " +
@@ -144,7 +144,8 @@ void CpuDecoder::RunLayers(CpuPass& pass) {
   for (const CpuLayer& layer : layers) {
     const bool last = &layer == &layers.back();
     for (auto stage = layer.stages.begin(); stage != layer.stages.end(); ++stage) {
-      // What no state and no later token depends on is computed for the wanted rows alone.
+      // States and later tokens do not depend on the remaining stages, so these are computed only
+      // for the rows that need logits.
       if (last && pass.probes == nullptr && std::none_of(stage, layer.stages.end(), AnyState)) {
         KeepLogitRows(pass);
         if (pass.rows == 0) return;

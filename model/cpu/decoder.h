@@ -1,10 +1,10 @@
-// The forward pass on the CPU's own kernels: the served twin of model/torch/decoder.h, for every
-// list of layers that a ModelConfig has.
+// The forward pass with this program's own CPU kernels, for any ModelConfig. This is what the CPU
+// serves; model/torch/decoder.h is its twin.
 //
-// Promise: a sequence's logits are equal bit for bit whatever else is in the batch, however its
-// tokens are cut into calls, and whatever the number of threads; between instruction sets and
-// weight formats they differ. Thread rule: one thread at a time. Ownership: shares the weights,
-// borrows the pool; owns its scratch memory, which grows to the largest batch seen.
+// Guarantee: a sequence's logits are bit-identical whatever else is in the batch, however its
+// tokens are split into calls, and for any number of threads. They differ between instruction sets
+// and weight formats. Thread rule: one thread at a time. Ownership: shares the weights, borrows the
+// pool; owns its scratch memory, which grows to the largest batch seen.
 #pragma once
 
 #include <atomic>
@@ -29,11 +29,12 @@ struct CpuWorkspace;  // pass.h
 enum class LogitRows { kNone, kLast, kAll };
 
 struct CpuSpan {
-  std::span<const int32_t> tokens;  // at least one; each in [0, vocab_size): the caller checks
+  std::span<const int32_t> tokens;  // at least one; caller checks: each in [0, vocab_size)
   CpuState* state = nullptr;        // reserved for the tokens; no two spans share one
   LogitRows logits = LogitRows::kNone;
-  // So many of the tokens, the last ones, are guesses that CpuState::RollBack may take back. At
-  // least one token is none. kLast then means the last that is no guess and all guesses.
+  // Number of drafted tokens at the end of `tokens`, which CpuState::RollBack may remove again;
+  // less than tokens.size(). kLast then means the last token that is not drafted and all drafted
+  // ones.
   int64_t drafted = 0;
 };
 
@@ -47,16 +48,17 @@ class CpuDecoder {
   CpuDecoder(std::shared_ptr<const CpuWeights> weights, ThreadPool& pool);
   ~CpuDecoder();
 
-  // Advances the spans' states. Logits of the rows asked for, [rows, vocab_size], in order of the
-  // spans; valid until the next call. kInternal when a span is empty or its state not reserved.
-  // std::bad_alloc when the scratch memory cannot grow: the states are then half advanced.
+  // Advances the spans' states. Returns the logits of the requested rows, [rows, vocab_size], in
+  // order of the spans; valid until the next call. kInternal if a span is empty or its state is not
+  // reserved. Throws std::bad_alloc if the scratch memory cannot grow; the states are then partly
+  // advanced and unusable.
   absl::StatusOr<std::span<const float>> Forward(std::span<const CpuSpan> spans,
                                                  const CpuProbeSink* probes = nullptr);
 
   const CpuWeights& weights() const { return *weights_; }
   const StateShape& state_shape() const { return shape_; }
   ThreadPool& pool() const { return pool_; }
-  // Since it was made: parts of layers. Moves during a forward. Any thread.
+  // Stages computed since construction. Increases during a forward pass. Any thread.
   int64_t stages_run() const { return stages_run_.load(std::memory_order_relaxed); }
 
  private:
@@ -66,7 +68,7 @@ class CpuDecoder {
   void RunStage(CpuPass& pass, const CpuStage& stage);
   void RunBranch(CpuPass& pass, const CpuBranch& branch);
   void RunGatedMlp(CpuPass& pass, const CpuGatedMlp& mlp);
-  // Adds what the last branch gave to the residual stream, and norms it into `normed`.
+  // Adds the last branch's output to the residual stream and writes its norm to `normed`.
   void AddPending(CpuPass& pass);
   void AddAndNorm(CpuPass& pass, const std::vector<float>& weight);
   void KeepLogitRows(CpuPass& pass);

@@ -5,7 +5,7 @@
 namespace lfm2 {
 namespace {
 
-constexpr int64_t kChunkBytes = 8 << 20;  // taken from the system at once
+constexpr int64_t kChunkBytes = 8 << 20;  // size of one allocation
 constexpr int64_t kAlignment = 64;
 
 }  // namespace
@@ -48,7 +48,7 @@ bool BlockPool::Grow() {
   if (!chunk.ok()) return false;
   std::byte* data = chunk->data();
   chunks_.push_back(*std::move(chunk));
-  free_.reserve(entries_.size() + static_cast<size_t>(count));  // so that giving back cannot fail
+  free_.reserve(entries_.size() + static_cast<size_t>(count));  // so returning a block cannot fail
   for (int64_t i = count - 1; i >= 0; --i) {
     entries_.push_back(std::make_unique<KvBlock::Entry>());
     *entries_.back() = {data + i * block_bytes_, 0, 0, this};

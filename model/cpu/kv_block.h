@@ -1,7 +1,7 @@
 // Memory of keys and values: blocks of kKvBlockTokens tokens, each holding all attention layers of
 // one model, counted by reference.
 //
-// Thread rule: one thread at a time (the engine's), but for the pool's counters. Ownership: the
+// Thread rule: one thread at a time (the engine's), except for the pool's counters. Ownership: the
 // pool owns the memory and outlives every KvBlock.
 #pragma once
 
@@ -19,7 +19,7 @@ namespace lfm2 {
 
 class BlockPool;
 
-// One reference to a block; null when default-made. A copy is one reference more, a sequence's.
+// A reference to a block; null if default-constructed. A copy adds a sequence's reference.
 class KvBlock {
  public:
   KvBlock() = default;
@@ -32,12 +32,13 @@ class KvBlock {
     return *this;
   }
   ~KvBlock() { Refer(-1); }
-  // A reference of who keeps blocks that no sequence needs now.
+  // A reference for an owner, such as the prefix cache, that keeps blocks which no sequence uses
+  // now.
   KvBlock Kept() const { return KvBlock(entry_, /*kept=*/true); }
 
   explicit operator bool() const { return entry_ != nullptr; }
   std::byte* data() const;
-  bool shared() const;  // somebody else refers to it: copy before writing
+  bool shared() const;  // has other references: copy before writing
 
  private:
   friend class BlockPool;
@@ -56,21 +57,21 @@ class KvBlock {
 
 class BlockPool {
  public:
-  // `block_bytes` > 0. Memory is taken from the system as it is first needed, never more than
-  // capacity_bytes (at least one block), and kept until the pool goes.
+  // `block_bytes` > 0. Memory is allocated when first needed, at most capacity_bytes (but at least
+  // one block), and kept until the pool is destroyed.
   BlockPool(int64_t block_bytes, int64_t capacity_bytes);
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
-  // A block that nobody else has, with unspecified content; null when there is none.
+  // Returns an unused block with unspecified content; null if all are in use.
   KvBlock Take();
-  // Asked for room when no block is free: gives one reference back and says true, or false when it
-  // has none.
+  // `reclaim` is called when no block is free. It releases one kept reference and returns true, or
+  // returns false if it holds none.
   void SetReclaim(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
 
   int64_t block_bytes() const { return block_bytes_; }
   int64_t capacity() const { return capacity_; }  // blocks
-  // Blocks that somebody refers to, and of those the ones with kept references only. Any thread.
+  // Blocks with any reference, and the part of them with only kept references. Any thread.
   int64_t in_use() const { return in_use_.load(std::memory_order_relaxed); }
   int64_t kept() const { return kept_.load(std::memory_order_relaxed); }
 

@@ -14,7 +14,7 @@ std::string SizesOf(const PackedMatrix& matrix) {
   return ShapeToString({matrix.rows(), matrix.cols()});
 }
 
-// y[row] += scale * (B (A x[row])), where a row of y stands in a row of `stride` floats.
+// y[row] += scale * (B (A x[row])); rows of y are `stride` floats apart.
 void AddLowRank(const CpuLowRank& pair, const float* x, int64_t tokens, int64_t stride, float* y,
                 const CpuPass& pass) {
   const int64_t width = pair.b.rows();
@@ -58,12 +58,12 @@ int64_t CpuLinear::bytes() const {
 
 absl::Status CpuLinear::Adapt(size_t part, CpuLowRank pair) {
   if (part >= parts.size()) {
-    return Error(Reason::kInternal, "a linear has no part " + std::to_string(part));
+    return Error(Reason::kInternal, "the linear does not have a part " + std::to_string(part));
   }
   if (pair.a.cols() != cols() || pair.b.rows() != parts[part].rows) {
     return Error(Reason::kWeightsMismatch,
                  "an adapter of " + parts[part].probe + " has the shapes " + SizesOf(pair.a) +
-                     " and " + SizesOf(pair.b) + ", the weights have " +
+                     " and " + SizesOf(pair.b) + ", but the weights have " +
                      ShapeToString({parts[part].rows, cols()}),
                  {{"tensor", parts[part].probe}});
   }

@@ -1,8 +1,8 @@
-// A linear layer of the forward pass: the only place in model/cpu where a matrix product, its bias,
-// its adapter and its probe come together.
+// A linear layer of the forward pass: matrix product, bias, adapter and probe. model/cpu computes
+// them only here.
 //
-// Linears that share an input are stacked into one matrix: a part is one of them, and has a probe
-// and an adapter's pair of its own. Thread rule: const after load; Run is of the pass's thread.
+// Linears with the same input are stacked into one matrix. Each of them is a part, with its own
+// probe and its own adapter pair. Thread rule: const after load; only the pass's thread calls Run.
 // Ownership: owns the matrix, the bias and the adapter; borrows the pass's scratch memory.
 #pragma once
 
@@ -23,7 +23,7 @@ namespace lfm2 {
 
 struct CpuPass;  // pass.h
 
-// A low-rank change of one part: adds scale * B (A x) to its rows of y, all in float32.
+// A low-rank update of one part: adds scale * B (A x) to its rows of y, all in float32.
 struct CpuLowRank {
   // a [rank, in], b [out, rank], rank >= 1. kWeightsMismatch when the ranks differ; errors of
   // PackedMatrix::Pack.
@@ -37,7 +37,7 @@ struct CpuLowRank {
   float scale = 1.0F;
 };
 
-// One entry for each part of its linear; empty when no part is changed.
+// One entry per part of the linear; empty if no part is changed.
 using CpuAdapter = std::vector<std::optional<CpuLowRank>>;
 
 struct CpuPart {
@@ -55,15 +55,15 @@ struct CpuLinear {
   int64_t cols() const { return matrix.cols(); }
   int64_t bytes() const;
 
-  // Gives a part its pair. kWeightsMismatch when A or B does not have the part's sizes.
+  // Sets a part's adapter pair. kWeightsMismatch if A or B does not fit the part's sizes.
   absl::Status Adapt(size_t part, CpuLowRank pair);
 
-  // For all rows of the pass: y [T][rows] = x [T][cols] times the matrix, plus bias and adapter;
-  // then the parts' probes. x and y do not overlap.
+  // For all rows of the pass: computes y [T][rows] = x [T][cols] times the matrix, plus bias and
+  // adapter, then calls the parts' probes. x and y must not overlap.
   void Run(const float* x, float* y, const CpuPass& pass) const;
 
-  // Adds an adapter to `tokens` neighbouring rows of a batch. A row's result depends on that row
-  // alone, so a batch whose rows are grouped by adapter takes one call for each group.
+  // Applies an adapter to `tokens` consecutive rows of a batch. Each row's result depends on that
+  // row only, so a batch grouped by adapter needs one call per group.
   void AddAdapter(const CpuAdapter& changes, const float* x, int64_t tokens, float* y,
                   const CpuPass& pass) const;
 

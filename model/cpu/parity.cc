@@ -10,7 +10,7 @@
 namespace lfm2 {
 namespace {
 
-constexpr size_t kRows = 64;  // of one forward: all of them have logits
+constexpr size_t kRows = 64;  // per forward pass; all of them have logits
 
 absl::Status CheckTokens(std::span<const int32_t> tokens, int64_t vocab_size) {
   if (tokens.empty()) return Error(Reason::kPromptEmpty, "parity needs at least one token");

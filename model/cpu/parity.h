@@ -1,5 +1,5 @@
-// Probes of a pass of the served kernels: the twin of model/torch/parity.h. What it reports is what
-// is served: with bf16, int8 or int4 weights, their arithmetic.
+// Probes of a forward pass with the kernels that serve: the twin of model/torch/parity.h. With
+// bf16, int8 or int4 weights it reports the results of that arithmetic.
 #pragma once
 
 #include <span>
@@ -10,9 +10,9 @@
 
 namespace lfm2 {
 
-// The next chunk of a pass, which `state` stands before: advances it, and adds what the chunk gives
-// to `report`. kPromptEmpty, kInvalidArgument, kOutOfMemory: then both are spent. std::bad_alloc
-// likewise.
+// Runs the next chunk of a pass from `state`, advances `state`, and adds the chunk's probes to
+// `report`. kPromptEmpty, kInvalidArgument, kOutOfMemory; may throw std::bad_alloc. After any of
+// them neither `state` nor `report` may be used.
 absl::Status RunCpuParity(CpuDecoder& decoder, CpuState& state, std::span<const int32_t> tokens,
                           ReportBuilder& report);
 

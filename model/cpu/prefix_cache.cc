@@ -9,9 +9,9 @@ namespace lfm2 {
 namespace {
 
 constexpr size_t kEvictedRemembered = 65'536;
-constexpr int64_t kNodeBytes = 512;  // a node and its places in the containers, about
+constexpr int64_t kNodeBytes = 512;  // approximate size of a node and its container entries
 
-// FNV-1a over the tokens, going on from what came before.
+// FNV-1a over the tokens, continuing from `hash`.
 uint64_t HashOn(uint64_t hash, std::span<const int32_t> tokens) {
   for (const int32_t token : tokens) {
     hash = (hash ^ static_cast<uint32_t>(token)) * 0x100000001b3U;
@@ -59,7 +59,8 @@ PrefixCache::Match PrefixCache::Find(Node& root, std::span<const int32_t> prompt
   while (match.tokens < static_cast<int64_t>(wanted.size())) {
     const std::span<const int32_t> rest = NextBlock(wanted, match.tokens);
     match.next_hash = HashOn(node->hash, NextBlock(prompt, match.tokens));
-    // In the order of the tokens, who shares most with `rest` stands beside its place.
+    // In token order, the child that shares most tokens with `rest` is next to where `rest` would
+    // be.
     const auto after = node->children.lower_bound(Tokens(rest.begin(), rest.end()));
     Node* best = nullptr;
     int64_t common = 0;
@@ -70,7 +71,8 @@ PrefixCache::Match PrefixCache::Find(Node& root, std::span<const int32_t> prompt
         best = child->second.get();
       }
     };
-    // The shorter one first: of two that share as much, it may end with a checkpoint.
+    // Considers the shorter one first: if both share the same number of tokens, it may end with a
+    // checkpoint.
     if (after != node->children.begin()) consider(std::prev(after));
     if (after != node->children.end()) consider(after);
     if (best == nullptr) break;
@@ -163,7 +165,8 @@ void PrefixCache::Insert(std::string_view tenant, std::span<const int32_t> token
   }
 }
 
-// The child of these tokens, made if need be; a shorter one that they contain is replaced.
+// The child with these tokens, made if absent; replaces a shorter child whose tokens they start
+// with.
 PrefixCache::Node* PrefixCache::Child(Node& parent, std::span<const int32_t> tokens,
                                       const KvBlock* block) {
   Tokens key(tokens.begin(), tokens.end());

@@ -1,12 +1,12 @@
-// Keys and values of earlier sequences, found again by their tokens, token by token.
+// Keys and values of earlier sequences, looked up by their tokens, token by token.
 //
-// A radix tree a tenant, one block of tokens a node; a node's edge is up to kKvBlockTokens tokens,
-// fewer only where a sequence ended. A prompt follows whole nodes and then a part of one more; its
-// state shares those blocks and copies the last one when it writes into it. What is not kept by
-// token is rebuilt: convolutions by a replay of StateShape::replay_window() tokens from zero
-// states, over standing keys and values, which gives every state bit by bit; SSMs from the nearest
-// checkpoint. A cache belongs to one loaded model, so what it holds was computed by these weights
-// from this tokenizer's ids.
+// One radix tree per tenant, with one block of tokens per node. A node's edge is up to
+// kKvBlockTokens tokens, fewer only where a sequence ended. A prompt matches whole nodes and then
+// perhaps a part of one more. Its state shares those blocks and copies the last one before writing
+// into it. States that are not kept per token are rebuilt: a convolution's by a replay of
+// StateShape::replay_window() tokens from zero states over the existing keys and values, which
+// gives bit-identical states; an SSM's from the nearest checkpoint. A cache belongs to one loaded
+// model, so its content was computed with the same weights and the same tokenizer.
 //
 // Thread rule: one thread at a time. Ownership: holds references to the pool's blocks; the pool
 // outlives it.
@@ -30,20 +30,20 @@ namespace lfm2 {
 
 class PrefixCache {
  public:
-  // Keeps at most `bytes` of blocks, checkpoints and tokens; the least recently used go first. 0:
-  // keeps nothing. Gives the pool room when it asks for it.
+  // Keeps at most `bytes` of blocks, checkpoints and tokens; evicts the least recently used first.
+  // 0: keeps nothing. Also evicts when the pool needs a block.
   PrefixCache(const StateShape& shape, BlockPool& pool, int64_t bytes);
   ~PrefixCache();
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
 
-  // Makes the fresh `state` stand before prompt[resume_at()]. The last token of a prompt is always
-  // left to run: its logits are wanted.
+  // Fills the fresh `state` so that its next token is prompt[resume_at()]. The last token of a
+  // prompt is never reused, because its logits are needed.
   PrefixReuse Resume(std::string_view tenant, std::span<const int32_t> prompt, CpuState& state);
-  // Takes over the blocks of a state that saw exactly `tokens`. Nothing is copied but the tokens
-  // and, for a model that needs them, the last recurrent state.
+  // Adds references to the blocks of a state that has seen exactly `tokens`. Copies only the tokens
+  // and, for a model with SSMs, the last recurrent state.
   void Insert(std::string_view tenant, std::span<const int32_t> tokens, const CpuState& state);
-  // Gives up what was used longest ago; false when it holds nothing.
+  // Evicts the least recently used node; false if the cache is empty.
   bool EvictOne();
 
   int64_t bytes() const { return bytes_; }
@@ -55,8 +55,8 @@ class PrefixCache {
   using Children = std::map<Tokens, std::unique_ptr<Node>>;
   struct Node {
     Node* parent = nullptr;
-    std::string tenant;  // of a root
-    Tokens tokens;       // what its parent knows it by
+    std::string tenant;  // set in a root only
+    Tokens tokens;       // its key in the parent
     uint64_t hash = 0;   // of all tokens from the root on
     int64_t end = 0;     // tokens from the root on
     KvBlock block;
@@ -65,13 +65,13 @@ class PrefixCache {
     std::list<Node*>::iterator recent;
   };
   struct Match {
-    std::vector<Node*> path;  // nodes whose blocks the prompt shares, the last perhaps in part
+    std::vector<Node*> path;  // nodes whose blocks the prompt shares; the last may match in part
     int64_t tokens = 0;
-    uint64_t next_hash = 0;  // of the first block that is not there
+    uint64_t next_hash = 0;  // of the first block that is missing
   };
 
   Node* Root(std::string_view tenant) const;
-  // The last token of the prompt is never part of the match.
+  // A match never includes the last token of the prompt.
   Match Find(Node& root, std::span<const int32_t> prompt) const;
   static const Checkpoint* NearestCheckpoint(const Match& match);
   PrefixMiss WhyShort(const Match& match, std::span<const int32_t> prompt) const;
@@ -89,7 +89,7 @@ class PrefixCache {
   std::map<std::string, std::unique_ptr<Node>, std::less<>> roots_;  // by tenant
   // Least recently used first. A node is touched after its children, so the first is a leaf.
   std::list<Node*> recent_;
-  std::unordered_set<uint64_t> evicted_;  // hashes of nodes that were there
+  std::unordered_set<uint64_t> evicted_;  // hashes of evicted nodes
   std::deque<uint64_t> evicted_order_;
 };
 

@@ -9,8 +9,8 @@ namespace {
 constexpr int64_t kChannelTile = 128;
 
 // Calls run(first token, tokens) for the pieces of a span, which end at its checkpoints and at
-// every drafted token. After a piece: keep(checkpoint) when it ends at one, and mark(i) when i of
-// the drafted tokens have been run and more may be.
+// every drafted token. After a piece it calls keep(checkpoint) if the piece ends at one, and
+// mark(i) if i drafted tokens have been run and more follow.
 template <typename Run, typename Keep, typename Mark>
 void InPieces(const CpuPass& pass, size_t s, Run run, Keep keep, Mark mark) {
   const auto tokens = static_cast<int64_t>(pass.spans[s].tokens.size());
@@ -46,7 +46,7 @@ void ForChannels(const CpuPass& pass, int64_t floats_per_token, Work work) {
   });
 }
 
-// Columns [begin, end) of rows of d floats.
+// Copies columns [begin, end) of rows of d floats.
 void CopyColumns(const float* from, int64_t rows, int64_t d, int64_t begin, int64_t end,
                  float* to) {
   for (int64_t row = 0; row < rows; ++row) {
@@ -87,7 +87,8 @@ void RunShortConv(const CpuShortConv& conv, CpuPass& pass) {
           CopyColumns(run.history, past, d, begin, end,
                       kept.conv.data() + conv.index * pass.shape.conv_floats());
         },
-        // The inputs before the first drafted token, then one more for each.
+        // Copies the inputs before the first drafted token, then one more input for each drafted
+        // token.
         [&](int64_t drafted) {
           const int64_t known = drafted == 0 ? 0 : std::max<int64_t>(0, past - 1);
           CopyColumns(run.history + known * d, past - known, d, begin, end,

@@ -59,7 +59,7 @@ absl::Status CpuState::Reserve(int64_t tokens) {
   const int64_t needed = (end + kBlockTokens - 1) / kBlockTokens;
   const auto no_memory = [&] {
     return Error(Reason::kOutOfMemory,
-                 "there is no memory for the keys and values of " + std::to_string(end) +
+                 "no memory is left for the keys and values of " + std::to_string(end) +
                      " tokens; all " + std::to_string(pool_.capacity()) + " blocks of " +
                      std::to_string(kBlockTokens) + " tokens are in use",
                  {{"tokens", std::to_string(end)}});
@@ -123,7 +123,7 @@ absl::Status CpuState::RollBack(int64_t position) {
     return Error(Reason::kInternal, "a state at " + std::to_string(position_) +
                                         " tokens cannot go back to " + std::to_string(position));
   }
-  const int64_t kept = position - trail_.position;  // of the drafted ones, fewer than all
+  const int64_t kept = position - trail_.position;  // drafted tokens to keep; fewer than all
   for (int64_t i = 0; i < shape_.convs; ++i) {
     std::copy_n(conv_trail(i) + kept * shape_.hidden_size, shape_.conv_floats(), conv(i));
   }

@@ -18,8 +18,8 @@ namespace lfm2 {
 enum class KvType { kBF16, kF32 };
 const char* KvTypeName(KvType type);  // "bf16", "f32"
 
-// Sizes of a state, from the model's config. Layers of each kind are counted by themselves, in
-// their order: the n-th attention, the n-th convolution, the n-th SSM.
+// Sizes of a state, from the model's config. Layers of each kind are numbered separately, in their
+// order: the n-th attention, the n-th convolution, the n-th SSM.
 struct StateShape {
   int64_t attentions = 0, convs = 0, ssms = 0;
   int64_t kv_heads = 0, head_dim = 0;
@@ -34,14 +34,15 @@ struct StateShape {
   int64_t block_bytes() const;  // 0: the model has no attention
   int64_t conv_floats() const { return conv_history * hidden_size; }  // of one layer
   int64_t ssm_floats() const { return ssm_states * hidden_size; }     // of one layer
-  // Tokens whose replay over standing keys and values rebuilds every convolution's state from zero:
-  // each layer's state is L-1 inputs, and each layer needs L-1 right inputs more than the next.
+  // Number of tokens that must be replayed over the existing keys and values to rebuild every
+  // convolution's state from zero: each layer's state is L-1 inputs, and each layer needs L-1 more
+  // correct inputs than the next layer.
   int64_t replay_window() const { return convs * conv_history; }
-  // An SSM's state depends on all tokens: it can only be kept, not rebuilt.
+  // An SSM's state depends on all tokens, so it can only be kept, not rebuilt.
   bool needs_checkpoints() const { return ssms > 0; }
 };
 
-// The states that are not kept by token, at one position. Const once made.
+// The states that are not kept per token, at one position. Const after construction.
 struct RecurrentState {
   std::vector<float> conv;  // [convs][L-1][d], oldest first
   std::vector<float> ssm;   // [ssms][N][d]
@@ -54,36 +55,37 @@ struct Checkpoint {
   std::shared_ptr<RecurrentState> state;
 };
 
-// What a forward leaves behind so that its last, drafted tokens can be taken back: the recurrent
-// states before each of them, picked by index.
+// What a forward pass stores so that its drafted tokens, the last ones, can be removed again: the
+// recurrent states before each of them, by index.
 struct DraftTrail {
   int64_t position = 0;     // tokens seen before the first drafted one
-  int64_t drafted = 0;      // 0: nothing can be taken back
-  int64_t kv_tokens = 0;    // that stood before the forward
-  std::vector<float> conv;  // [convs][L-1 + drafted][d]: inputs, those of state i from row i on
+  int64_t drafted = 0;      // 0: nothing can be removed
+  int64_t kv_tokens = 0;    // tokens with keys and values before the pass
+  std::vector<float> conv;  // [convs][L-1 + drafted][d]: inputs; state i starts at row i
   std::vector<float> ssm;   // [ssms][drafted][N][d]
 };
 
 class CpuState {
  public:
-  // Empty, with zero states. checkpoint_tokens: distance of the checkpoints that a forward leaves
-  // in a state that needs them; 0: none.
+  // An empty state: zeros, position 0. checkpoint_tokens: distance between the checkpoints that a
+  // forward pass stores in a state that needs them; 0: no checkpoints.
   CpuState(const StateShape& shape, BlockPool& pool, int64_t checkpoint_tokens);
 
   int64_t position() const { return position_; }  // tokens seen
-  // Keys and values stand for this many tokens; more than position() while tokens are replayed.
+  // Number of tokens with keys and values; more than position() while tokens are replayed.
   int64_t kv_tokens() const { return kv_tokens_; }
 
-  // Makes a fresh state go on from others' blocks: keys and values of `kv_tokens` tokens stand in
-  // `blocks`, and the next token is number `position`, <= kv_tokens. `recurrent` is the state
-  // there, null for zeros.
+  // Makes a fresh state continue from shared blocks: `blocks` hold the keys and values of
+  // `kv_tokens` tokens, and the next token has index `position` <= kv_tokens. `recurrent` is the
+  // recurrent state at that position; null: zeros.
   void ResumeFrom(std::vector<KvBlock> blocks, int64_t kv_tokens, int64_t position,
                   const RecurrentState* recurrent);
-  // Blocks for `tokens` more, those that will be written being this state's alone: call before a
-  // forward. kOutOfMemory: the state is unchanged but for blocks it has gained.
+  // Gets blocks for `tokens` more tokens and copies shared ones that will be written. Call it
+  // before a forward pass. kOutOfMemory: the state may have gained blocks and is otherwise
+  // unchanged.
   absl::Status Reserve(int64_t tokens);
 
-  // For the forward. The position moves at its end, with the blocks already reserved.
+  // For the forward pass, which advances the position at its end; the blocks are already reserved.
   std::byte* block(int64_t token) const {
     return blocks_[static_cast<size_t>(token / kBlockTokens)].data();
   }
@@ -94,7 +96,8 @@ class CpuState {
   // Adds empty checkpoints at the multiples of checkpoint_tokens in (position, position + tokens],
   // for the layers to fill, and returns them.
   std::span<const Checkpoint> AddCheckpoints(int64_t tokens);
-  // Room for what RollBack needs, for the layers to fill; the trail of the forward before is gone.
+  // Makes room for the data that RollBack needs, for the layers to fill; discards the trail of the
+  // previous pass.
   void BeginTrail(int64_t tokens, int64_t drafted);
   float* conv_trail(int64_t index) {
     const int64_t rows = shape_.conv_history + trail_.drafted;
@@ -105,15 +108,15 @@ class CpuState {
   }
   void Advance(int64_t tokens);
 
-  // Makes the state bit for bit the one that has seen `position` tokens only, where the tokens
-  // after them were drafted ones of the last forward: any number of times, further back each time.
-  // Blocks that this frees go back to the pool. kInternal when the position is out of reach: the
-  // state is unchanged.
+  // Makes the state bit-identical to one that has seen only `position` tokens. The tokens after
+  // them must be drafted tokens of the last forward pass. May be called repeatedly, each time
+  // further back. Returns freed blocks to the pool. kInternal if the position is out of reach; the
+  // state is then unchanged.
   absl::Status RollBack(int64_t position);
-  // Gives blocks back that hold nothing: after a Reserve that was for nothing.
+  // Returns blocks that hold no tokens to the pool: after a Reserve that was not used.
   void ReleaseSpareBlocks();
 
-  // For whoever keeps it when the sequence has ended.
+  // For the prefix cache, which keeps the state after the sequence has ended.
   const StateShape& shape() const { return shape_; }
   const std::vector<KvBlock>& blocks() const { return blocks_; }
   const std::vector<Checkpoint>& checkpoints() const { return checkpoints_; }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kHeadDimMax = 512;  // the attention kernel's scratch is on the stack
 
-// [rows][cols] to [cols][rows].
+// Transposes [rows][cols] to [cols][rows].
 std::vector<float> Transposed(const std::vector<float>& in, int64_t rows) {
   const int64_t cols = static_cast<int64_t>(in.size()) / rows;
   std::vector<float> out(in.size());
@@ -49,9 +49,9 @@ class CpuWeightsLoader {
   absl::StatusOr<TensorView> View(const std::string& name) const;
   absl::StatusOr<std::vector<float>> Floats(const std::string& name) const;
   absl::StatusOr<std::vector<float>> FloatsIfAny(const std::string& name) const;
-  // Linears of the layer that share an input, stacked: weight and bias of each role.
+  // Stacks linears of the layer that share an input: weight and bias of each role.
   absl::StatusOr<CpuLinear> Linear(std::initializer_list<Role> roles);
-  // The layer's tensor of a role; IfAny: empty where the model has none.
+  // The layer's tensor with this role; IfAny: empty if the model does not have it.
   absl::StatusOr<std::vector<float>> Values(Role role) const;
   absl::StatusOr<std::vector<float>> ValuesIfAny(Role role) const;
   absl::StatusOr<std::vector<float>> Bias(Role role) const;
@@ -72,8 +72,8 @@ class CpuWeightsLoader {
   ThreadPool& pool_;
   CpuWeights& out_;
   std::map<std::string, TensorSpec> specs_;
-  HugeArena arena_;     // matrices stand in it in the order in which they are used
-  int64_t layer_ = -1;  // that is being made
+  HugeArena arena_;     // holds the matrices in the order in which they are used
+  int64_t layer_ = -1;  // the layer being loaded
   int64_t attentions_ = 0, convs_ = 0, ssms_ = 0;
 };
 
@@ -150,8 +150,8 @@ absl::StatusOr<PackedMatrix> CpuWeightsLoader::Pack(std::span<const TensorView> 
   return matrix;
 }
 
-// The embedding or the head. Every token's row is looked up there and every logit comes from it, so
-// four bits cost most quality here: int4 keeps it in int8, unless it is stored in four bits.
+// The embedding or the head. It is used for every input token and every logit, so four bits reduce
+// the quality most here: int4 keeps it in int8, unless it is stored in four bits.
 absl::StatusOr<PackedMatrix> CpuWeightsLoader::Vocabulary(const std::string& name) {
   LFM2_ASSIGN_OR_RETURN(const TensorView view, View(name));
   const bool widen = out_.options_.format == WeightFormat::kInt4 && view.dtype != DType::kQ4_0;
@@ -178,7 +178,8 @@ absl::StatusOr<CpuShortConv> CpuWeightsLoader::LoadShortConv() {
                       std::move(bias), Module(Role::kConv)};
 }
 
-// Zero-order hold in float64, rounded once: decay = exp(dt A), input = (decay - 1) / A * B.
+// Zero-order hold, computed in float64 and rounded once: decay = exp(dt A), input = (decay - 1) / A
+// * B.
 absl::StatusOr<CpuSsm> CpuWeightsLoader::LoadSsm() {
   LFM2_ASSIGN_OR_RETURN(CpuLinear in, Linear({Role::kSsmIn}));
   LFM2_ASSIGN_OR_RETURN(CpuLinear out, Linear({Role::kSsmOut}));
@@ -229,7 +230,7 @@ absl::StatusOr<CpuBranch> CpuWeightsLoader::LoadBranch(const Branch& branch) {
       return CpuBranch{prefix, std::move(block)};
     }
   }
-  return Error(Reason::kUnsupported, prefix + " is of a kind that has no CPU kernels");
+  return Error(Reason::kUnsupported, prefix + " is a kind of block without CPU kernels");
 }
 
 absl::StatusOr<CpuStage> CpuWeightsLoader::LoadStage(const Stage& stage) {
@@ -247,7 +248,7 @@ absl::Status CpuWeightsLoader::Run() {
   const ModelConfig& config = out_.config_;
   if (config.head_dim > kHeadDimMax) {
     return Error(Reason::kUnsupported, "head_dim is " + std::to_string(config.head_dim) +
-                                           ", the CPU's attention takes at most " +
+                                           ", but attention on the CPU supports at most " +
                                            std::to_string(kHeadDimMax));
   }
   LFM2_ASSIGN_OR_RETURN(PackedMatrix head, Vocabulary(config.Weight(Role::kEmbedding)));

@@ -1,8 +1,8 @@
-// A model's weights in the order in which the CPU's kernels read them.
+// A model's weights in the layout and order in which the CPU kernels read them.
 //
-// Matrices that share an input are stacked (q, k and v; gate and up), the embedding and a tied head
-// are one matrix, everything small is float32. Thread rule: const after load. Ownership: owns all
-// of its memory; what it was made from is no longer needed.
+// Matrices with the same input are stacked (q, k and v; gate and up). The embedding and a tied head
+// are one matrix. Everything except matrices is float32. Thread rule: const after load. Ownership:
+// owns all of its memory; the source may be closed after loading.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@
 
 namespace lfm2 {
 
-// `index` counts the layers of one kind, as StateShape does. Empty vectors: the model has none.
+// `index` numbers the layers of one kind, as StateShape does. An empty vector: the model does not
+// have this tensor.
 struct CpuAttention {
   int64_t index = 0;
   CpuLinear qkv;  // parts: q of all heads, k of all KV heads, v of all KV heads
@@ -35,7 +36,7 @@ struct CpuAttention {
 struct CpuShortConv {
   int64_t index = 0;
   CpuLinear in, out;
-  std::vector<float> taps;  // [L][d]: tap L-1 meets the current token
+  std::vector<float> taps;  // [L][d]: tap L-1 is multiplied with the current token
   std::vector<float> bias;  // [d]
   std::string probe;        // of the convolution
 };
@@ -75,13 +76,14 @@ class CpuWeights {
     WeightFormat format = WeightFormat::kF32;  // of matrices; int4: embedding and head are int8
     Isa isa = Isa::kPortable;
   };
-  // Where a tensor of the config's list lies; the view is read at once. An error ends the load.
+  // Returns a view of a tensor of the config's list, which is read immediately. An error ends the
+  // load.
   using Source = std::function<absl::StatusOr<TensorView>(const TensorSpec& spec)>;
-  // Told of each matrix that has been packed: its view is not read again.
+  // Called after each matrix has been packed: its view is not read again.
   using Packed = std::function<void(const TensorView& view)>;
 
-  // kWeightsMismatch for a tensor that is absent or of another shape; errors of PackedMatrix::Pack;
-  // kUnsupported for a size that the kernels do not have.
+  // kWeightsMismatch for a tensor that is absent or of another shape; kUnsupported for a size that
+  // the kernels do not support; errors of PackedMatrix::Pack.
   static absl::StatusOr<std::shared_ptr<const CpuWeights>> Load(const ModelConfig& config,
                                                                 const Source& source,
                                                                 const Options& options,
@@ -112,7 +114,7 @@ class CpuWeights {
 
   ModelConfig config_;
   Options options_;
-  std::optional<PackedMatrix> embedding_;  // absent when it is the head's matrix
+  std::optional<PackedMatrix> embedding_;  // absent if the head's matrix is also the embedding
   std::optional<CpuLinear> head_;
   std::vector<CpuLayer> layers_;
   std::vector<float> final_norm_;
