@@ -13,7 +13,7 @@
 namespace lfm2 {
 namespace {
 
-// Keys, or values, of one layer in one block.
+// Number of key elements of one layer in one block; there are as many value elements.
 int64_t TileElements(const ModelConfig& config) {
   return config.num_key_value_heads * kLfm2CudaBlockTokens *
          lfm2_cuda_padded(static_cast<int>(config.head_dim));
@@ -35,7 +35,8 @@ Lfm2CudaSampling SamplingOf(const CudaItem& item) {
   return out;
 }
 
-// LibTorch keeps what it has freed, which may be most of a device.
+// Releases memory that LibTorch has freed but still holds, which may be most of the device's
+// memory.
 MemoryReserve TorchsReserve(at::Device device) {
   if (!device.is_cuda()) return nullptr;
   return [] { at::getDeviceAllocator(at::kCUDA)->emptyCache(); };
@@ -59,7 +60,7 @@ class CudaDecoder::Sequence : public KvStore {
   int64_t bytes() const override {
     return static_cast<int64_t>(blocks.size()) * decoder_.block_bytes_;
   }
-  // Bits of all tokens in `history`, of which only what is new is looked at.
+  // A bit set of the tokens in `history`; reads only tokens that are new since the last call.
   std::span<const uint32_t> Seen(std::span<const int32_t> history, int64_t vocab);
 
   const int32_t slot;
@@ -71,7 +72,7 @@ class CudaDecoder::Sequence : public KvStore {
            const at::Tensor& k, const at::Tensor& v) const;
 
   CudaDecoder& decoder_;
-  at::Tensor table_;  // `blocks` on the device, perhaps without the last
+  at::Tensor table_;  // `blocks` on the device; may lack the last ones
   std::vector<uint32_t> seen_;
   size_t seen_tokens_ = 0;
 };
@@ -159,7 +160,7 @@ absl::Status CudaDecoder::MakePools(const CudaDecoderOptions& options) {
   if (attends > 0) pools_.blocks = options.kv_bytes / block_bytes_;
   if (attends > 0 && pools_.blocks == 0) {
     return Error(Reason::kConfigInvalid,
-                 "kv_bytes is " + std::to_string(options.kv_bytes) + ", and one block of " +
+                 "kv_bytes is " + std::to_string(options.kv_bytes) + ", but one block of " +
                      std::to_string(kLfm2CudaBlockTokens) + " tokens takes " +
                      std::to_string(block_bytes_),
                  {{"key", "kv_bytes"}});
@@ -189,8 +190,7 @@ absl::Status CudaDecoder::MakePools(const CudaDecoderOptions& options) {
 
 absl::StatusOr<std::unique_ptr<SequenceState>> CudaDecoder::NewState() {
   if (free_slots_.empty()) {
-    return Error(Reason::kGpuOutOfMemory,
-                 "the GPU holds the states of as many sequences as it has room for");
+    return Error(Reason::kGpuOutOfMemory, "all slots for sequences' states on the GPU are in use");
   }
   const PlainTensors plain;
   auto sequence = std::make_unique<Sequence>(*this, free_slots_.back());
@@ -222,11 +222,11 @@ absl::Status CudaDecoder::Reserve(SequenceState& state, int64_t tokens) {
   const int64_t missing = BlocksOf(state.position() + tokens) - static_cast<int64_t>(blocks.size());
   if (missing <= 0) return absl::OkStatus();
   if (missing > static_cast<int64_t>(free_blocks_.size())) {
-    return Error(Reason::kGpuOutOfMemory, "keys and values of this request need " +
-                                              std::to_string(missing) + " more blocks of " +
-                                              std::to_string(kLfm2CudaBlockTokens) + " tokens, " +
-                                              std::to_string(free_blocks_.size()) + " of " +
-                                              std::to_string(pools_.blocks) + " are free");
+    return Error(Reason::kGpuOutOfMemory,
+                 "keys and values of this request need " + std::to_string(missing) +
+                     " more blocks of " + std::to_string(kLfm2CudaBlockTokens) +
+                     " tokens, but only " + std::to_string(free_blocks_.size()) + " of " +
+                     std::to_string(pools_.blocks) + " are free");
   }
   blocks.insert(blocks.end(), free_blocks_.end() - missing, free_blocks_.end());
   free_blocks_.resize(free_blocks_.size() - static_cast<size_t>(missing));

@@ -1,9 +1,9 @@
-// The decoder for a GPU with liblfm2_cuda.so: prompts go through Decoder's pass on LibTorch, single
-// tokens through DecodeStep's graphs, and both work on one memory: keys and values in blocks of one
-// pool, recurrent states in slots of another.
+// The decoder for a GPU with liblfm2_cuda.so. Prompts run through Decoder with LibTorch, single
+// tokens through DecodeStep's CUDA graphs. Both use the same memory: keys and values in blocks of
+// one pool, recurrent states in slots of another.
 //
-// Thread rule: one thread at a time, the sequences' destruction included. Ownership: sequences
-// return their blocks and slot to the pools, so this outlives them.
+// Thread rule: one thread at a time, also for destroying sequences. Ownership: sequences return
+// their blocks and slot to the pools, so this object must outlive them.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -26,29 +26,30 @@ namespace lfm2 {
 struct CudaDecoderOptions {
   int device = 0;
   int64_t kv_bytes = int64_t{4} << 30;  // keys and values of all sequences
-  int sequences = 256;                  // that there can be at once
-  int step_rows = 64;                   // that one decode step takes; more make more steps
+  int sequences = 256;                  // at most this many at once
+  int step_rows = 64;                   // per decode step; more rows take several steps
 };
 
 // The next token of one sequence.
 struct CudaItem {
-  SequenceState* state = nullptr;            // one of NewState's
+  SequenceState* state = nullptr;            // made by NewState
   int32_t token = 0;                         // in [0, vocab_size)
-  const SamplingParams* sampling = nullptr;  // null: no token is drawn
-  std::span<const int32_t> history;          // as SampleToken's, the same sequence's at each call
+  const SamplingParams* sampling = nullptr;  // null: no token is sampled
+  std::span<const int32_t> history;          // as for SampleToken; the same sequence's at each call
   int64_t index = 0;
   std::span<const uint32_t> allowed;
 };
 
 struct CudaResult {
-  bool finite = true;            // false: a logit is not, and there is no sample
-  std::optional<Sample> sample;  // where one was asked for
+  bool finite = true;            // false: a logit is not finite, and there is no sample
+  std::optional<Sample> sample;  // if one was requested
 };
 
 class CudaDecoder {
  public:
-  // Packs the projections of `weights` that share an input (each stays a view of its part), so no
-  // other thread may read them meanwhile. kGpuOutOfMemory, kGpuFault; throws what LibTorch throws.
+  // Packs the projections of `weights` that share an input into one tensor each and makes them
+  // views of it, so no other thread may read them during the call. kGpuOutOfMemory, kGpuFault;
+  // throws LibTorch's exceptions.
   static absl::StatusOr<std::unique_ptr<CudaDecoder>> Make(const Lfm2CudaFunctions& functions,
                                                            const ModelConfig& config,
                                                            std::shared_ptr<Weights> weights,
@@ -57,22 +58,23 @@ class CudaDecoder {
 
   const Decoder& decoder() const { return decoder_; }
 
-  // kGpuOutOfMemory when all slots are taken.
+  // kGpuOutOfMemory if all slots are in use.
   absl::StatusOr<std::unique_ptr<SequenceState>> NewState();
-  // Blocks for that many more tokens. To be called before a pass; a sequence that gets none stays
-  // as it is. kGpuOutOfMemory.
+  // Reserves blocks for `tokens` more tokens; call it before a pass. kGpuOutOfMemory; the sequence
+  // is then unchanged.
   absl::Status Reserve(SequenceState& state, int64_t tokens);
-  // One token of each; every state has reserved it. Greedy and seeded sampling happen on the
-  // device; a row that asks for logprobs is sampled here from its logits. One result an item.
+  // Computes one token for each item; every state must have reserved it. Greedy and seeded sampling
+  // run on the device; a row with logprobs is sampled on the host from its logits. Returns one
+  // result per item.
   absl::StatusOr<std::vector<CudaResult>> Step(std::span<const CudaItem> items);
 
   // Any thread.
   int64_t blocks_in_use() const { return blocks_in_use_.load(std::memory_order_relaxed); }
   int64_t blocks() const { return pools_.blocks; }
-  int64_t BlocksOf(int64_t tokens) const;  // 0: nothing attends
+  int64_t BlocksOf(int64_t tokens) const;  // 0: the model has no attention
 
  private:
-  class Sequence;  // the KvStore of one
+  class Sequence;  // the KvStore of one sequence
 
   CudaDecoder(const Lfm2CudaFunctions& functions, CudaContext context, const ModelConfig& config,
               std::shared_ptr<Weights> weights);
@@ -88,7 +90,7 @@ class CudaDecoder {
   const CudaContext context_;
   const std::shared_ptr<Weights> weights_;
   const Decoder decoder_;
-  std::vector<at::Tensor> kept_;  // what DecodeStep points to beside the weights and the pools
+  std::vector<at::Tensor> kept_;  // tensors that DecodeStep points to, except weights and pools
   CudaPools pools_;
   int64_t block_bytes_ = 0;  // of all layers
   std::vector<int32_t> free_blocks_, free_slots_;

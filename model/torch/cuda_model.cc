@@ -92,12 +92,13 @@ CudaLinear CudaModelMaker::MakeLinear(const Scope& scope, Role role) const {
   const at::Tensor& weight = scope[role];
   const at::Tensor bias = scope.Bias(role);
   TORCH_CHECK(weight.is_contiguous() && (!bias.defined() || bias.is_contiguous()),
-              StemOf(decoder_.config().names(), role), " is not in rows");
+              StemOf(decoder_.config().names(), role), " is not contiguous");
   return {weight.const_data_ptr(), bias.defined() ? bias.const_data_ptr() : nullptr,
           Narrow(weight.size(1)), Narrow(weight.size(0))};
 }
 
-// One matrix of several, of which the weights become views: nothing is held twice.
+// Packs several matrices into one and makes the weights views of it, so that nothing is stored
+// twice.
 CudaLinear CudaModelMaker::Packed(const Scope& scope, const std::vector<Role>& roles) {
   std::vector<at::Tensor> parts;
   for (const Role role : roles) {
@@ -166,7 +167,8 @@ CudaGatedMlp CudaModelMaker::MakeMlp(const Scope& scope) {
 }  // namespace
 
 int CudaDtype(at::ScalarType type) {
-  TORCH_CHECK(type == at::kFloat || type == at::kBFloat16, "a GPU decodes in float32 or bfloat16");
+  TORCH_CHECK(type == at::kFloat || type == at::kBFloat16,
+              "decoding on a GPU supports only float32 and bfloat16");
   return type == at::kBFloat16 ? kLfm2CudaBf16 : kLfm2CudaF32;
 }
 

@@ -1,5 +1,5 @@
-// A CudaModel: what DecodeStep runs, pointing into a decoder's weights and into the pools that its
-// sequences' states lie in.
+// Makes a CudaModel, which DecodeStep runs. It points into a decoder's weights and into the pools
+// that hold the sequences' states.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,27 +12,28 @@
 
 namespace lfm2 {
 
-// One a layer, undefined where it has none.
+// One entry per layer, undefined if the layer does not need it.
 struct CudaPools {
   std::vector<at::Tensor> kv;    // [2][blocks * elements of a block]
   std::vector<at::Tensor> conv;  // [slots, L-1, d]
   std::vector<at::Tensor> ssm;   // [slots, N, d]
-  int64_t blocks = 0;            // 0: nothing attends
+  int64_t blocks = 0;            // 0: the model has no attention
 };
 
 struct CudaModelParts {
   CudaModel model;
-  std::vector<at::Tensor> kept;  // what the model points to beside the weights and the pools
+  std::vector<at::Tensor> kept;  // tensors that the model points to, except weights and pools
 };
 
 // kLfm2CudaF32 or kLfm2CudaBf16; throws c10::Error for another type.
 int CudaDtype(at::ScalarType type);
 
-// Packs the projections of `weights`, the decoder's own, that share an input: each stays a view of
-// its part, so no other thread may read them meanwhile. Throws what LibTorch throws.
+// `weights` are the decoder's. Packs their projections that share an input into one tensor each and
+// makes them views of it, so no other thread may read them during the call. Throws LibTorch's
+// exceptions.
 CudaModelParts MakeCudaModel(const Decoder& decoder, Weights& weights, const CudaPools& pools);
 
-// Null on the meta device, where LibTorch's own typed access throws.
+// Null on the meta device, where LibTorch's typed access throws.
 template <typename T>
 const T* DataOf(const at::Tensor& tensor) {
   return static_cast<const T*>(tensor.const_data_ptr());

@@ -11,7 +11,7 @@
 namespace lfm2 {
 namespace {
 
-// Positions of all rows, each span from where its state stands: [T] int64.
+// Positions of all rows, starting at each span's state: [T] int64.
 at::Tensor PositionsOf(const std::vector<Span>& spans, at::Device device) {
   std::vector<int64_t> positions;
   for (const Span& span : spans) {

@@ -1,9 +1,9 @@
-// The one forward pass. Tokens of all sequences stand one after another in [T]; spans say whose
-// they are; no padding. Prefill, chunked prefill, batched decode, packed training, scoring and
-// parity are this code with other spans.
+// The only forward pass on LibTorch. The tokens of all sequences are concatenated in [T], without
+// padding; spans say which sequence they belong to. Prefill, chunked prefill, batched decode,
+// packed training, scoring and parity use this code with different spans.
 //
-// Thread rule: const; concurrent calls must not share a SequenceState. Throws c10::Error, which
-// torch_runner and the job bodies catch; everything below here may throw it too.
+// Thread rule: const; concurrent calls must not share a SequenceState. Throws c10::Error, as do the
+// functions that it calls; torch_runner and the job bodies catch it.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -24,16 +24,16 @@ namespace lfm2 {
 struct ForwardBatch {
   at::Tensor
       tokens;  // [T] int64 on the weights' device, each in [0, vocab_size): the caller checks
-  std::vector<Span> spans;  // in order, covering [0, T) without holes
+  std::vector<Span> spans;  // in order, covering [0, T) without gaps
 };
 
 class Decoder {
  public:
   Decoder(ModelConfig config, std::shared_ptr<const Weights> weights);
 
-  // Residual stream after the final norm, [T, d]. Advances the spans' states.
+  // Returns the residual stream after the final norm, [T, d]. Advances the spans' states.
   at::Tensor Hidden(const ForwardBatch& batch, const ProbeSink* probes = nullptr) const;
-  // Rows of Hidden to logits, [n, vocab_size], in the weights' type.
+  // Computes logits from rows of Hidden: [n, vocab_size], in the weights' type.
   at::Tensor Logits(const at::Tensor& hidden) const;
   const at::Tensor& Head() const;  // [vocab_size, d]; the embedding when tied
 
@@ -42,10 +42,10 @@ class Decoder {
   std::unique_ptr<SequenceState> NewState() const;
 
  private:
-  // What every layer of one pass shares.
+  // Values shared by all layers of one pass.
   struct Pass {
     std::vector<SpanGroup> groups;
-    RopeTable rope;  // empty when no layer attends
+    RopeTable rope;  // empty if no layer has attention
     const ProbeSink* probes;
   };
 
@@ -57,7 +57,7 @@ class Decoder {
   ModelConfig config_;
   std::vector<Layer> layers_;
   std::shared_ptr<const Weights> weights_;
-  at::Tensor rope_frequencies_;  // undefined when no layer attends
+  at::Tensor rope_frequencies_;  // undefined if no layer has attention
 };
 
 }  // namespace lfm2

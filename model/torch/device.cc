@@ -24,16 +24,16 @@ absl::Status Unavailable(std::string_view message) {
 
 absl::string_view AbslView(std::string_view text) { return {text.data(), text.size()}; }
 
-// ATen looks for CUDA once, at its first call: the library has to be there by then.
+// ATen looks for CUDA only once, at its first call, so the library must be loaded before.
 absl::Status LoadTorchCuda() {
   static const absl::Status loaded = []() -> absl::Status {
     if (NvidiaDriver() == nullptr) {
-      return Unavailable("no NVIDIA driver: libcuda.so.1 is not there");
+      return Unavailable("no NVIDIA driver: libcuda.so.1 was not found");
     }
     LFM2_RETURN_IF_ERROR(CheckNvidiaDriver(NvidiaDriverCuda()));
     LFM2_RETURN_IF_ERROR(OpenTorchCuda(TorchLibraryFolders()));
     if (!at::detail::getCUDAHooks().hasCUDA()) {
-      return Unavailable("the NVIDIA driver is there, but LibTorch finds no CUDA device");
+      return Unavailable("there is an NVIDIA driver, but LibTorch finds no CUDA device");
     }
     return absl::OkStatus();
   }();
@@ -48,18 +48,18 @@ absl::StatusOr<at::Device> OpenCuda(int64_t index) {
                                     count == 1 ? " CUDA device" : " CUDA devices"));
   }
   at::globalContext().lazyInitDevice(at::kCUDA);
-  // On sm_90 and sm_100 LibTorch prefers cuDNN's attention, which builds a plan, 0.4 s, for every
-  // length of a prompt: flash attention serves any.
+  // On sm_90 and sm_100 LibTorch prefers cuDNN's attention, which takes 0.4 s to build a plan for
+  // each new prompt length. Flash attention works for all lengths without a plan.
   at::globalContext().setSDPUseCuDNN(false);
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
 absl::Status UnknownDevice(std::string_view name) {
   return Error(Reason::kInvalidArgument,
-               absl::StrCat("device \"", AbslView(name), "\" is none of cpu, cuda, cuda:N, auto"));
+               absl::StrCat("device \"", AbslView(name), "\" is not cpu, cuda, cuda:N or auto"));
 }
 
-// sm_80 and later compute in bfloat16. Asked of the driver, so that no CUDA header is needed.
+// sm_80 and later support bfloat16. This asks the driver, so that CUDA headers are not needed.
 bool CudaHasBfloat16(int ordinal) {
   using Init = int (*)(unsigned);
   using Get = int (*)(int*, int);
@@ -116,7 +116,7 @@ absl::StatusOr<at::ScalarType> ChooseDtype(std::string_view name, at::Device dev
   if (name == "bfloat16") return at::kBFloat16;
   if (name != "auto") {
     return Error(Reason::kInvalidArgument,
-                 absl::StrCat("dtype \"", AbslView(name), "\" is none of float32, bfloat16, auto"));
+                 absl::StrCat("dtype \"", AbslView(name), "\" is not float32, bfloat16 or auto"));
   }
   const bool stored_16_bit = stored == DType::kBF16 || stored == DType::kF16;
   return stored_16_bit && HasBfloat16(device) ? at::kBFloat16 : at::kFloat;

@@ -1,5 +1,5 @@
-// Probes of one forward pass: per layer and sub-block sum, abs_mean, max and norm, and the logits.
-// The same code answers the Parity RPC and the tests labelled parity.
+// Probes of one forward pass: sum, abs_mean, max and norm for each layer and sub-block, and the
+// logits. Used by the Parity RPC and by the tests labelled parity.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ namespace lfm2 {
 class ParityPass {
  public:
   static absl::StatusOr<std::unique_ptr<ParityPass>> Start(const Decoder& decoder);
-  // Adds what the chunk gives to `report`. kPromptEmpty, kInvalidArgument, kOutOfMemory,
-  // kGpuOutOfMemory, kInternal: then both are spent.
+  // Adds the chunk's probes to `report`. kPromptEmpty, kInvalidArgument, kOutOfMemory,
+  // kGpuOutOfMemory, kInternal. After an error neither this pass nor `report` may be used.
   absl::Status Advance(std::span<const int32_t> tokens, ReportBuilder& report);
 
  private:
@@ -29,7 +29,7 @@ class ParityPass {
   std::unique_ptr<SequenceState> state_;
 };
 
-// The whole pass, in chunks, between which `stop` is asked; all logits are kept.
+// Runs the whole pass in chunks and calls `stop` between them; keeps all logits.
 absl::StatusOr<ParityReport> RunParity(const Decoder& decoder, std::span<const int32_t> tokens,
                                        bool keep_values, const StopCheck& stop = {});
 

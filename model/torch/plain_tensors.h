@@ -1,5 +1,5 @@
-// A scope in which tensors are plain: those born under InferenceMode could not be written outside
-// of it later.
+// A scope in which new tensors are normal tensors: a tensor created under InferenceMode cannot be
+// written later outside of it.
 #pragma once
 
 #include <ATen/core/grad_mode.h>

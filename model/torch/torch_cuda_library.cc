@@ -13,7 +13,7 @@
 namespace lfm2 {
 namespace {
 
-// Empty where the linker does not say.
+// Empty if the linker does not give a path.
 std::string LoadedTorchFolder() {
   Dl_info info{};
   if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0) return "";
@@ -29,7 +29,7 @@ std::vector<std::string> TorchLibraryFolders() {
       folders.push_back(folder);
     }
   };
-  // Nobody changes the environment after the program's start.
+  // The environment does not change after the program's start.
   const char* named = std::getenv("LFM2_TORCH_LIB_DIR");  // NOLINT(concurrency-mt-unsafe)
   if (named != nullptr) add(named);
   add(LoadedTorchFolder());
@@ -42,7 +42,7 @@ absl::Status OpenTorchCuda(const std::vector<std::string>& folders) {
   for (const std::string& folder : folders) {
     const std::string path = folder + "/libtorch_cuda.so";
     if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return absl::OkStatus();
-    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps it by thread
+    const char* why = dlerror();  // NOLINT(concurrency-mt-unsafe): per thread in glibc
     absl::StrAppend(&reasons, reasons.empty() ? "" : "; ",
                     why != nullptr ? why : "no reason given");
   }

@@ -1,6 +1,6 @@
-// libtorch_cuda.so, which is not linked: it is opened where there is an NVIDIA driver.
+// Opens libtorch_cuda.so, which is not linked, on machines with an NVIDIA driver.
 //
-// Thread rule: any thread. What was opened stays open for the life of the process.
+// Thread rule: any thread. An opened library stays open until the process ends.
 #pragma once
 
 #include <string>
@@ -10,13 +10,13 @@
 
 namespace lfm2 {
 
-// Where it may stand, in the order in which it is looked for: the folder that LFM2_TORCH_LIB_DIR
-// names, that of the libtorch_cpu.so which this process runs with (an image has no other), the one
-// that the build unpacked.
+// The folders to search, in this order: the one in LFM2_TORCH_LIB_DIR, the one with the
+// libtorch_cpu.so that this process uses (the only one in an image), and the one that the build
+// unpacked.
 std::vector<std::string> TorchLibraryFolders();
 
-// From the first folder that it can be opened from. kDeviceUnavailable with what the linker says of
-// each.
+// Opens the library from the first folder where that works. kDeviceUnavailable with the linker's
+// message for each folder.
 absl::Status OpenTorchCuda(const std::vector<std::string>& folders);
 
 }  // namespace lfm2

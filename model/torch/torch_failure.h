@@ -1,4 +1,5 @@
-// What a message of LibTorch's exceptions says: most of them are of one type.
+// Derives an error's reason from the message of a LibTorch exception, because most of these have
+// the same type.
 //
 // Thread rule: a pure function.
 #pragma once
@@ -9,8 +10,7 @@
 
 namespace lfm2 {
 
-// kOutOfMemory or kGpuOutOfMemory, kGpuFault for what CUDA, cuBLAS and cuDNN report, else
-// kInternal.
+// kOutOfMemory or kGpuOutOfMemory; kGpuFault for errors of CUDA, cuBLAS and cuDNN; else kInternal.
 Reason ReasonOfTorchFailure(std::string_view message, bool on_gpu);
 
 }  // namespace lfm2

@@ -20,8 +20,8 @@ namespace {
 constexpr double kInitializerRange = 0.02;
 constexpr double kSmallestDt = 1e-3, kLargestDt = 1e-1;
 
-// FNV-1a, then one round of SplitMix64's finalizer, so that near seeds and names give unrelated
-// streams.
+// FNV-1a, then one round of SplitMix64's finalizer, so that similar seeds and names give
+// independent streams.
 uint64_t SeedOf(std::string_view name, uint64_t seed) {
   uint64_t hash = 0xcbf29ce484222325u ^ seed * 0x9e3779b97f4a7c15u;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;

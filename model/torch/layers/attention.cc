@@ -44,7 +44,7 @@ at::Tensor AttendGroup(const SpanGroup& group, int64_t layer, const Qkv& all) {
   return parts.size() == 1 ? parts[0] : at::cat(parts);
 }
 
-// [t, past + t]: what is added to the scores, -inf for keys that come after the query.
+// [t, past + t]: added to the scores; -inf for keys after the query.
 at::Tensor CausalMask(int64_t length, int64_t keys, const at::TensorOptions& options) {
   return at::full({length, keys}, -std::numeric_limits<double>::infinity(), options)
       .triu(keys - length + 1);
@@ -66,7 +66,7 @@ at::Tensor CausalAttention(const at::Tensor& q, const at::Tensor& k, const at::T
   return q.size(1) > 1 && has_fused_kernel ? FusedAttention(q, k, v) : PlainAttention(q, k, v);
 }
 
-// Never holds all scores at once: for many queries.
+// For many queries, because it never holds all scores at once.
 at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const int64_t length = q.size(1), keys = k.size(1);
   std::optional<at::Tensor> mask;
@@ -78,8 +78,9 @@ at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Te
       .transpose(1, 2);
 }
 
-// The queries of a group of heads stand as rows against the one key head that they share, which is
-// neither copied nor repeated: for one query, two matrix products a key head.
+// The queries of a group of heads are the rows of one matrix, multiplied with the key head that
+// they share, which is not copied or repeated. For one query, this takes two matrix products per
+// key head.
 at::Tensor PlainAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const int64_t n = q.size(0), t = q.size(1), kv = k.size(2), group = q.size(2) / kv;
   const int64_t keys = k.size(1), head_dim = q.size(3);

@@ -24,8 +24,8 @@ at::Tensor Attention(const Scope& scope, const ModelConfig& config, const RopeTa
 // past + i + 1 keys. Scale head_dim^-0.5. Returns [n, t, heads, head_dim].
 at::Tensor CausalAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
-// The two evaluations that it chooses from. Fused: the library's kernel, for many queries. Plain:
-// for one query, and for devices without such a kernel.
+// The two implementations that CausalAttention chooses from. Fused: LibTorch's kernel, for many
+// queries. Plain: for one query, and for devices without such a kernel.
 at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 at::Tensor PlainAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 

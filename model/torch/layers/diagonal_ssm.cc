@@ -5,11 +5,11 @@
 namespace lfm2 {
 namespace {
 
-// What a chunk of q tokens needs, from the powers dA^l of every channel and state.
+// The matrices for a chunk of q tokens, made from the powers dA^l of every channel and state.
 struct ChunkTables {
-  at::Tensor kernel;     // [d, q, q]: what input j gives output i; zero above the diagonal
-  at::Tensor to_state;   // [d, N, q]: what input j leaves in the state after q tokens
-  at::Tensor to_output;  // [d, q, N]: what the state before the chunk gives output i
+  at::Tensor kernel;     // [d, q, q]: effect of input j on output i; zero above the diagonal
+  at::Tensor to_state;   // [d, N, q]: effect of input j on the state after q tokens
+  at::Tensor to_output;  // [d, q, N]: effect of the state before the chunk on output i
   at::Tensor decay;      // [d, N]: dA^q
 };
 
@@ -19,8 +19,8 @@ at::Tensor Powers(const SsmParameters& ssm, const at::Tensor& exponents) {
 }
 
 // Lower triangular Toeplitz matrices from their first columns, [d, q] to [d, q, q]. The column and
-// as many zeros, over and over, read in rows that are one shorter than that period: each row starts
-// one element earlier, which is the transpose.
+// as many zeros are repeated and read as rows that are one element shorter than this period. So
+// each row starts one element earlier, which gives the transpose.
 at::Tensor Toeplitz(const at::Tensor& column) {
   const int64_t d = column.size(0), q = column.size(1);
   const at::Tensor period = at::constant_pad_nd(column, {0, q});
@@ -51,8 +51,8 @@ SsmResult ScanChunks(const SsmParameters& ssm, const at::Tensor& u, const at::Te
                      int64_t q) {
   const int64_t n = u.size(0), chunks = u.size(1) / q, d = u.size(2), states = state.size(2);
   const ChunkTables tables = MakeTables(ssm, q);
-  // [d, q, chunks * n]: every channel's chunks side by side, so that a channel is one matrix
-  // product.
+  // [d, q, chunks * n]: all chunks of a channel are columns of one matrix, so that each channel
+  // needs one matrix product.
   const at::Tensor columns =
       u.reshape({n, chunks, q, d}).permute({3, 2, 1, 0}).reshape({d, q, chunks * n});
   const at::Tensor inputs = at::bmm(tables.to_state, columns).view({d, states, chunks, n});

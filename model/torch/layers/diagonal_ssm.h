@@ -1,10 +1,12 @@
 // Gated diagonal state-space layer, S4D-Real (Gu et al. 2022) with zero-order hold, all in float32:
-//   u, z = chunk(in_proj(h), 2);  A = -exp(A_log);  dA = exp(dt A), dt = exp(log_dt);  dB = (dA -
-//   1) / A * B s_t = dA s_{t-1} + dB u_t;  y_t = sum_n C s_t + D u_t;  out_proj(y * silu(z))
+//   u, z = chunk(in_proj(h), 2)
+//   A = -exp(A_log);  dt = exp(log_dt);  dA = exp(dt A);  dB = (dA - 1) / A * B
+//   s_t = dA s_{t-1} + dB u_t;  y_t = sum_n C s_t + D u_t
+//   out = out_proj(y * silu(z))
 //
-// Two evaluations that agree: the step recurrence (decode) and a scan by chunks (prefill and
-// training). The third, an FFT convolution, is their test. Advances the states of the spans;
-// otherwise pure.
+// Two implementations that agree: the step recurrence (decode) and a scan over chunks (prefill and
+// training). The tests compare both with a third one, an FFT convolution. Advances the states of
+// the spans; otherwise pure.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -39,9 +41,9 @@ struct SsmResult {
 SsmResult SsmStep(const SsmParameters& ssm, const at::Tensor& u, const at::Tensor& state);
 
 // Any length: u [n, t, d] from state [n, d, N]. Inside a chunk the recurrence is a causal
-// convolution, done as one matrix product a channel; between chunks the state is carried.
-// Differentiable.
-// tokens: balances the products inside a chunk with those through the state
+// convolution, computed as one matrix product per channel; the state is carried between chunks.
+// Differentiable. kSsmChunk, in tokens, balances the cost of the products inside a chunk with that
+// of the products with the state.
 inline constexpr int64_t kSsmChunk = 32;
 SsmResult SsmScan(const SsmParameters& ssm, const at::Tensor& u, const at::Tensor& state,
                   int64_t chunk = kSsmChunk);

@@ -1,5 +1,5 @@
 // Root-mean-square layer norm: statistics in float32, cast back to the input's type, then times
-// weight. Zhang and Sennrich 2019, with the order of casts that transformers' Lfm2RMSNorm has. Pure
+// weight. Zhang and Sennrich 2019, with the same order of casts as transformers' Lfm2RMSNorm. Pure
 // function.
 #pragma once
 

@@ -1,7 +1,7 @@
 // Rotary position embedding, rotate-half form (Su et al. 2021; the pairing of GPT-NeoX and Llama).
 //
-// Frequencies and angles in float32, as transformers computes them, so that long positions round
-// alike. Pure functions.
+// Frequencies and angles are float32, as in transformers, so that large positions round the same
+// way. Pure functions.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -19,7 +19,7 @@ struct RopeTable {
 RopeTable MakeRopeTable(const at::Tensor& positions, const at::Tensor& frequencies,
                         at::ScalarType dtype);
 
-// x [T, heads, head_dim] turned by the table's angles.
+// x [T, heads, head_dim], rotated by the table's angles.
 at::Tensor ApplyRope(const at::Tensor& x, const RopeTable& table);
 
 }  // namespace lfm2

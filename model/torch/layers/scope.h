@@ -1,4 +1,4 @@
-// What a sub-block sees of the model: its own tensors, by role, and its own probes.
+// A sub-block's view of the model: its own tensors, by role, and its own probes.
 //
 // Thread rule: const. Borrows the weights and the sink.
 #pragma once
@@ -13,28 +13,30 @@
 
 namespace lfm2 {
 
-// Sees intermediate results by name ("model.layers.0.conv.in_proj", "model.layers.0", …, "logits").
+// Called with each intermediate result and its name ("model.layers.0.conv.in_proj",
+// "model.layers.0", …, "logits").
 using ProbeSink = std::function<void(const std::string& name, const at::Tensor& value)>;
 
 class Scope {
  public:
-  // Of a layer, by the architecture's names; layer -1: of the whole model.
+  // The scope of a layer, with the architecture's names; layer -1: tensors outside the layers.
   Scope(const Weights& weights, const ProbeSink* probes, TensorNames names, int64_t layer)
       : weights_(weights), probes_(probes), names_(names), layer_(layer) {}
 
-  // The same for a block whose own probes (not its tensors') are called "<layer>.<prefix>.<name>".
+  // The same scope for a block whose own probes (not those of its tensors) are named
+  // "<layer>.<prefix>.<name>".
   Scope Inner(const std::string& prefix) const;
 
   const at::Tensor& operator[](Role role) const { return weights_[NameOf(names_, {role, layer_})]; }
-  // Undefined when the model has none.
+  // Undefined if the model does not have it.
   at::Tensor Bias(Role role) const;
 
-  // x [.., in] times the weight [out, in], plus the bias when there is one. Probed.
+  // x [.., in] times the weight [out, in], plus the bias if there is one. Probed.
   at::Tensor Linear(Role role, const at::Tensor& x) const;
   // RMSNorm with the weight. Probed.
   at::Tensor Norm(Role role, const at::Tensor& x, double eps) const;
 
-  // A value by its tensor's module name, or by a name of the block's own.
+  // Reports a value under its tensor's module name, or under "<prefix>.<name>".
   void Probe(Role role, const at::Tensor& value) const {
     if (probes_ != nullptr) (*probes_)(StemOf(names_, role, layer_), value);
   }

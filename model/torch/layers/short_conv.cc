@@ -3,7 +3,7 @@
 namespace lfm2 {
 namespace {
 
-// [n, L-1, d] of a group, zero where it has no states.
+// The histories of a group, [n, L-1, d]; zeros if it has no states.
 at::Tensor HistoryOf(const SpanGroup& group, int64_t layer, const at::Tensor& like, int64_t taps) {
   if (group.states.empty()) {
     return at::zeros({group.count, taps - 1, like.size(-1)}, like.options());

@@ -25,7 +25,8 @@ struct CausalConvResult {
 };
 
 // Depthwise causal convolution of v [n, t, d] that continues after history [n, L-1, d]. weight [d,
-// 1, L], whose last tap meets the current token; bias [d] or undefined. Sums in float32.
+// 1, L], whose last tap is multiplied with the current token; bias [d] or undefined. Sums in
+// float32.
 CausalConvResult CausalConv(const at::Tensor& v, const at::Tensor& history,
                             const at::Tensor& weight, const at::Tensor& bias);
 
