@@ -1,4 +1,4 @@
-// What is asked of a conversion, and its report. Thread rule: plain data. No LibTorch.
+// The request for a conversion, and its report. Thread rule: plain data. No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace lfm2 {
 
-// What the caller wants the new model to be. Unset: inferred from the source, else the class
-// default of fresh models.
+// The caller's choices for the new model. An unset value is inferred from the source, else it is
+// the default for fresh models.
 struct ModelShape {
   std::optional<Architecture> architecture;
   std::optional<int64_t> vocab_size, hidden_size, num_layers, num_heads, num_kv_heads,
@@ -23,7 +23,7 @@ struct ModelShape {
 enum class TensorFate { kCopied, kConverted, kFresh, kUnexpected, kWrongShape };
 
 struct TensorReport {
-  std::string name;  // in the new model (in the source for kUnexpected)
+  std::string name;  // in the new model; in the source if kUnexpected
   TensorFate fate;
   std::string note;  // "kv heads 8 averaged to 4", "[512, 64] against [256, 64]", …
 };
@@ -35,8 +35,8 @@ struct ConversionReport {
 
 struct ConversionSpec {
   ModelShape shape;
-  // partial: every tensor whose name and shape match is copied, all others are fresh or unexpected;
-  // otherwise the rules of the two architectures apply and a tensor they cannot place is reported.
+  // True: copies every tensor whose name and shape match; all others are fresh or unexpected.
+  // False: applies the rules for the two architectures and reports tensors without a rule.
   bool partial = false;
   uint64_t seed = 0;
 };

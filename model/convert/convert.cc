@@ -24,21 +24,21 @@ namespace {
 
 constexpr int64_t kMetaBytes = 16 << 20;
 
-// Rows [old_heads * head_dim, d] to [old_heads / group * head_dim, d], float32.
+// Averages rows [old_heads * head_dim, d] to [old_heads / group * head_dim, d], float32.
 at::Tensor AverageHeads(const at::Tensor& rows, int64_t group, int64_t head_dim) {
   const int64_t d = rows.size(1);
   const at::Tensor grouped = rows.to(at::kFloat).reshape({-1, group, head_dim, d});
   return grouped.mean(1).reshape({-1, d}).contiguous();
 }
 
-// Copied in its own type when that is F32 or 16 bit; everything else becomes float32.
+// Whether a tensor is copied in its own type, F32 or 16 bit; others become float32.
 bool GoesAsItIs(const TensorPlan& plan) {
   return plan.source != nullptr && plan.averaged_heads == 0 && plan.source->dtype != DType::kF64 &&
          !IsBlockType(plan.source->dtype);
 }
 
-// A quantised file goes on as it is where nothing in it changes: no format of plain tensors could
-// hold it without loss of size or of exactness.
+// Whether a quantised file is copied as it is: only if no tensor changes. As plain tensors it would
+// be larger or less exact.
 bool KeepsFile(const ConversionPlan& plan, const ModelFolder* source) {
   return source != nullptr && source->format == "gguf" && plan.IsWholeSource() &&
          std::any_of(source->weights.tensors.begin(), source->weights.tensors.end(),

@@ -1,25 +1,26 @@
-// A model out of another one, with a report of what became of every tensor: copied, converted, left
+// Makes a model from another one and reports what happened to every tensor: copied, converted, left
 // fresh, unexpected, wrong shape. Nothing is skipped silently. Rules: model.md section 6.
 //
-// Same architecture: every tensor 1:1. LFM2 to hybrid: embeddings, final norm, head, every norm
-// (operator_norm feeds both attention_norm and ssm_norm) and feed-forward, attention where both
-// have it; kv heads averaged in groups when fewer are asked for; the SSM starts fresh. Llama to
-// hybrid: the same with Llama's names. Partial: every tensor whose name and shape match.
+// Same architecture: copies every tensor. LFM2 to hybrid: copies embeddings, final norm, head,
+// every norm (operator_norm to both attention_norm and ssm_norm), every feed-forward, and attention
+// where both models have it; averages kv heads in groups if fewer are requested; the SSM starts
+// fresh. Llama to hybrid: the same with Llama's names. Partial: copies every tensor whose name and
+// shape match.
 //
 // A source without a config (a bare weights file) gets one inferred from its tensors: hybrid when a
 // layer has ssm.A_log, LFM2 when one has operator_norm, Llama when one has input_layernorm;
 // vocab_size and d_model from embed_tokens; widths, kernel and state size from the first layer that
-// has them; layers that have q_proj attend; head_dim from q_layernorm, else from n_heads when
-// given, else 64; parallel_residual when there is no ffn_norm; tied when there is no lm_head;
+// has them; layers with q_proj have attention; head_dim from q_layernorm, else from n_heads if
+// given, else 64; parallel_residual if there is no ffn_norm; tied if there is no lm_head;
 // rope_theta and norm_eps as given, else the architecture's default.
 //
-// A fresh model is, unless told otherwise: hybrid, vocab_size 259 (bytes), d_model 256, 4 layers,
-// attention in every second (Llama: in every one), d_model / 64 heads, half as many kv heads,
+// Defaults of a fresh model: hybrid, vocab_size 259 (bytes), d_model 256, 4 layers, attention in
+// every second layer (Llama: in every layer), d_model / 64 heads, half as many kv heads,
 // feed-forward 3 d_model, 16 SSM states, sequential, tied, rope_theta 10000.
 //
-// Writes a Hugging Face folder (config.json, model.safetensors, tokenizer files). A quantised GGUF
-// of which every tensor stays as it is goes in as model.gguf instead, so nothing is lost; in every
-// other case its tensors become float32. Thread rule: synchronous, one thread.
+// Writes a Hugging Face folder (config.json, model.safetensors, tokenizer files). If the source is
+// a quantised GGUF and no tensor changes, it is copied as model.gguf instead, which loses nothing;
+// otherwise its tensors become float32. Thread rule: synchronous, one thread.
 #pragma once
 
 #include <cstdint>
@@ -35,19 +36,19 @@
 
 namespace lfm2 {
 
-// OpenModelFolder, and for a bare NPZ the config in the meta JSON "<stem>.json" that an export
-// writes beside it.
+// Calls OpenModelFolder. For a bare NPZ it also reads the config from the meta JSON "<stem>.json",
+// which an export writes beside it.
 absl::StatusOr<ModelFolder> OpenConversionSource(const std::filesystem::path& path);
 
-// The config the new model will have: from the source's config, or inferred from its tensors
-// (vocab_size and d_model), or fresh, with `shape` laid over it. kFlagContradictsModel where the
-// source's architecture fixes a value and `shape` says another, every such flag with both values;
-// kConfigInvalid otherwise. A partial load makes a hybrid unless told otherwise.
+// Returns the config of the new model: the source's config, or inferred from its tensors
+// (vocab_size and d_model), or fresh; values in `shape` override it. kFlagContradictsModel if
+// `shape` contradicts values that the source's architecture fixes, naming every such flag with both
+// values; kConfigInvalid for other errors. A partial load makes a hybrid by default.
 absl::StatusOr<ModelConfig> PlanConfig(const ModelFolder* source, const ConversionSpec& spec);
 
-// `source` may be null: a fresh model. Tensors are written one at a time in float32 unless the
-// source's type is 16 bit and the tensor is copied. kModelExists when the directory is there.
-// `progress` is called with tensors done and total.
+// A null `source` makes a fresh model. Writes tensors one at a time, in float32 except copied
+// tensors of a 16-bit type. kModelExists if the directory exists. Calls `progress` with the numbers
+// of tensors done and in total.
 absl::StatusOr<ConversionReport> ConvertModel(
     const ModelFolder* source, const ModelConfig& target, const ConversionSpec& spec,
     const std::filesystem::path& out_directory,

@@ -1,4 +1,4 @@
-// PlanConfig: which config the new model will have, and what contradicts the source.
+// PlanConfig: the config of the new model, and which flags contradict the source.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -16,11 +16,11 @@ std::string Shown(bool value) { return value ? "true" : "false"; }
 std::string Shown(int64_t value) { return absl::StrCat(value); }
 std::string Shown(double value) { return absl::StrCat(value); }
 
-// A set flag must repeat the source's value.
+// A flag that is set must equal the source's value.
 template <typename T>
 void MustEqual(Violations& out, const char* field, const std::optional<T>& flag, T source) {
   if (!flag || *flag == source) return;
-  out.Add(field, absl::StrCat("is ", Shown(*flag), ", the source's is ", Shown(source)));
+  out.Add(field, absl::StrCat("is ", Shown(*flag), ", but the source has ", Shown(source)));
 }
 
 void CheckAttentionEvery(Violations& out, const std::optional<int64_t>& attn_every,
@@ -32,11 +32,11 @@ void CheckAttentionEvery(Violations& out, const std::optional<int64_t>& attn_eve
     if (!source.attention_layers[static_cast<size_t>(i)]) continue;
     absl::StrAppend(&layers, layers.empty() ? "" : ", ", i);
   }
-  out.Add("attn_every",
-          absl::StrCat("is ", *attn_every, ", the source attends in layers [", layers, "]"));
+  out.Add("attn_every", absl::StrCat("is ", *attn_every,
+                                     ", but the source has attention in layers [", layers, "]"));
 }
 
-// Sizes that tensors carried over fix in either architecture.
+// Checks the sizes that are fixed by copied tensors, in both architectures.
 void CheckSharedSizes(Violations& out, const ModelShape& shape, const ModelConfig& source) {
   MustEqual(out, "vocab_size", shape.vocab_size, source.vocab_size);
   MustEqual(out, "hidden_size", shape.hidden_size, source.hidden_size);
@@ -74,7 +74,7 @@ absl::Status CheckCrossing(const ModelShape& shape, const ModelConfig& source) {
   return out.ToStatus(Reason::kFlagContradictsModel);
 }
 
-// A flag of the other architecture says something that the new model cannot be.
+// Refuses flags that do not apply to the new model's architecture.
 absl::Status CheckForeignFlags(const ModelShape& shape, Architecture target) {
   Violations out;
   const ArchSpec& spec = SpecOf(target);
@@ -86,13 +86,12 @@ absl::Status CheckForeignFlags(const ModelShape& shape, Architecture target) {
   }
   if (!spec.chooses_attention && shape.attn_every.value_or(1) != 1) {
     out.Add("attn_every", absl::StrCat("is ", *shape.attn_every, "; every layer of a ", spec.name,
-                                       " model attends"));
+                                       " model has attention"));
   }
   return out.ToStatus();
 }
 
-// Layers keep their kind; a deeper model repeats nothing: its new layers do not attend unless
-// attn_every says so.
+// Existing layers keep their kind. Additional layers have attention only if attn_every says so.
 void ResizeLayers(const ModelShape& shape, ModelConfig& config) {
   const int64_t layers = std::clamp<int64_t>(shape.num_layers.value_or(config.num_layers()), 0,
                                              kDefaultLimits.layers + 1);
@@ -125,7 +124,7 @@ ModelConfig Overlay(const ModelShape& shape, ModelConfig config) {
   return config;
 }
 
-// As it will be read again: every rule of config.json applies.
+// Checks all rules of config.json by parsing the text that will be written.
 absl::StatusOr<ModelConfig> Checked(const ModelConfig& config) {
   return ParseModelConfig(ModelConfigToJson(config));
 }
@@ -139,7 +138,8 @@ absl::StatusOr<ModelConfig> PlanPartial(const ModelFolder& source, const ModelSh
   const Architecture target = shape.architecture.value_or(DefaultArchitecture());
   const absl::StatusOr<ModelConfig> whole = SourceConfig(source, shape);
   if (whole.ok()) return Checked(Overlay(shape, Recast(*whole, target)));
-  // A bag of tensors: vocab_size and d_model from the embedding, the rest as for a fresh model.
+  // A config cannot be inferred: vocab_size and d_model come from the embedding, the rest as for a
+  // fresh model.
   ModelShape filled = shape;
   const TensorView* embedding = source.weights.Find(kEmbeddingWeight);
   if (embedding != nullptr && embedding->shape.size() == 2) {
@@ -176,8 +176,8 @@ absl::StatusOr<ModelConfig> PlanConfig(const ModelFolder* source, const Conversi
   if (SpecOf(target).converted_from == nullptr) {
     return Error(Reason::kUnsupported,
                  absl::StrCat("a model of architecture ", NameOf(config.architecture),
-                              " does not become one of ", NameOf(target),
-                              ": its layers have no place there; a partial load copies what "
+                              " cannot be converted to ", NameOf(target),
+                              ", which has different layers; a partial load copies what "
                               "matches by name"));
   }
   LFM2_RETURN_IF_ERROR(CheckCrossing(shape, config));

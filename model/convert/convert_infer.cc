@@ -24,14 +24,14 @@ constexpr int64_t kFreshSsmState = 16;
 absl::Status Missing(std::string_view what) {
   return Error(
       Reason::kConfigInvalid,
-      absl::StrCat("the source has no config, and its tensors do not tell ", std::string(what)));
+      absl::StrCat("the source has no config, and its tensors do not show ", std::string(what)));
 }
 
 int64_t Dimension(const TensorView* tensor, size_t axis) {
   return tensor != nullptr && axis < tensor->shape.size() ? tensor->shape[axis] : 0;
 }
 
-// The tensors of a file without a config, seen as those of an architecture.
+// The tensors of a file without a config, interpreted with the names of one architecture.
 class Tensors {
  public:
   Tensors(const ArchSpec& spec, const TensorArchive& weights) {

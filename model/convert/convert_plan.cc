@@ -12,11 +12,12 @@
 namespace lfm2 {
 namespace {
 
-// What becomes float32 on the way, because a plain tensor file has no such type or nobody wants it.
+// Types that become float32, because a plain tensor file cannot store them or, for F64, because
+// nothing uses them.
 bool IsWidened(DType dtype) { return dtype == DType::kF64 || IsBlockType(dtype); }
 
-// The source's name of what a tensor of the target is made of; empty when the source has nothing
-// like it.
+// The source's name of the tensor that a target tensor is made from; empty if the source does not
+// have one.
 std::string SourceNameOf(const ModelConfig& source, const ModelConfig& target, TensorId id) {
   id.role = SpecOf(target).converted_from(id.role);
   return NameOf(source.names(), id);
@@ -71,7 +72,7 @@ class Planner {
     return plan;
   }
 
-  // k and v projections for fewer kv heads: each new head is the mean of the old ones that its
+  // k and v projections for fewer kv heads: each new head is the mean of the old heads that its
   // queries used.
   bool Average(const TensorView& view, const TensorSpec& spec, TensorPlan& plan) const {
     const bool keys_or_values = spec.id.role == Role::kKey || spec.id.role == Role::kValue;
@@ -96,7 +97,7 @@ class Planner {
     }
     if (Crosses() && id.layer >= config_->num_layers()) return "the source has fewer layers";
     if (Crosses() && IsOfAttention(id.role)) {
-      return absl::StrCat("layer ", id.layer, " of the source has a conv, no attention");
+      return absl::StrCat("layer ", id.layer, " of the source has a conv instead of attention");
     }
     return absl::StrCat("the source has no ", from);
   }
@@ -115,7 +116,7 @@ class Planner {
     if (IsOfAttention(id->role)) {
       return absl::StrCat("layer ", layer, " of the new model has no attention");
     }
-    if (id->role == Role::kFeedForwardNorm) return "parallel_residual has no norm of its own";
+    if (id->role == Role::kFeedForwardNorm) return "parallel_residual has no separate norm";
     return the_target + " has no such tensor";
   }
 

@@ -1,5 +1,5 @@
-// Which tensor of the new model comes from which of the source: the rules of model.md section 6 as
-// data. Thread rule: pure. No LibTorch. Pointers into the archive that was given.
+// Maps each tensor of the new model to a tensor of the source: the rules of model.md section 6 as
+// data. Thread rule: pure. No LibTorch. Holds pointers into the given archive.
 #pragma once
 
 #include <vector>
@@ -12,15 +12,15 @@ namespace lfm2 {
 struct TensorPlan {
   TensorSpec target;
   const TensorView* source = nullptr;  // null: fresh
-  int64_t averaged_heads = 0;          // more than 0: groups of this many kv heads are averaged
+  int64_t averaged_heads = 0;          // if more than 0: averages groups of this many kv heads
   TensorReport report;
 };
 
 struct ConversionPlan {
   std::vector<TensorPlan> tensors;      // every tensor of the target, in the config's order
-  std::vector<TensorReport> left_over;  // of the source, kUnexpected, in its order
+  std::vector<TensorReport> left_over;  // unused, kUnexpected; in the source's order
 
-  // Every tensor of the source is one of the new model, under its own name, as it is.
+  // Whether the new model has exactly the source's tensors, with the same names and unchanged.
   bool IsWholeSource() const;
 };
 

@@ -216,9 +216,9 @@ TEST_F(ConvertTest, EveryTensorOfBothModelsIsInTheReport) {
     EXPECT_TRUE(told) << tensor.name;
   }
   EXPECT_EQ(report.at("model.layers.0.ffn_norm.weight").note,
-            "parallel_residual has no norm of its own");
+            "parallel_residual has no separate norm");
   EXPECT_EQ(report.at("model.layers.0.self_attn.q_proj.weight").note,
-            "layer 0 of the source has a conv, no attention");
+            "layer 0 of the source has a conv instead of attention");
   EXPECT_EQ(report.at("lm_head.weight").fate, TensorFate::kCopied);
 }
 
@@ -229,7 +229,7 @@ TEST_F(ConvertTest, WhatIsLeftOverIsToldByItsRole) {
   spec.shape.parallel_residual = true;
   const auto report = ByName(Convert(&source, spec).report);
   EXPECT_EQ(report.at("model.layers.0.post_attention_layernorm.weight").note,
-            "parallel_residual has no norm of its own");
+            "parallel_residual has no separate norm");
 }
 
 TEST_F(ConvertTest, TensorsWithoutAMarkNameTheMarks) {
@@ -321,9 +321,9 @@ TEST_F(ConvertTest, AFlagThatRepeatsTheModelIsTakenAndOneThatContradictsIsRefuse
   const absl::Status status = PlanConfig(&source, other).status();
   EXPECT_EQ(DetailsOf(status).reason, Reason::kFlagContradictsModel);
   EXPECT_EQ(Fields(status), (std::vector<std::string>{"vocab_size", "num_kv_heads", "attn_every"}));
-  EXPECT_EQ(DetailsOf(status).violations[0].description, "is 300, the source's is 256");
+  EXPECT_EQ(DetailsOf(status).violations[0].description, "is 300, but the source has 256");
   EXPECT_EQ(DetailsOf(status).violations[2].description,
-            "is 3, the source attends in layers [1, 3]");
+            "is 3, but the source has attention in layers [1, 3]");
 }
 
 TEST_F(ConvertTest, RefusesOtherSizesBetweenArchitecturesAndKvHeadsThatDoNotDivide) {
