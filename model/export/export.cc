@@ -27,8 +27,8 @@ constexpr char kNpzFile[] = "model.npz";
 constexpr char kMetaFile[] = "model.json";
 constexpr char kSpoolFile[] = "spool";
 
-// numpy has no bfloat16, and neither format has block types: those become float32, which loses
-// nothing.
+// numpy does not have bfloat16, and neither format has block types; these become float32 without
+// loss.
 bool IsWidened(const TensorView& tensor, ExportFormat format) {
   return IsBlockType(tensor.dtype) ||
          (format == ExportFormat::kNpz && tensor.dtype == DType::kBF16);
@@ -37,7 +37,7 @@ bool IsWidened(const TensorView& tensor, ExportFormat format) {
 // A tensor as the format stores it.
 struct Stored {
   TensorView view;
-  at::Tensor owner;  // of widened data
+  at::Tensor owner;  // of widened data; else undefined
 };
 
 absl::StatusOr<Stored> AsStored(const TensorView& tensor, ExportFormat format) {
@@ -72,7 +72,7 @@ class Export {
   const ExportRequest& request_;
   const std::function<void(int64_t, int64_t)>& progress_;
   std::vector<const TensorView*> tensors_;     // in the config's order
-  std::map<std::string, std::string> hashes_;  // of files, by name
+  std::map<std::string, std::string> hashes_;  // SHA-256 of files, by name
   int64_t done_ = 0;
 };
 
@@ -114,7 +114,7 @@ absl::StatusOr<std::string> Export::Meta(const std::filesystem::path& npz) {
          "\n";
 }
 
-// The tensors as the format stores them; `widened` holds those that are in no other file.
+// The tensors as the format stores them; `widened` holds those that were converted.
 absl::StatusOr<std::vector<TensorView>> Export::StoredTensors(
     const std::filesystem::path& directory, TensorArchive& widened) {
   LFM2_ASSIGN_OR_RETURN(TensorSpool spool, TensorSpool::Create(directory / kSpoolFile));
@@ -181,7 +181,7 @@ absl::Status Export::CompareReadBack(const std::filesystem::path& directory) {
   return absl::OkStatus();
 }
 
-// `known`: hashes by name of files that were hashed already.
+// `known`: hashes of files that are already hashed, by name.
 absl::StatusOr<std::vector<ExportedFile>> ListFiles(
     const std::filesystem::path& directory, const std::map<std::string, std::string>& known) {
   std::vector<ExportedFile> files;

@@ -1,4 +1,4 @@
-// The files of a Hugging Face model folder, written into a directory that the caller made (aside)
+// Writes the files of a Hugging Face model folder into a directory that the caller creates aside
 // and publishes. Thread rule: synchronous. Memory: one tensor at a time.
 #pragma once
 
@@ -14,9 +14,9 @@ namespace lfm2 {
 struct HfFolderContent {
   const ModelConfig& config;
   std::span<const TensorView> tensors;
-  std::filesystem::path tokenizer_dir;  // its files are copied; empty: none
-  // Copied as model.gguf in place of `tensors`, which are what it holds: safetensors has no block
-  // types. Empty: the tensors are written.
+  std::filesystem::path tokenizer_dir;  // its files are copied; empty: no tokenizer
+  // A GGUF file that holds `tensors`: copied as model.gguf instead of writing them, because
+  // safetensors does not have block types. Empty: the tensors are written.
   std::filesystem::path gguf = {};
 };
 

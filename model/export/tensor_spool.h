@@ -1,5 +1,5 @@
-// Tensors that are made one at a time and needed all at once: written to a file without a name and
-// mapped. Memory: one tensor. Thread rule: one thread.
+// Stores tensors that are made one at a time and needed all at once: writes them to a temporary
+// file and maps it. Memory: one tensor. Thread rule: one thread.
 #pragma once
 
 #include <filesystem>
@@ -15,14 +15,14 @@ namespace lfm2 {
 
 class TensorSpool {
  public:
-  // Makes the file `path`; it is removed by Finish, and with the directory that holds it when that
-  // never comes.
+  // Creates the file `path`. Finish removes it; if Finish is not called, it is removed with its
+  // directory.
   static absl::StatusOr<TensorSpool> Create(const std::filesystem::path& path);
 
   // Copies the tensor's bytes.
   absl::Status Add(const TensorView& tensor);
   bool empty() const { return tensors_.empty(); }
-  // Views of the mapped file, in the order of Add. Ends the spool.
+  // Returns views of the mapped file, in the order of Add. Add must not be called afterwards.
   absl::StatusOr<TensorArchive> Finish();
 
  private:

@@ -39,7 +39,7 @@ void AdamW::Step(int64_t step, double lr) {
       PlainStep(group, gradients, step, lr);
       continue;
     }
-    // 1-based: the kernel takes the count for the bias correction as it stands.
+    // 1-based, because the kernel uses this count directly for the bias correction.
     for (at::Tensor& count : group.steps) count.fill_(static_cast<double>(step + 1));
     at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {},
                       group.steps, lr, beta1_, beta2_, group.weight_decay, epsilon_,

@@ -1,7 +1,7 @@
 // AdamW (Loshchilov and Hutter, 2019) with float32 moments, through at::_fused_adamw_.
 //
-// Weight decay is decoupled and touches matrices only: not norms and other 1-D tensors, not the
-// SSM's parameters (A_log, B, C, D, log_dt). Thread rule: one thread. Throws c10::Error.
+// Weight decay is decoupled and applies only to matrices: not to norms and other 1-D tensors, and
+// not to the SSM's parameters (A_log, B, C, D, log_dt). Thread rule: one thread. Throws c10::Error.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -14,7 +14,7 @@
 
 namespace lfm2 {
 
-// Whether a tensor of the state dict decays.
+// Whether weight decay applies to a tensor of the state dict.
 bool TakesWeightDecay(const std::string& name, const at::Tensor& tensor);
 
 class AdamW final : public Optimizer {

@@ -135,7 +135,7 @@ absl::Status VerifyFiles(const std::filesystem::path& directory, const Checkpoin
     if (entry == manifest->end()) return Corrupt(name, file, "is not in the manifest");
     std::error_code error;
     const auto bytes = std::filesystem::file_size(directory / file, error);
-    if (error) return Corrupt(name, file, "is not there");
+    if (error) return Corrupt(name, file, "is missing");
     if (static_cast<int64_t>(bytes) != entry->second.bytes) {
       return Corrupt(
           name, file,
@@ -206,7 +206,7 @@ absl::StatusOr<std::optional<LoadedCheckpoint>> ReadNewestCheckpoint(
   for (const CheckpointName& name : ListCheckpoints(job_dir)) {
     absl::StatusOr<LoadedCheckpoint> loaded = ReadCheckpoint(job_dir, name);
     if (loaded.ok()) return std::optional<LoadedCheckpoint>(*std::move(loaded));
-    // A disk that does not answer now may hold a good checkpoint: only a proven tear is removed.
+    // After a read error the checkpoint may still be good, so only a corrupt one is removed.
     if (DetailsOf(loaded.status()).reason != Reason::kCheckpointCorrupt) return loaded.status();
     note(absl::StrCat("fell back past ", name.ToString(),
                       ", which is torn and was removed: ", loaded.status().message()));

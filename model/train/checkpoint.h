@@ -5,9 +5,9 @@
 //   state.json                       step, data cursor, last losses, hash of the spec
 //   manifest.json                    name, bytes and SHA-256 of each file above; written last
 //
-// Written aside, every file fsynced, renamed, parent fsynced: a crash leaves a ".tmp-" directory or
-// a whole checkpoint. Reading believes nothing that the manifest does not confirm. Thread rule: one
-// thread per job folder.
+// A checkpoint is written aside, every file is fsynced, then it is renamed and the parent fsynced.
+// So a crash leaves a ".tmp-" directory or a complete checkpoint. Readers trust only files that
+// match the manifest. Thread rule: one thread per job folder.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ namespace lfm2 {
 
 struct CheckpointState {
   int64_t step = 0;  // steps done
-  Cursor cursor;     // together with the spec's seed, the whole of the run's randomness
+  Cursor cursor;     // with the spec's seed, all of the run's random state
   double loss = 0;   // of the last step
   double loss_ema = 0;
   std::string run_hash;  // of everything that decides the run's numbers
@@ -46,12 +46,12 @@ struct CheckpointContent {
   CheckpointState state;
 };
 
-// Newest first: by step, then by fencing token. Other names in the folder are not looked at.
+// Newest first: by step, then by fencing token. Ignores other names in the folder.
 std::vector<CheckpointName> ListCheckpoints(const std::filesystem::path& job_dir);
 
-// Writes and publishes; `may_publish` is asked right before the rename. kCheckpointDiskFull,
-// kStorageIoError, kWrongState when it may not. Whatever happens, older checkpoints stay as they
-// are.
+// Writes and publishes a checkpoint; calls `may_publish` directly before the rename.
+// kCheckpointDiskFull, kStorageIoError; kWrongState if `may_publish` returns false. Never changes
+// older checkpoints.
 absl::Status WriteCheckpoint(const std::filesystem::path& job_dir, const CheckpointName& name,
                              const CheckpointContent& content,
                              const std::function<bool()>& may_publish);
@@ -63,16 +63,17 @@ struct LoadedCheckpoint {
   TensorArchive optimizer_state;
 };
 
-// Every file has the manifest's size and hash, and parses. kCheckpointCorrupt naming the file.
+// Reads a checkpoint and checks that every file has the manifest's size and hash and can be parsed.
+// kCheckpointCorrupt naming the file.
 absl::StatusOr<LoadedCheckpoint> ReadCheckpoint(const std::filesystem::path& job_dir,
                                                 const CheckpointName& name);
 
-// The newest that reads. Torn ones before it are told to `note`, one text each, and removed, so
-// that they cannot be taken for newer than what the run goes on to write.
+// Returns the newest readable checkpoint. Reports each newer, torn one to `note` and removes it, so
+// that it cannot be mistaken for a newer checkpoint than those that this run will write.
 absl::StatusOr<std::optional<LoadedCheckpoint>> ReadNewestCheckpoint(
     const std::filesystem::path& job_dir, const std::function<void(const std::string&)>& note);
 
-// Keeps `newest` and the keep - 1 next ones.
+// Keeps `newest` and the keep - 1 newest other ones.
 absl::Status RemoveOldCheckpoints(const std::filesystem::path& job_dir,
                                   const CheckpointName& newest, int64_t keep);
 

@@ -12,13 +12,14 @@ namespace lfm2 {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-// In the order of the names; a parameter without one gets zeros.
+// In the order of the names; zeros for a parameter without a gradient.
 std::vector<at::Tensor> GradientsOf(const NamedTensors& parameters);
 void DropGradients(const NamedTensors& parameters);
 
 // Global L2 norm of the gradients, a float32 scalar on their device.
 at::Tensor GradientNorm(const std::vector<at::Tensor>& gradients);
-// Scales the gradients in place to a global norm of at most max_norm; no value leaves the device.
+// Scales the gradients in place to a global norm of at most max_norm, without copying a value to
+// the host.
 void ClipGradients(std::vector<at::Tensor>& gradients, const at::Tensor& norm, double max_norm);
 
 }  // namespace lfm2

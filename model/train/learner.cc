@@ -22,7 +22,7 @@ absl::Status Fill(const TensorArchive& archive, const NamedTensors& tensors) {
     if (view == nullptr || view->shape != tensor.sizes().vec() || view->dtype != DType::kF32) {
       const std::string found =
           view == nullptr
-              ? "is not there"
+              ? "is missing"
               : absl::StrCat("is ", SafetensorsName(view->dtype), " ", ShapeToString(view->shape),
                              ", expected F32 ", ShapeToString(tensor.sizes().vec()));
       return Error(Reason::kCheckpointCorrupt, absl::StrCat("tensor ", name, " ", found),

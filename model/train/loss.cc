@@ -53,7 +53,7 @@ class CrossEntropySum : public torch::autograd::Function<CrossEntropySum> {
   }
 
  private:
-  // sum += a @ b, kept in float32 over the chunks.
+  // sum += a @ b; the sum over the chunks is float32.
   static void AddProduct(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
     if (a.scalar_type() == at::kFloat) {
       sum.addmm_(a, b);
@@ -69,7 +69,7 @@ at::Tensor ChunkedCrossEntropySum(const at::Tensor& hidden, const at::Tensor& he
                                   const at::Tensor& targets, int64_t chunk_elements) {
   const int64_t chunk_rows = std::max<int64_t>(1, chunk_elements / head.size(0));
   if (!at::GradMode::is_enabled()) {
-    // Detached, so that nobody pays for gradients that nobody asked for.
+    // Detached, so that gradients that nobody needs are not computed.
     return CrossEntropySum::apply(hidden.detach(), head.detach(), targets, chunk_rows);
   }
   return CrossEntropySum::apply(hidden, head, targets, chunk_rows);

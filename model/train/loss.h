@@ -1,9 +1,9 @@
-// Next-token cross entropy without the whole logits: [n, vocab] is made, used and dropped a chunk
-// of rows at a time.
+// Next-token cross entropy that never holds all logits: [n, vocab] is computed, used and freed one
+// chunk of rows at a time.
 //
-// Forward computes the gradients with the loss (softmax minus one-hot), so that nothing of a chunk
-// is kept for backward and no chunk is computed twice. Softmax in float32 whatever the type of
-// `hidden`. Works on any device, meta included. Thread rule: pure. Throws c10::Error.
+// The forward pass computes the gradients with the loss (softmax minus one-hot), so it keeps
+// nothing of a chunk for the backward pass and computes each chunk once. Softmax is always in
+// float32. Works on any device, meta included. Thread rule: pure. Throws c10::Error.
 #pragma once
 
 #include <ATen/ATen.h>

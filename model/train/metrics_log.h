@@ -1,6 +1,6 @@
-// metrics.jsonl of a job: one object a line, append-only, beside the checkpoints. A resumed run
-// appends again the steps that came after its checkpoint: the last line of a step counts. Thread
-// rule: one thread. Not fsynced: a crash may cost the last lines, never an earlier one.
+// A job's metrics.jsonl: one JSON object per line, append-only, beside the checkpoints. A resumed
+// run appends the steps after its checkpoint again, so the last line of a step is the valid one.
+// Not fsynced: a crash may lose the last lines, but no earlier ones. Thread rule: one thread.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +14,7 @@ namespace lfm2 {
 
 class MetricsLog {
  public:
-  // Ends a line that a crash cut short, so that the next one stands alone.
+  // Also ends a line that a crash cut short, so that the next object starts on its own line.
   static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(const std::filesystem::path& path);
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;

@@ -1,5 +1,5 @@
-// What turns gradients into new parameters, one per run: what the learner, the checkpoint and the
-// plan know of an optimizer.
+// The interface of an optimizer for the learner, checkpoints and plans; it updates the parameters
+// from their gradients. One per run.
 //
 // Thread rule: one thread. Throws c10::Error.
 #pragma once
@@ -16,19 +16,19 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  // One update from the parameters' .grad, all of which are defined; `step` is 0-based, `lr` that
-  // step's.
+  // Makes one update from the parameters' .grad, all of which must be defined; `step` is 0-based,
+  // `lr` is the learning rate of that step.
   virtual void Step(int64_t step, double lr) = 0;
 
-  // What it remembers from step to step, "<part>.<parameter>" by name: what a checkpoint holds, and
-  // what a resume fills in place.
+  // The state kept between steps, named "<part>.<parameter>". A checkpoint stores it, and a resume
+  // overwrites it in place.
   virtual const NamedTensors& state() const = 0;
   // Bytes of `state` for one parameter.
   virtual int64_t state_bytes_per_parameter() const = 0;
 };
 
-// The spec's optimizer, at its beginning. `parameters`: float32 leaves; shares their storage. None
-// at all do where only its bytes are asked for.
+// Makes the spec's optimizer in its initial state. `parameters`: float32 leaves, whose storage it
+// shares; may be empty if only state_bytes_per_parameter is called.
 std::unique_ptr<Optimizer> MakeOptimizer(const NamedTensors& parameters, const TrainSpec& spec);
 
 }  // namespace lfm2

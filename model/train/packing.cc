@@ -56,7 +56,7 @@ int64_t RowPacker::Length(int64_t row) const {
 
 int64_t RowPacker::TargetsOf(int64_t row) const {
   const int64_t begin = Begin(row), last = begin + Length(row);
-  // A document that begins inside (begin, last] takes one prediction away.
+  // Each document that begins inside (begin, last] means one prediction less.
   const auto first = std::upper_bound(document_ends_.begin(), document_ends_.end(), begin);
   const auto past = std::upper_bound(first, document_ends_.end(), last);
   return last - begin - (past - first);

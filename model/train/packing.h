@@ -1,14 +1,14 @@
-// Rows of a token stream, in which order they are trained, and how a batch of them is packed.
+// Splits a token stream into rows, orders them for training, and packs batches of rows.
 //
-// A row is seq_len + 1 tokens of the stream (the last row may be shorter); consecutive rows share
-// one token, so that every token but a document's first is predicted exactly once an epoch. Inside
-// a row each document piece is a segment of its own: conv, SSM and attention start afresh there,
-// and no prediction crosses it.
+// A row is seq_len + 1 tokens of the stream (the last row may be shorter). Consecutive rows share
+// one token, so that every token except a document's first is predicted exactly once per epoch.
+// Inside a row each piece of a document is a separate segment: conv, SSM and attention restart
+// there, and no prediction crosses its border.
 //
-// The last `eval_ratio` share of the rows is held out. The order of an epoch is a permutation that
-// is a pure function of (seed, epoch): the cursor (epoch, index) is all that a resume needs, and no
-// list of rows is kept in memory. Thread rule: const after construction; the spans must outlive it.
-// No LibTorch.
+// The last rows, a share of `eval_ratio`, are held out for evaluation. The order of an epoch is a
+// permutation that is a pure function of (seed, epoch), so a resume needs only the cursor (epoch,
+// index), and no list of rows is kept in memory. Thread rule: const after construction; the spans
+// must outlive it. No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@
 
 namespace lfm2 {
 
-// A bijection of [0, size): a four-round Feistel network over the next even power of two, walked
-// until it lands inside.
+// A bijection of [0, size): a four-round Feistel network over the next even power of two, repeated
+// until the result is below size (cycle walking).
 class Permutation {
  public:
   Permutation(int64_t size, uint64_t seed, int64_t epoch);
@@ -45,18 +45,18 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
-// Rows laid one after another, as the forward pass wants them.
+// Concatenated rows in the form that the forward pass takes.
 struct PackedBatch {
   std::vector<int64_t> tokens;    // [T]
   std::vector<Segment> segments;  // cover [0, T)
-  std::vector<int64_t> rows;      // positions in [0, T) that predict something
-  std::vector<int64_t> targets;   // what they predict; same length as `rows`
+  std::vector<int64_t> rows;      // positions in [0, T) with a prediction
+  std::vector<int64_t> targets;   // the token to predict at each of `rows`
 };
 
 class RowPacker {
  public:
-  // kNoSupervisedTokens when the stream is shorter than one row, or when nothing is left to train
-  // on.
+  // kNoSupervisedTokens if the stream is shorter than one row, or if no predictions are left to
+  // train on.
   static absl::StatusOr<RowPacker> Create(std::span<const int32_t> tokens,
                                           std::span<const int64_t> document_ends, int64_t seq_len,
                                           double eval_ratio, uint64_t seed);
@@ -66,10 +66,10 @@ class RowPacker {
   int64_t train_targets() const { return train_targets_; }  // predictions of one epoch
   int64_t eval_targets() const { return eval_targets_; }
 
-  // The next `count` rows that predict something, advancing the cursor over epochs.
+  // The next `count` rows with predictions; advances the cursor, across epochs if needed.
   std::vector<int64_t> NextRows(int64_t count, Cursor& cursor) const;
   PackedBatch Pack(std::span<const int64_t> rows) const;
-  // Predictions of a row.
+  // Number of predictions in a row.
   int64_t TargetsOf(int64_t row) const;
 
  private:

@@ -1,4 +1,4 @@
-// PlanTraining: the numbers of a run before it runs.
+// PlanTraining: computes the numbers of a run without running it.
 #include <algorithm>
 
 #include "base/errors.h"
@@ -13,17 +13,17 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kFloatBytes = 4;
-// [T, d] x N / chunk-sized intermediates that the scan's backward keeps
+// number of intermediates of size [T, d] x N / chunk that the scan's backward pass keeps
 constexpr int64_t kScanCopies = 4;
 
-// Values that backward keeps of one sub-block, per token; widths of the inputs and outputs of its
-// products.
+// Number of values per token that the backward pass needs from one sub-block: the widths of the
+// inputs and outputs of its matrix products.
 int64_t ActivationsPerToken(const ModelConfig& config, BlockKind kind, int64_t seq_len) {
   const int64_t d = config.hidden_size;
   switch (kind) {
     case BlockKind::kAttention: {
       const int64_t heads = config.num_attention_heads, kv = config.num_key_value_heads;
-      // q, k and v before and after norm and RoPE, k and v repeated, scores and probabilities.
+      // q, k and v before and after norm and RoPE, repeated k and v, scores and probabilities.
       return 2 * d + (4 * heads + 4 * kv) * config.head_dim + 2 * heads * seq_len;
     }
     case BlockKind::kShortConv:
@@ -52,7 +52,8 @@ int64_t MemoryBytes(const ModelConfig& config, const TrainSpec& spec, int64_t ro
       }
     }
   }
-  // Logits of one chunk and their gradient; the head's gradient beside the parameter's own.
+  // Logits of one chunk and their gradient; also the head's gradient, separate from the
+  // parameter's.
   const int64_t head =
       2 * std::max(kLossChunkElements, config.vocab_size) + config.vocab_size * config.hidden_size;
   // 2: the parameters and their gradients.

@@ -35,7 +35,7 @@ absl::Status Broken(std::string_view rule) {
   return Error(Reason::kStorageIoError, absl::StrCat("tokens.bin: ", std::string(rule)));
 }
 
-// What the tokenizer's own encoding puts before a text.
+// The BOS token that the tokenizer's own encoding puts before a text, if any.
 absl::StatusOr<std::optional<int32_t>> LeadingBos(const Tokenizer& tokenizer) {
   if (!tokenizer.bos()) return std::optional<int32_t>();
   LFM2_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
@@ -44,7 +44,8 @@ absl::StatusOr<std::optional<int32_t>> LeadingBos(const Tokenizer& tokenizer) {
   return tokenizer.bos();
 }
 
-// Streams tokens to one file and document ends to another that is appended at the end.
+// Writes tokens to one file and document ends to another, which is appended to the first at the
+// end.
 class StoreWriter {
  public:
   static absl::StatusOr<StoreWriter> Create(const std::filesystem::path& tokens_path,
@@ -105,7 +106,7 @@ class StoreWriter {
   int32_t max_id_ = 0;
 };
 
-// How the text of every file is read.
+// Parameters for reading the text of each file.
 struct Reading {
   const Tokenizer& tokenizer;
   std::optional<int32_t> bos, eos;
@@ -137,7 +138,7 @@ absl::StatusOr<int64_t> TokenizeFile(const DatasetFile& file, const Reading& rea
   }
 }
 
-// The half-written files of a build, gone when it ends, however it ends.
+// The temporary files of a build; they are removed when it ends, also after an error.
 struct Aside {
   std::filesystem::path tokens, ends;
   ~Aside() {
@@ -182,7 +183,7 @@ absl::StatusOr<TokenStore> TokenStore::Open(const std::filesystem::path& path) {
   if (footer.tokens < 0 || footer.tokens > most || footer.documents < 0 ||
       footer.documents > most ||
       PaddedTokenBytes(footer.tokens) + footer.documents * 8 + kFooterBytes != size) {
-    return Broken("its counts do not fit its size");
+    return Broken("its counts contradict its size");
   }
   const std::byte* data = store.file_->data();
   store.tokens_ = {reinterpret_cast<const int32_t*>(data), static_cast<size_t>(footer.tokens)};

@@ -1,15 +1,16 @@
-// A dataset as token ids on disk: tokenized once, mapped for the run, never whole in memory.
+// A dataset as token ids on disk: tokenized once and memory-mapped for the run, so it is never
+// loaded as a whole.
 //
 // File "tokens.bin", little-endian: int32 ids, padding to 8 bytes, int64 end of each document (in
 // tokens, ascending), then a footer of kFooterBytes with the key, the counts and the largest id.
-// Written aside and renamed: there is all of it or nothing. The key is a hash of the dataset files
-// and the tokenizer, so a resumed job does not tokenize again and a job with another tokenizer
-// does.
+// Written aside and renamed, so the file is complete or does not exist. The key is a hash of the
+// dataset files and the tokenizer, so that a resumed job reuses the file and a job with another
+// tokenizer does not.
 //
-// A document starts with BOS when the tokenizer's own encoding does, and ends with EOS when the
+// A document starts with BOS if the tokenizer's own encoding does, and ends with EOS if the
 // tokenizer has one. A plain text file is one document, encoded in pieces of about 1 MiB that end
-// at line breaks: no merge crosses such an edge. Thread rule: const after Open. Ownership: keeps
-// its mapped file.
+// at line breaks, so no BPE merge crosses the end of a piece. Thread rule: const after Open.
+// Ownership: keeps its mapped file.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +29,12 @@ namespace lfm2 {
 
 struct DatasetFile {
   std::filesystem::path path;
-  std::string name;  // as uploaded: decides the format, and stands in messages
+  std::string name;  // as uploaded: decides the format; shown in messages
 };
 
 class TokenStore {
  public:
-  // kStorageIoError when the file is not a whole token store.
+  // kStorageIoError if the file is not a complete token store.
   static absl::StatusOr<TokenStore> Open(const std::filesystem::path& path);
 
   std::span<const int32_t> tokens() const { return tokens_; }
@@ -49,18 +50,18 @@ class TokenStore {
   int32_t max_id_ = 0;
 };
 
-// Lower-case hexadecimal SHA-256 over the files' contents and formats, and the tokenizer's hash.
+// Lower-case hexadecimal SHA-256 of the files' contents and formats and the tokenizer's hash.
 absl::StatusOr<std::string> TokenStoreKey(const std::vector<DatasetFile>& files,
                                           const Tokenizer& tokenizer, const StopCheck& stop = {});
 
 struct TokenStoreResult {
   TokenStore store;
   bool reused = false;
-  int64_t empty_documents = 0;  // left out; 0 when reused
+  int64_t empty_documents = 0;  // left out; 0 if the file was reused
 };
 
-// Opens `path` when it holds this dataset by this tokenizer already, else makes it.
-// kDatasetInvalid, kDiskFull. `stop` is asked for every piece of the files.
+// Opens `path` if it already holds this dataset encoded with this tokenizer, else writes it. Calls
+// `stop` for every piece of the files. kDatasetInvalid, kDiskFull.
 absl::StatusOr<TokenStoreResult> OpenOrBuildTokenStore(const std::vector<DatasetFile>& files,
                                                        const Tokenizer& tokenizer,
                                                        const std::filesystem::path& path,

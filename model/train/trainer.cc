@@ -30,7 +30,8 @@ namespace {
 constexpr double kLossEmaKeep = 0.95;
 constexpr char kResultDirectory[] = "result";
 
-// Everything that decides the numbers of a run, hashed: a checkpoint of another run is not resumed.
+// Hash of everything that determines the numbers of a run, so that a run does not resume from the
+// checkpoint of a different one.
 std::string RunHash(const TrainSpec& spec, const ModelConfig& config, const std::string& data_key) {
   return Sha256Hex(Json{{"steps", spec.steps},
                         {"batch_size", spec.batch_size},
@@ -193,7 +194,7 @@ absl::Status Trainer::Step() {
     loss = loss.defined() ? loss + part : part;
   }
   const at::Tensor norm = learner_->ClipGradients();
-  const at::Tensor figures = at::stack({loss, norm}).to(at::kCPU);  // the step's one wait
+  const at::Tensor figures = at::stack({loss, norm}).to(at::kCPU);  // the only wait in a step
 
   StepMetrics metrics;
   metrics.step = state_.step + 1;

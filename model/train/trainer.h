@@ -1,8 +1,8 @@
-// The training loop: next batch, forward, backward, clip, step, report. One visible file.
+// The training loop: next batch, forward, backward, clip, step, report.
 //
-// Exactness: a checkpoint is everything (weights, moments, step, data cursor, RNG), and resuming is
-// bit-equal to never having stopped (CPU, fixed threads). Thread rule: synchronous; one thread
-// drives it.
+// Exactness: a checkpoint holds the complete state (weights, moments, step, data cursor, RNG), so a
+// resumed run gives bit-identical results to an uninterrupted one (on the CPU, with a fixed number
+// of threads). Thread rule: synchronous; one thread drives it.
 #pragma once
 
 #include <filesystem>
@@ -19,7 +19,7 @@ namespace lfm2 {
 
 struct TrainRun {
   TrainSpec spec;
-  std::filesystem::path model_dir;  // where the run starts: a folder that OpenModelFolder reads
+  std::filesystem::path model_dir;  // the initial model, read by OpenModelFolder
   std::vector<std::filesystem::path> dataset_files;
   std::vector<std::string>
       dataset_names;  // file names as uploaded, for the format and for messages
@@ -27,24 +27,24 @@ struct TrainRun {
   std::filesystem::path tokenizer_dir;  // its files, copied into the result
   std::filesystem::path job_dir;        // checkpoints, metrics.jsonl, tokens.bin
   int64_t fencing_token = 1;            // in every checkpoint's name
-  StopCheck stop;                       // asked while the dataset is read
+  StopCheck stop;                       // called while the dataset is read
 };
 
 struct TrainResult {
   int64_t steps = 0;
-  bool stopped = false;  // StopRequested() ended it; the last checkpoint is kept
+  bool stopped = false;  // ended by StopRequested(); the last checkpoint is kept
   double final_loss = 0;
   std::string last_checkpoint;      // directory name inside job_dir
-  std::filesystem::path model_dir;  // finished model as a Hugging Face folder inside job_dir
+  std::filesystem::path model_dir;  // trained model as a Hugging Face folder in job_dir
                                     // ("result"); empty when stopped
 };
 
 // Runs to the end, to a stop request, or to an error: kTrainingDiverged, kCheckpointDiskFull,
 // kNoSupervisedTokens, kTokenizerMismatch (vocabulary larger than the model's), kOutOfMemory.
-// Resumes from the newest valid checkpoint in job_dir when there is one.
+// Resumes from the newest valid checkpoint in job_dir if there is one.
 absl::StatusOr<TrainResult> Train(const TrainRun& run, TrainReporter& reporter);
 
-// The numbers of a run, before it runs.
+// Computes the numbers of a TrainPlan without running the training.
 absl::StatusOr<TrainPlan> PlanTraining(const TrainRun& run);
 
 }  // namespace lfm2

@@ -35,7 +35,7 @@ absl::StatusOr<TrainingData> OpenTrainingData(const TrainRun& run, int64_t vocab
     return Error(
         Reason::kTokenizerMismatch,
         absl::StrCat("the ", run.tokenizer->kind(), " tokenizer has ", run.tokenizer->vocab_size(),
-                     " ids, the model's vocabulary ", vocab_size),
+                     " ids, but the model's vocabulary has ", vocab_size),
         {{"tokenizer", absl::StrCat(run.tokenizer->vocab_size())},
          {"model", absl::StrCat(vocab_size)},
          {"tokenizer_sha256", run.tokenizer->sha256()}});
@@ -50,7 +50,7 @@ absl::StatusOr<TrainingData> OpenTrainingData(const TrainRun& run, int64_t vocab
   if (tokens.store.max_id() >= vocab_size) {
     return Error(Reason::kTokenizerMismatch,
                  absl::StrCat("the dataset has token id ", tokens.store.max_id(),
-                              ", the model's vocabulary ", vocab_size));
+                              ", but the model's vocabulary size is ", vocab_size));
   }
   LFM2_ASSIGN_OR_RETURN(
       RowPacker rows,

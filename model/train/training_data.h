@@ -1,4 +1,4 @@
-// The tokens and rows of one run, made or found in its folder.
+// The tokens and rows of one run, created or reused in its folder.
 #pragma once
 
 #include <memory>
@@ -15,8 +15,8 @@ struct TrainingData {
   RowPacker rows;  // points into `tokens`
 };
 
-// Tokenizes into job_dir/tokens.bin unless that holds this dataset already. kTokenizerMismatch when
-// the tokenizer has ids that a model with `vocab_size` has no row for; kNoSupervisedTokens,
+// Tokenizes into job_dir/tokens.bin unless that already holds this dataset. kTokenizerMismatch if
+// the tokenizer has ids that are not less than the model's `vocab_size`; kNoSupervisedTokens,
 // kDatasetInvalid, kDiskFull.
 absl::StatusOr<TrainingData> OpenTrainingData(const TrainRun& run, int64_t vocab_size);
 

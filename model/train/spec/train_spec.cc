@@ -22,7 +22,7 @@ void CheckInteger(Violations& out, const char* field, int64_t value, int64_t low
   out.Add(field, absl::StrCat("is ", value, ", must be ", low, " to ", high));
 }
 
-// Written so that NaN fails too.
+// NaN and infinity are out of range too.
 void CheckReal(Violations& out, const char* field, double value, bool inside, const char* range) {
   if (inside && std::isfinite(value)) return;
   out.Add(field, absl::StrCat("is ", value, ", must be ", range));
@@ -41,9 +41,9 @@ void CheckSizes(Violations& out, const TrainSpec& spec) {
   const bool sizes_fit = spec.batch_size >= 1 && spec.batch_size <= kMaxBatch &&
                          spec.seq_len >= 1 && spec.seq_len <= kMaxSeqLen;
   if (sizes_fit && spec.batch_size * spec.seq_len > kMaxMicroBatchTokens) {
-    out.Add("batch_size",
-            absl::StrCat("times seq_len is ", spec.batch_size * spec.seq_len, " tokens, limit ",
-                         kMaxMicroBatchTokens, " a micro-batch; raise grad_accumulation instead"));
+    out.Add("batch_size", absl::StrCat("times seq_len is ", spec.batch_size * spec.seq_len,
+                                       " tokens, limit ", kMaxMicroBatchTokens,
+                                       " per micro-batch; raise grad_accumulation instead"));
   }
   if (spec.warmup_steps > 0 && spec.steps >= 1 && spec.warmup_steps >= spec.steps) {
     out.Add("warmup_steps",
@@ -74,7 +74,7 @@ bool IsDeviceName(const std::string& name) {
   return std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// From 1 at the first step after the warm-up to min_lr_ratio at the last step.
+// Falls from 1 at the first step after the warm-up to min_lr_ratio at the last step.
 double Decayed(const TrainSpec& spec, int64_t position, int64_t last) {
   if (last <= 0) return 1.0;
   const double done = std::clamp(static_cast<double>(position) / static_cast<double>(last), 0., 1.);
@@ -111,7 +111,7 @@ double LearningRate(const TrainSpec& spec, int64_t step) {
   if (spec.schedule == LrSchedule::kWsd) {
     const auto decay_steps =
         static_cast<int64_t>(std::ceil(spec.wsd_decay_ratio * static_cast<double>(spec.steps)));
-    // The plateau's last step is the decay's starting point: the step after it is already lower.
+    // The decay starts at the last step of the plateau, so the next step already has a lower rate.
     start = std::max(spec.warmup_steps, spec.steps - decay_steps - 1);
     if (step <= start) return spec.lr;
   }

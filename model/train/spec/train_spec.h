@@ -1,6 +1,6 @@
-// A training run as plain data, and what it tells while it runs. No LibTorch: the client's request,
-// the job store and the training loop share it. Flags of the same names: `lfm2ctl train start
-// --help`.
+// The specification of a training run, and the reports that it makes, as plain data. No LibTorch:
+// the client's request, the job store and the training loop share it. Flags have the same names:
+// `lfm2ctl train start --help`.
 #pragma once
 
 #include <cstdint>
@@ -24,34 +24,34 @@ struct TrainSpec {
   int64_t steps = 200;
   int64_t batch_size = 4;
   int64_t seq_len = 128;
-  // micro-batches a step; the loss is normalised by the tokens of the whole step
+  // micro-batches per step; the loss is divided by the tokens of the whole step
   int64_t grad_accumulation = 1;
   double lr = 3e-4;
-  double min_lr_ratio = 0.0;  // final lr / lr of linear, cosine and wsd
+  double min_lr_ratio = 0.0;  // final lr / lr, for linear, cosine and wsd
   int64_t warmup_steps = 0;
-  double wsd_decay_ratio = 0.2;  // share of the steps that decays
+  double wsd_decay_ratio = 0.2;  // share of the steps in which lr decays
   LrSchedule schedule = LrSchedule::kConstant;
   double weight_decay = 0.1;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   double clip_norm = 1.0;         // 0: off
-  double eval_ratio = 0.0;        // share of the tokens held out; 0: no evaluation
+  double eval_ratio = 0.0;        // share of held-out tokens; 0: no evaluation
   int64_t eval_every = 50;        // steps
-  int64_t checkpoint_every = 50;  // steps; the last step always makes one
+  int64_t checkpoint_every = 50;  // steps; the last step always writes one
   int64_t keep_checkpoints = 2;
   int64_t seed = 0;
   TrainDtype dtype = TrainDtype::kAuto;
   std::string device = "auto";
-  int64_t threads = 0;  // 0: as many as there are cores
+  int64_t threads = 0;  // 0: one per core
 };
 
-// The range and cross-field rules of a TrainSpec; every violation at once, fields named as above.
+// Checks the range and cross-field rules of a TrainSpec. Reports all violations together, with the
+// field names above.
 absl::Status CheckTrainSpec(const TrainSpec& spec);
 
-// The learning rate of a step, 0-based: a pure function, so that resuming needs nothing but the
-// step.
+// The learning rate of a 0-based step: a pure function, so that resuming needs only the step.
 double LearningRate(const TrainSpec& spec, int64_t step);
 
-// What a run would need, without running it.
+// What a run would need, computed without running it.
 struct TrainPlan {
   int64_t dataset_tokens = 0;
   int64_t eval_tokens = 0;
@@ -83,7 +83,7 @@ struct CheckpointInfo {
   std::string name;  // directory inside the job's folder: "ckpt-<step>-<fencing token>"
 };
 
-// Below never asks above: the loop calls this interface that it owns.
+// Implemented by callers of the training loop, so that the loop does not depend on them.
 class TrainReporter {
  public:
   virtual ~TrainReporter() = default;
@@ -91,8 +91,8 @@ class TrainReporter {
   virtual void OnEval(const EvalMetrics& metrics) = 0;
   virtual void OnCheckpoint(const CheckpointInfo& checkpoint) = 0;
   virtual void OnNote(const std::string& text) = 0;  // "fell back to ckpt-50-1: ckpt-100-1 is torn"
-  virtual bool StopRequested() = 0;                  // looked at once a step
-  // False when this worker has lost its lease: nothing may be published any more.
+  virtual bool StopRequested() = 0;                  // called once per step
+  // False if this worker has lost its lease; it may then publish nothing more.
   virtual bool MayPublish() = 0;
 };
 
