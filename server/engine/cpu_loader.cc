@@ -46,7 +46,7 @@ WeightFormat FormatThatKeeps(DType type) {
   }
 }
 
-// Packs on threads of its own, as nice as its caller, so that no step waits for a load.
+// Packs on separate threads with its caller's nice value, so that steps do not wait for a load.
 absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, Isa isa,
                                                   const CpuLoaderOptions& options,
                                                   const std::shared_ptr<ThreadPool>& pool) {
@@ -55,7 +55,8 @@ absl::StatusOr<std::shared_ptr<LoadedModel>> Load(const ModelVersion& version, I
     return Error(Reason::kConfigInvalid, "model \"" + version.name + "\" has no config.json");
   }
   auto loaded = std::make_shared<LoadedModel>();
-  // A large vocabulary takes as long to read as a small model: beside the weights.
+  // Read in parallel with the weights, because a large vocabulary takes as long to read as a small
+  // model.
   auto tokenizer = std::async(std::launch::async, [&] {
     return TokenizerForModel(folder.tokenizer_dir, folder.config->vocab_size);
   });

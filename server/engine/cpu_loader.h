@@ -1,4 +1,4 @@
-// Loads a model's folder for the CPU's own kernels. No LibTorch.
+// Loads a model's folder for this program's own CPU kernels. No LibTorch.
 #pragma once
 
 #include <string>
@@ -14,17 +14,17 @@ namespace lfm2 {
 
 struct CpuLoaderOptions {
   std::string weights = "auto";  // "f32", "bf16", "int8", "int4", "auto"
-  int threads = 0;               // 0: as many as there are cores
+  int threads = 0;               // 0: one per core
   CpuRunnerOptions runner;
 };
 
-// auto: the format that keeps what is stored (float32: f32, 16 bit: bf16, Q8_0: int8, Q4_0: int4);
-// what most bytes of the weights are counts. kInvalidArgument for an unknown name.
+// auto: the format that matches the stored type (float32: f32, 16 bit: bf16, Q8_0: int8, Q4_0:
+// int4) of most bytes of the weights. kInvalidArgument for an unknown name.
 absl::StatusOr<WeightFormat> ChooseWeightFormat(std::string_view name,
                                                 const TensorArchive& weights);
 
-// All models run on one pool of threads. The instruction set is the machine's best one, or the
-// environment's LFM2_ISA. kInvalidArgument, kUnsupported.
+// All models share one thread pool. The instruction set is the best one of the machine, or the one
+// named by the environment variable LFM2_ISA. kInvalidArgument, kUnsupported.
 absl::StatusOr<ModelLoader> MakeCpuModelLoader(const CpuLoaderOptions& options);
 
 }  // namespace lfm2

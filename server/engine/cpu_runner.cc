@@ -18,10 +18,10 @@
 namespace lfm2 {
 namespace {
 
-// Rows of one forward: bounds the scratch memory whatever a step's budget is. More change nothing
-// but that, since a pass may be cut anywhere.
+// Rows of one forward pass: bounds the scratch memory for any step budget. The value does not
+// affect results, since a pass may be split anywhere.
 constexpr int64_t kForwardRows = 512;
-constexpr int64_t kScoreRows = 64;  // all of them have logits
+constexpr int64_t kScoreRows = 64;  // all rows have logits
 
 absl::Status NoMemory() {
   return Error(Reason::kOutOfMemory, "there is no memory for this request");
@@ -81,13 +81,13 @@ class CpuRunner : public ModelRunner {
   }
 
  private:
-  // What runs of one item.
+  // The part of an item that is run.
   struct Work {
-    std::vector<int32_t> text;     // its history and its draft; empty where nothing is drafted
-    std::span<const int32_t> run;  // the tokens, and then the draft
+    std::vector<int32_t> text;     // its history and its draft; empty without a draft
+    std::span<const int32_t> run;  // the tokens, then the draft
     int64_t drafted = 0;
   };
-  // Spans that go through the model together, and whose items they are.
+  // Spans that are run through the model together, and their items.
   struct Batch {
     std::vector<CpuSpan> spans;
     std::vector<size_t> items;  // of each span
@@ -135,12 +135,12 @@ void CpuRunner::Retire(std::unique_ptr<RunnerState> state, std::span<const int32
       cache_.Insert(tenant, tokens, sequence);
     }
   } catch (const std::bad_alloc&) {
-    // What is not kept is computed again.
+    // Not cached: it will be computed again.
   }
 }
 
-// Bytes: the blocks, one more while a shared one is copied, and the recurrent states that are left
-// behind for the cache.
+// In bytes: the blocks, one more while a shared block is copied, and the recurrent states kept for
+// the cache.
 int64_t CpuRunner::StateMemory(int64_t tokens) const {
   const StateShape& shape = decoder_.state_shape();
   const int64_t recurrent = shape.convs * shape.conv_floats() + shape.ssms * shape.ssm_floats();
@@ -157,7 +157,7 @@ int64_t CpuRunner::state_memory_limit() const {
                                                   : options_.kv_bytes;
 }
 
-// What one item alone can fail by.
+// Checks for errors that affect only one item.
 absl::Status CpuRunner::Admit(const StepItem& item) const {
   if (item.tokens.empty()) return Error(Reason::kInvalidArgument, "a step without a token");
   LFM2_RETURN_IF_ERROR(CheckTokens(item.tokens, vocab_size()));
@@ -181,8 +181,8 @@ std::vector<StepOutput> CpuRunner::Step(std::span<const StepItem> items) {
   return outputs;
 }
 
-// Of the draft, as much as one forward takes; none where there is no memory for it, since that must
-// not end a sequence whose own token has its place.
+// Takes as much of the draft as fits in one forward pass, or none if there is no memory for it: a
+// draft must not end a sequence that has memory for its own token.
 CpuRunner::Work CpuRunner::WorkOf(const StepItem& item) const {
   Work work;
   work.run = item.tokens;
@@ -211,7 +211,7 @@ absl::Status CpuRunner::RunItems(std::span<const StepItem> items,
   for (size_t i = 0; i < items.size(); ++i) {
     if (!outputs[i].status.ok()) continue;
     work[i] = WorkOf(items[i]);
-    // Guesses and the token before them are never cut apart.
+    // Drafted tokens are never separated from each other or from the token before them.
     const int64_t last = work[i].drafted + 1;
     for (std::span<const int32_t> left = work[i].run; !left.empty();) {
       const auto size = static_cast<int64_t>(left.size());
@@ -234,9 +234,9 @@ absl::Status CpuRunner::RunItems(std::span<const StepItem> items,
   return batch.rows == 0 ? absl::OkStatus() : RunBatch(items, work, batch, outputs);
 }
 
-// Of the samples after an item's tokens and after each of its drafted ones, those that single steps
-// would have given; the state goes back to the last drafted token that was right. One whose logits
-// are not finite is left to the step that it is the first of.
+// From the samples after an item's tokens and after each drafted token, takes those that single
+// steps would have given, and rolls the state back to the last correct drafted token. A later
+// sample whose logits are not finite is left to the next step, which reports the error.
 StepOutput TakeConfirmed(std::span<StepOutput> samples, const StepItem& item, CpuState& state) {
   StepOutput output = std::move(samples[0]);
   if (!output.status.ok()) return output;
@@ -256,7 +256,7 @@ StepOutput TakeConfirmed(std::span<StepOutput> samples, const StepItem& item, Cp
 absl::Status CpuRunner::RunBatch(std::span<const StepItem> items, std::span<const Work> work,
                                  Batch& batch, std::vector<StepOutput>& outputs) {
   LFM2_ASSIGN_OR_RETURN(const std::span<const float> logits, decoder_.Forward(batch.spans));
-  std::vector<std::pair<size_t, size_t>> rows;  // of the logits: the item, drafted tokens before
+  std::vector<std::pair<size_t, size_t>> rows;  // per row of logits: item, drafted tokens before
   for (size_t s = 0; s < batch.spans.size(); ++s) {
     if (batch.spans[s].logits != LogitRows::kLast) continue;
     const auto drafted = static_cast<size_t>(batch.spans[s].drafted);

@@ -1,7 +1,7 @@
-// ModelRunner on the CPU's own kernels, with the prefix cache. No LibTorch.
+// ModelRunner with this program's own CPU kernels and the prefix cache. No LibTorch.
 //
 // Thread rule: as ModelRunner. Ownership: shares weights and thread pool; owns the memory of keys
-// and values, so it outlives its states.
+// and values, so it must outlive its states.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@
 namespace lfm2 {
 
 struct CpuRunnerOptions {
-  int64_t kv_bytes = int64_t{4} << 30;            // keys and values, of sequences and the cache
-  int64_t prefix_cache_bytes = int64_t{1} << 30;  // of that, what ended sequences leave; 0: none
-  int64_t checkpoint_tokens = 256;                // between states that are kept (SSM)
+  int64_t kv_bytes = int64_t{4} << 30;            // keys and values of sequences and cache
+  int64_t prefix_cache_bytes = int64_t{1} << 30;  // of that, for ended sequences; 0: no cache
+  int64_t checkpoint_tokens = 256;                // between checkpoints of SSM states
 };
 
 std::unique_ptr<ModelRunner> MakeCpuRunner(std::shared_ptr<const CpuWeights> weights,

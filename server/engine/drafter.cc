@@ -6,9 +6,9 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kReadAtOnce = 512;  // about 0.2 ms of the engine's thread
-constexpr int64_t kSaves = 4;         // prices of drafted tokens that one step costs
+constexpr int64_t kSaves = 4;         // cost of a step, in drafted tokens
 constexpr int64_t kMostAccount = 32;
-constexpr int64_t kPassed = 32;  // drafts not made for one that is made on an empty account
+constexpr int64_t kPassed = 32;  // with an empty account, one of this many drafts is made
 
 }  // namespace
 

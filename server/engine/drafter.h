@@ -1,10 +1,11 @@
-// Guesses how a greedy sequence goes on, out of its own text (PromptLookup), and how much of it is
-// worth checking.
+// Guesses the next tokens of a greedy sequence from its own text (PromptLookup), and decides how
+// many are worth checking.
 //
-// A drafted token costs a share of a step, one that was right saves a whole one. What the right
-// ones have saved pays for the next: the account starts with a little, is bounded, and where it is
-// empty there is only one token now and then, so text that does not repeat loses a bounded share.
-// Thread rule: one thread. Ownership: keeps its own index of the text, about 170 bytes a token.
+// A drafted token costs a part of a step; a correct one saves a whole step. An account collects
+// what correct tokens have saved and pays for the next drafts. It starts with a small amount and is
+// bounded. While it is empty, only one token is drafted now and then, so the cost for text that
+// does not repeat is bounded. Thread rule: one thread. Ownership: keeps its own index of the text,
+// about 170 bytes per token.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,13 @@ class Drafter {
  public:
   explicit Drafter(int64_t most) : most_(most) {}  // tokens of one draft, at least 1
 
-  // Reads on in the sequence's text, `tokens` being all of it so far: a bounded part a call.
+  // Continues to read the sequence's text; `tokens` is all of it so far. Reads a bounded part per
+  // call.
   void Read(std::span<const int32_t> tokens);
-  // What may follow the text that was read last, at most `most` tokens; empty where it has not been
-  // read to its end, where nothing is known, and where it is not worth it.
+  // Returns at most `most` tokens that may follow the text. Empty if the text has not been read to
+  // its end, if no earlier occurrence is known, or if drafting is not worth its cost.
   std::vector<int32_t> Draft(int64_t most);
-  // Of `drafted` checked tokens the first `right` ones were so.
+  // Of `drafted` checked tokens, the first `right` ones were correct.
   void Note(int64_t drafted, int64_t right);
 
  private:
@@ -32,8 +34,8 @@ class Drafter {
   PromptLookup lookup_;
   bool read_all_ = false;
   int64_t length_ = 2;    // of the next draft
-  int64_t account_ = 16;  // in prices of a drafted token
-  int64_t passed_ = 0;    // drafts that were not made since the last one
+  int64_t account_ = 16;  // in units of a drafted token's cost
+  int64_t passed_ = 0;    // drafts skipped since the last one
 };
 
 }  // namespace lfm2

@@ -12,7 +12,7 @@
 namespace lfm2 {
 namespace {
 
-// What all grammars of a step together may hold it up; one that takes longer sits the step out.
+// How long all grammars together may delay a step; sequences with slower ones sit the step out.
 constexpr std::chrono::milliseconds kGrammarPatience{2};
 constexpr std::chrono::milliseconds kRest{1};
 
@@ -201,7 +201,8 @@ bool Engine::RunTask() {
   return true;
 }
 
-// OK: it has run to its end. The model is given back before the last call.
+// `status` is OK if the task has finished. Releases the model before the last call to the task's
+// owner.
 void Engine::FinishTask(OpenTask open, absl::Status status) {
   if (!open.started) LeaveRoom(open.task.tenant, open.task.tokens);
   const auto dropped = std::move(open.task.dropped);
@@ -270,7 +271,7 @@ void Engine::StepLane(const LaneStep& step) {
   std::vector<StepItem> items;
   for (Chunk chunk : step.chunks) {
     if (!StartIfNew(chunk.sequence)) continue;
-    // What the prefix cache held is not pending any more.
+    // Tokens found in the prefix cache are no longer pending.
     chunk.tokens = std::min(chunk.tokens, sequences_[chunk.sequence]->pending());
     chunks.push_back(chunk);
     items.push_back(sequences_[chunk.sequence]->NextItem(chunk.tokens, chunk.drafted));
@@ -286,8 +287,9 @@ void Engine::StepLane(const LaneStep& step) {
   });
   Beat();
   if (!thrown.ok()) outputs.assign(items.size(), {thrown, std::nullopt, FaultScope::kBatch});
-  outputs.resize(items.size(),
-                 {Error(Reason::kInternal, "the model gave no answer for this request"), {}, {}});
+  outputs.resize(
+      items.size(),
+      {Error(Reason::kInternal, "the model returned no result for this request"), {}, {}});
   metrics_.ObserveStep(items.size(), clock_.Now() - began);
   {
     MutexLock lock(mutex_);
@@ -324,7 +326,7 @@ void Engine::Deliver(size_t index, const Chunk& chunk, StepOutput output) {
   if (chunk.tokens < sequence.pending()) return sequence.Advance(chunk.tokens);
   const auto more = static_cast<int64_t>(output.more.size());
   if (!output.sample.has_value() || more > chunk.drafted) {
-    sequence.DropState();  // it saw more than is counted
+    sequence.DropState();  // the state has seen more tokens than are counted
     return End(index,
                Error(Reason::kInternal,
                      "the model sampled " +
@@ -338,7 +340,8 @@ void Engine::Deliver(size_t index, const Chunk& chunk, StepOutput output) {
   if (!status.ok() && sequences_[index] != nullptr) End(index, std::move(status));
 }
 
-// Each as if it had a step of its own: whatever ends the sequence ends it between two of them.
+// Handles each token as if it had its own step, so that the sequence can end between any two of
+// them.
 void Engine::GiveTokens(size_t index, const Chunk& chunk, const StepOutput& output) {
   sequences_[index]->NoteChecked(static_cast<int64_t>(output.more.size()));
   GiveToken(index, *output.sample);
@@ -355,7 +358,7 @@ void Engine::GiveTokens(size_t index, const Chunk& chunk, const StepOutput& outp
   metrics_.CountDrafted(chunk.drafted, given);
 }
 
-// One that failed by itself is ended; of a batch that failed, each is tried alone first.
+// Ends a sequence whose own item failed; if the batch failed, each sequence is first tried alone.
 void Engine::Fail(size_t index, StepOutput output, size_t batch_size) {
   Sequence& sequence = *sequences_[index];
   sequence.DropState();
@@ -386,10 +389,11 @@ void Engine::GiveToken(size_t index, const Sample& sample) {
   if (wanted) return;
   absl::Status why = sequence.Check(now);
   End(index,
-      why.ok() ? Error(Reason::kSlowReader, "the reader took no more tokens") : std::move(why));
+      why.ok() ? Error(Reason::kSlowReader, "the reader stopped taking tokens") : std::move(why));
 }
 
-// The memory and the model are given back before the last call, so whoever hears it sees them free.
+// Releases the memory and the model before the last call to the sink, so that the receiver finds
+// them free.
 void Engine::End(size_t index, absl::Status status) {
   std::unique_ptr<Sequence> sequence = std::move(sequences_[index]);
   const bool started = sequence->started();
@@ -423,7 +427,7 @@ absl::Status Engine::CutError(const Sequence& sequence) {
   MutexLock lock(mutex_);
   const int64_t waited = Milliseconds(drain_began_.value_or(now), now);
   return Error(Reason::kDraining,
-               "stopped after " + std::to_string(waited) + " ms while tokens were made");
+               "stopped after " + std::to_string(waited) + " ms while tokens were being generated");
 }
 
 void Engine::EndEverything() {

@@ -1,10 +1,11 @@
-// The serving engine: one thread owns the device. Requests come in through one bounded queue, token
+// The serving engine: one thread owns the device. Requests enter through one bounded queue; token
 // events leave through each request's sink.
 //
-// One iteration: take what is new, drop what is cancelled or late, give one task a turn, plan a
-// step, run it lane by lane, deliver. What throws on the way is the failure of what it was called
-// for. Thread rule: any thread, but Stop from none of the engine; what is private, on its own
-// thread. Ownership: shares each sink until its OnEnd.
+// One iteration: take new requests, drop cancelled and late ones, give one task a turn, plan a
+// step, run it lane by lane, deliver the tokens. An exception fails only the request or task for
+// which the call was made. Thread rule: public methods from any thread, except Stop, which the
+// engine's own thread must not call; private ones run on the engine's thread. Ownership: shares
+// each sink until its OnEnd.
 #pragma once
 
 #include <chrono>
@@ -36,15 +37,15 @@ struct EngineStats {
   int64_t running = 0;
   int64_t finished = 0;
   int64_t tokens_generated = 0;
-  bool gpu_lost = false;  // a request or a self-test ended with kGpuFault: see SetGpuLost
+  bool gpu_lost = false;  // a request or a self-test failed with kGpuFault: see SetGpuLost
 };
 
-// What a watchdog looks at.
+// The engine's progress, for the watchdog.
 struct EngineProgress {
-  int64_t beats = 0;   // calls of a runner, and iterations, that came to their end
-  int64_t within = 0;  // moves while a long call of a runner makes progress
-  bool busy = false;   // something is accepted and not ended
-  SteadyTime since;    // of the last beat, or of the moment that work came
+  int64_t beats = 0;   // finished runner calls and iterations
+  int64_t within = 0;  // changes while a long runner call makes progress
+  bool busy = false;   // an accepted request or task has not ended
+  SteadyTime since;    // of the last beat, or of the arrival of work after idleness
 };
 
 class Engine {
@@ -52,18 +53,21 @@ class Engine {
   Engine(const Limits& limits, Clock& clock);
   ~Engine() { Stop(); }
 
-  // Whether one more request of this caller would be taken now: before the work of making it.
+  // Whether one more request of this caller would be accepted now; to call before preparing the
+  // request.
   absl::Status CheckRoom(std::string_view tenant) LFM2_EXCLUDES(mutex_);
-  // kQueueFull and kTooManyRequests with a retry delay, kDraining. On an error the sink is not
-  // called at all.
+  // kQueueFull and kTooManyRequests with a retry delay, kDraining. After an error the sink is never
+  // called.
   absl::Status Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
   absl::Status Submit(ModelTask task);
 
-  // Refuses new work from now on; what was accepted goes on. True when all ended within the time.
+  // Refuses new work from now on; accepted work continues. True if all of it ended within the time.
   bool Drain(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_);
-  // Ends every sequence with kDraining and joins the thread. Not from a sink or a task.
+  // Ends every sequence with kDraining and joins the thread. Must not be called from a sink or a
+  // task.
   void Stop() LFM2_EXCLUDES(mutex_);
-  // Only a new process helps: the stats say so from now on. From any thread, a task's too.
+  // Records in the stats that the GPU is lost until the process is restarted. From any thread, also
+  // from a task.
   void SetGpuLost() LFM2_EXCLUDES(mutex_);
   EngineStats stats() const LFM2_EXCLUDES(mutex_);
   EngineProgress progress() const LFM2_EXCLUDES(mutex_);
@@ -75,18 +79,18 @@ class Engine {
   absl::Status Accept(std::string_view tenant, int64_t tokens, Arrival arrival)
       LFM2_EXCLUDES(mutex_);
   void Run();
-  // Waits while there is nothing at all to do. False when the loop must end.
+  // Waits while there is no work. False if the loop must end.
   bool TakeArrivals() LFM2_EXCLUDES(mutex_);
   void DropEnded();
   void DropEndedTasks();
-  // Gives one task a turn; whether there was one.
+  // Gives one task a turn; false if no task could run.
   bool RunTask();
   void FinishTask(OpenTask task, absl::Status status);
-  // What is promised to those that have begun.
+  // The memory promised to sequences and tasks that have begun.
   StateMemory HeldMemory() const;
-  // Whether anything went through a model.
+  // Returns whether any token was run through a model.
   bool Step(bool after_task);
-  // A moment in which readers and grammars may catch up: everybody sat the step out.
+  // Waits a short time for readers and grammars, because every sequence is resting.
   void Rest() LFM2_EXCLUDES(mutex_);
   void StepLane(const LaneStep& step);
   bool StartIfNew(size_t index);
@@ -107,7 +111,8 @@ class Engine {
   Clock& clock_;
   Metrics metrics_;
 
-  // Of the loop's thread. Null entries have ended and go at the end of the iteration.
+  // For the loop's thread only. Null entries have ended and are removed at the end of the
+  // iteration.
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
   TaskQueue tasks_;
   FairShare share_;
@@ -120,14 +125,14 @@ class Engine {
   bool draining_ LFM2_GUARDED_BY(mutex_) = false;
   std::optional<SteadyTime> drain_began_ LFM2_GUARDED_BY(mutex_);
   bool stopping_ LFM2_GUARDED_BY(mutex_) = false;
-  int64_t open_ LFM2_GUARDED_BY(mutex_) = 0;  // accepted, and the last call about it is not through
+  int64_t open_ LFM2_GUARDED_BY(mutex_) = 0;  // accepted; the last call to its owner has not ended
   int64_t beats_ LFM2_GUARDED_BY(mutex_) = 0;
   SteadyTime since_ LFM2_GUARDED_BY(mutex_);  // the last beat, or the end of idleness
   const ModelRunner* at_work_ LFM2_GUARDED_BY(mutex_) = nullptr;  // from BeginWork to Beat
   EngineStats stats_ LFM2_GUARDED_BY(mutex_);
 
-  Mutex join_mutex_;    // one caller of Stop joins, the others wait for it
-  std::thread thread_;  // last: everything above is there when it starts
+  Mutex join_mutex_;    // one caller of Stop joins; the others wait for it
+  std::thread thread_;  // last member: starts when all others are initialized
 };
 
 }  // namespace lfm2

@@ -1,5 +1,5 @@
-// The border of exceptions on the engine's thread: what a runner, a sink or a task throws is the
-// failure of what it was called for, never the end of the engine. Thread rule: pure.
+// Catches exceptions on the engine's thread: if a runner, a sink or a task throws, only the request
+// or task of that call fails, not the engine. Thread rule: pure.
 #pragma once
 
 #include <exception>
@@ -12,7 +12,7 @@
 
 namespace lfm2 {
 
-// `work` returns a Status. The message that leaves names no detail; the log does.
+// `work` returns a Status. The returned message has no details; they are logged.
 template <typename Work>
 absl::Status Guarded(const char* what, Work&& work) {
   try {

@@ -33,7 +33,7 @@ Buckets SizeBuckets() { return {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}; }
 
 using Labels = std::map<std::string, std::string>;
 
-// A chat is rendered to text before the engine sees it.
+// A chat counts as text, because it is rendered to text before it reaches the engine.
 Labels LabelsOf(Operation operation) {
   static constexpr const char* kNames[kOperations] = {"text_completion", "score", "parity"};
   return {{"gen_ai_operation_name", kNames[static_cast<size_t>(operation)]}};
@@ -45,7 +45,7 @@ double Seconds(Metrics::Duration duration) {
 
 }  // namespace
 
-// Everything is made at the start, so that a series is there, and 0, before its first event.
+// All series are created at the start, so that each one exists with value 0 before its first event.
 struct Metrics::Families {
   prometheus::Family<Histogram>& MakeHistograms(const char* name, const char* help) {
     return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
@@ -64,7 +64,7 @@ struct Metrics::Families {
   Families() {
     auto& token_family = prometheus::BuildCounter()
                              .Name("gen_ai_client_token_usage_total")
-                             .Help("Tokens of prompts and of answers")
+                             .Help("Tokens of prompts and completions")
                              .Register(registry);
     for (size_t i = 0; i < kOperations; ++i) {
       Labels labels = LabelsOf(static_cast<Operation>(i));
@@ -88,64 +88,70 @@ struct Metrics::Families {
   prometheus::Registry registry;
   Histogram& first_token =
       MakeHistogram("gen_ai_server_time_to_first_token_seconds",
-                    "From the request's arrival at the engine to its first token",
+                    "Time from a request's arrival at the engine to its first token",
                     FirstTokenBuckets(), LabelsOf(Operation::kGenerate));
   Histogram& per_token =
       MakeHistogram("gen_ai_server_time_per_output_token_seconds",
-                    "Of a request that ended well: mean time of a token after the first",
-                    TokenBuckets(), LabelsOf(Operation::kGenerate));
-  Histogram& gap = MakeHistogram("lfm2_inter_token_seconds", "Between two tokens of one request",
-                                 TokenBuckets());
+                    "Mean time per token after the first, of successful requests", TokenBuckets(),
+                    LabelsOf(Operation::kGenerate));
+  Histogram& gap = MakeHistogram("lfm2_inter_token_seconds",
+                                 "Time between two tokens of one request", TokenBuckets());
   prometheus::Family<Histogram>& duration_family =
       MakeHistograms("gen_ai_server_request_duration_seconds",
-                     "From a request's arrival at the engine to its end");
+                     "Time from a request's arrival at the engine to its end");
   Histogram& queued = MakeHistogram(
-      "lfm2_queue_seconds", "From a request's arrival to its first step", FirstTokenBuckets());
+      "lfm2_queue_seconds", "Time from a request's arrival to its first step", FirstTokenBuckets());
   Histogram& batch =
-      MakeHistogram("lfm2_batch_size", "Sequences of one step of one model", SizeBuckets());
+      MakeHistogram("lfm2_batch_size", "Sequences in one step of one model", SizeBuckets());
   Histogram& step =
       MakeHistogram("lfm2_step_seconds", "Time of one step of one model", TokenBuckets());
   Counter& restarts = MakeCounter("lfm2_sequence_restarts_total",
-                                  "Sequences that were begun anew because their batch failed");
+                                  "Sequences that were restarted because their batch failed");
   Counter& cached = MakeCounter("lfm2_prefix_cached_tokens_total",
                                 "Prompt tokens that were taken from the prefix cache");
-  Counter& replayed = MakeCounter("lfm2_prefix_replayed_tokens_total",
-                                  "Of those: run again for the convolutions' states");
-  Counter& drafted = MakeCounter("lfm2_speculative_drafted_tokens_total",
-                                 "Guessed tokens that were checked beside a decoding one");
-  Counter& accepted =
-      MakeCounter("lfm2_speculative_accepted_tokens_total", "Of those: part of an answer");
-  Counter& ended_ok = MakeCounter("lfm2_requests_completed_total", "Requests that ended well");
-  prometheus::Family<Counter>& ended_family = prometheus::BuildCounter()
-                                                  .Name("lfm2_requests_failed_total")
-                                                  .Help("Accepted requests that did not, by reason")
-                                                  .Register(registry);
+  Counter& replayed =
+      MakeCounter("lfm2_prefix_replayed_tokens_total",
+                  "Cached prompt tokens that were run again to rebuild the convolutions' states");
+  Counter& drafted =
+      MakeCounter("lfm2_speculative_drafted_tokens_total", "Drafted tokens that the model checked");
+  Counter& accepted = MakeCounter("lfm2_speculative_accepted_tokens_total",
+                                  "Drafted tokens that became part of a completion");
+  Counter& ended_ok =
+      MakeCounter("lfm2_requests_completed_total", "Requests that ended successfully");
+  prometheus::Family<Counter>& ended_family =
+      prometheus::BuildCounter()
+          .Name("lfm2_requests_failed_total")
+          .Help("Accepted requests that ended with an error, by reason")
+          .Register(registry);
   prometheus::Family<Counter>& rejected_family =
       prometheus::BuildCounter()
           .Name("lfm2_requests_rejected_total")
           .Help(
-              "Calls of Generation, and of Parity, that ended with an error before the engine had "
+              "Calls of Generation and Parity that ended with an error before the engine had "
               "accepted them, by reason")
           .Register(registry);
   prometheus::Family<Counter>& lookup_family =
       prometheus::BuildCounter()
           .Name("lfm2_prefix_lookups_total")
-          .Help("Looks into the prefix cache, by why the rest of the prompt was computed")
+          .Help(
+              "Lookups in the prefix cache, by the reason why the rest of the prompt was computed")
           .Register(registry);
   Gauge& running = MakeGauge("lfm2_sequences_running", "Sequences that hold a place");
   Gauge& waiting = MakeGauge("lfm2_requests_waiting", "Accepted requests that have not started");
-  Gauge& waiting_tokens = MakeGauge("lfm2_tokens_waiting", "Tokens of their prompts");
+  Gauge& waiting_tokens =
+      MakeGauge("lfm2_tokens_waiting", "Prompt tokens of accepted requests that have not started");
   Gauge& calls = MakeGauge("lfm2_calls_open", "Open calls of all services");
-  Gauge& streams = MakeGauge("lfm2_streams_open", "Of those: streams of events");
+  Gauge& streams = MakeGauge("lfm2_streams_open", "Open calls that are streams of events");
   Gauge& models = MakeGauge("lfm2_models_loaded", "Models in memory");
-  Gauge& blocks_used =
-      MakeGauge("lfm2_kv_blocks_in_use",
-                "Blocks of keys and values of sequences, also those shared with the prefix cache");
-  Gauge& blocks_cached = MakeGauge("lfm2_kv_blocks_cached",
-                                   "Blocks that only the prefix cache holds, and no sequence");
-  Gauge& blocks_total = MakeGauge("lfm2_kv_blocks_limit", "Blocks that there may be");
+  Gauge& blocks_used = MakeGauge(
+      "lfm2_kv_blocks_in_use",
+      "Blocks of keys and values used by sequences, also if shared with the prefix cache");
+  Gauge& blocks_cached =
+      MakeGauge("lfm2_kv_blocks_cached", "Blocks of keys and values held only by the prefix cache");
+  Gauge& blocks_total =
+      MakeGauge("lfm2_kv_blocks_limit", "Maximum number of blocks of keys and values");
   Gauge& serving =
-      MakeGauge("lfm2_serving", "1 while a model answers: what health says of Generation");
+      MakeGauge("lfm2_serving", "1 while a model can answer, as health reports for Generation");
   std::array<Histogram*, kOperations> durations{};
   std::array<Counter*, kOperations> tokens_in{};
   Counter* tokens_out = nullptr;

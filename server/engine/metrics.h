@@ -1,7 +1,7 @@
-// What an operator sees of the engine and its callers, in Prometheus' text format. Names follow
-// OpenTelemetry's gen_ai conventions where there is one. Labels are words of this program only
-// (reasons, names of causes): never a prompt, a token, a caller or a model. Thread rule: any
-// thread. The .cc is the only file that sees prometheus-cpp.
+// Metrics of the engine and its callers, in Prometheus' text format. Names follow OpenTelemetry's
+// gen_ai conventions if these have one. Labels are only words of this program (reasons, names of
+// causes), never a prompt, a token, a caller or a model. Thread rule: any thread. The .cc is the
+// only file that sees prometheus-cpp.
 #pragma once
 
 #include <chrono>
@@ -14,11 +14,11 @@
 
 namespace lfm2 {
 
-// What a request asks of a model: gen_ai.operation.name of the conventions.
+// The kind of request: gen_ai.operation.name of the conventions.
 enum class Operation { kGenerate, kScore, kParity };
 inline constexpr int kOperations = 3;
 
-// What is looked up at the moment of a scrape.
+// Values that are read at each scrape.
 struct MetricsGauges {
   int64_t running_sequences = 0;
   int64_t waiting_requests = 0;
@@ -27,7 +27,7 @@ struct MetricsGauges {
   int64_t open_streams = 0;
   int64_t loaded_models = 0;
   BlockUsage blocks;
-  bool serving = false;  // what health says of Generation
+  bool serving = false;  // as health reports for Generation
 };
 
 class Metrics {
@@ -37,17 +37,17 @@ class Metrics {
   Metrics();
   ~Metrics();
 
-  // A call that ended with an error before the engine had taken it.
+  // A call that failed before the engine accepted it.
   void CountRejected(Reason reason);
   void CountRestart();
   void ObserveStart(Duration queued, const PrefixReuse& reuse, int64_t prompt_tokens);
   void ObserveStep(size_t batch_size, Duration took);
-  // Since the token before, or since the request came when it is the first.
+  // `gap`: time since the previous token, or since the request's arrival for the first token.
   void ObserveToken(Duration gap, bool first);
-  // Of one sequence in one step: guessed tokens, and those of them that its reader got.
+  // For one sequence in one step: drafted tokens, and how many of them were delivered.
   void CountDrafted(int64_t drafted, int64_t accepted);
   void ObserveEnd(const GenerateEnd& end, Duration took);
-  // A Score or Parity that the engine had taken.
+  // The end of a Score or Parity that the engine had accepted.
   void ObserveTaskEnd(Operation operation, const absl::Status& status, int64_t prompt_tokens,
                       Duration took);
 

@@ -44,7 +44,7 @@ std::optional<ModelPool::Acquired> ModelPool::Acquire(const std::string& referen
                                                       Ready ready) {
   const absl::StatusOr<ModelVersion> version = store_.Resolve(reference);
   if (!version.ok()) return version.status();
-  // Freed without the lock, and before the load that needs its memory.
+  // Freed without holding the lock, and before the load that needs its memory.
   std::shared_ptr<LoadedModel> evicted;
   std::shared_ptr<Entry> entry;
   {
@@ -85,7 +85,7 @@ void ModelPool::Load(const ModelVersion& version, const std::shared_ptr<Entry>& 
   Conclude(entry, thrown.ok() ? std::move(model) : Acquired(thrown));
 }
 
-// `result` holds the model until everybody who waited has it.
+// `result` holds the model until all waiting callers have it.
 void ModelPool::Conclude(const std::shared_ptr<Entry>& entry, const Acquired& result) {
   std::vector<Ready> waiting;
   {

@@ -1,6 +1,7 @@
-// The models in memory: loaded at their first use, at most `capacity`, the least recently used idle
-// one goes first. Whoever asks for a model that is being loaded is called when it is there; nobody
-// waits on a thread. Thread rule: any thread but the engine's (a name is looked up on disk).
+// The models in memory: loaded at their first use, at most `capacity`; the least recently used idle
+// one is evicted first. A caller that asks for a model which is being loaded is called back after
+// the load; no thread waits. Thread rule: any thread except the engine's, because names are looked
+// up on disk.
 #pragma once
 
 #include <functional>
@@ -21,21 +22,21 @@ class ModelPool {
  public:
   using Acquired = absl::StatusOr<std::shared_ptr<LoadedModel>>;
   using Ready = std::function<void(const Acquired&)>;
-  // Takes work to where its caller's work runs, and keeps alive what the work needs.
+  // Runs work where its caller's work runs, and keeps alive what the work needs.
   using Resume = std::function<void(std::function<void()> work)>;
 
   ModelPool(ModelStore& store, ModelLoader loader, int64_t capacity);
 
-  // `reference` as in the protocol's ModelRef. What is known now: the model, an error of
-  // ModelStore::Resolve, kModelLoading with a retry delay when capacity models are all in use or
-  // too many loads wait. Nullopt: it is being loaded by `loads`, which later calls `ready` once,
-  // with the model or the loader's error. The pool outlives what `loads` does.
+  // `reference` as in the protocol's ModelRef. Returns the model; or an error of
+  // ModelStore::Resolve; or kModelLoading with a retry delay if `capacity` models are in use or too
+  // many loads wait. Nullopt: `loads` is loading the model and later calls `ready` once, with the
+  // model or the loader's error. The pool must outlive the work on `loads`.
   std::optional<Acquired> Acquire(const std::string& reference, Executor& loads, Ready ready);
-  // The same for work that must not go on upon a loader's thread: `then` is called once, now where
-  // that is known, else in the work that `resume` is given after the load.
+  // The same for work that must not run on a loader's thread: `then` is called once, immediately if
+  // the result is known, else in work that is passed to `resume` after the load.
   void AcquireThen(const std::string& reference, Executor& loads, const Resume& resume,
                    const Ready& then);
-  // Loaded or not, without loading.
+  // The model if it is in memory, else null; never loads it.
   std::shared_ptr<LoadedModel> Find(const std::string& name, const std::string& version) const;
   // Most recently used first.
   std::vector<std::shared_ptr<LoadedModel>> Loaded() const;

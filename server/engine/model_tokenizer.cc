@@ -15,7 +15,8 @@ namespace {
 
 constexpr int32_t kBytes = 256;
 
-// The byte tokenizer without its three special tokens, for models whose vocabulary is the bytes.
+// The byte tokenizer without its three special tokens, for models whose vocabulary is the 256
+// bytes.
 class PlainByteTokenizer : public Tokenizer {
  public:
   explicit PlainByteTokenizer(std::shared_ptr<const Tokenizer> bytes) : bytes_(std::move(bytes)) {
@@ -67,7 +68,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerForModel(
   if (tokenizer->vocab_size() > vocab_size) {
     return Error(Reason::kTokenizerMismatch,
                  "the tokenizer has " + std::to_string(tokenizer->vocab_size()) +
-                     " tokens, the model's vocabulary has " + std::to_string(vocab_size),
+                     " tokens, but the model's vocabulary has " + std::to_string(vocab_size),
                  {{"tokenizer_vocab_size", std::to_string(tokenizer->vocab_size())},
                   {"model_vocab_size", std::to_string(vocab_size)}});
   }

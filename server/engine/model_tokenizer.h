@@ -1,4 +1,4 @@
-// The tokenizer that a loaded model is served with. Thread rule: pure.
+// Chooses the tokenizer for a loaded model. Thread rule: pure.
 #pragma once
 
 #include <filesystem>
@@ -9,10 +9,11 @@
 
 namespace lfm2 {
 
-// That of `directory`. Where it is empty (the model's folder has no tokenizer), bytes: the byte
-// tokenizer when the vocabulary has room for its 259 ids, and when it has exactly 256, bytes alone,
-// without pad, bos and eos. kTokenizerMismatch with both sizes when a token has no row in the
-// vocabulary; kFileNotFound when no tokenizer can be meant; errors of LoadTokenizer.
+// Loads the tokenizer in `directory`. If `directory` is empty (the model's folder has no
+// tokenizer), uses the byte tokenizer if the vocabulary has at least its 259 ids, or, if it has
+// exactly 256, bytes only, without pad, bos and eos. kTokenizerMismatch with both sizes if the
+// tokenizer has ids beyond the vocabulary; kFileNotFound if neither of the byte tokenizers fits;
+// errors of LoadTokenizer.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> TokenizerForModel(
     const std::filesystem::path& directory, int64_t vocab_size);
 

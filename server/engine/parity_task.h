@@ -1,5 +1,6 @@
-// A pass with probes in turns of one chunk, so that a long one does not hold up who decodes. Thread
-// rule: the engine's thread, which must also destroy it. Ownership: owns its pass.
+// Runs a pass with probes in turns of one chunk, so that a long one does not delay decoding
+// sequences. Thread rule: the engine's thread, which must also destroy it. Ownership: owns its
+// pass.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +22,16 @@ class ParityTask {
         chunk_tokens_(chunk_tokens),
         report_(static_cast<int64_t>(tokens_.size()), keep) {}
 
-  // One chunk. True when there is more; after an error there is nothing more to call.
+  // Runs one chunk. True if there are more; must not be called again after an error.
   absl::StatusOr<bool> Advance(ModelRunner& runner);
-  // What the whole report takes; known after the first turn.
+  // Size of the whole report; known after the first turn.
   int64_t report_bytes() const { return report_.bytes(); }
   ParityReport Finish() { return report_.Finish(); }  // after the last turn
 
  private:
   const std::vector<int32_t> tokens_;
   const int64_t chunk_tokens_;
-  size_t done_ = 0;  // of the tokens
+  size_t done_ = 0;  // tokens done
   std::unique_ptr<ProbePass> pass_;
   ReportBuilder report_;
 };

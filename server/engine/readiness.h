@@ -1,8 +1,8 @@
-// Whether there is a model that answers requests. Where the configuration names a default model,
-// that one must: it is loaded at the start, without waiting for a request, and must make a token; a
-// model that is absent or broken is tried again. Otherwise any model will do, in memory or on disk,
-// where it waits for its first use. Thread rule: one thread looks. Ownership: borrows; a load or a
-// self-test may end after this object is gone.
+// Whether a model can answer requests. If the configuration names a default model, it must be that
+// one: it is loaded at the start, without waiting for a request, and must generate a token; an
+// absent or broken model is tried again. Otherwise any model is enough, in memory or on disk.
+// Thread rule: one thread calls Look. Ownership: borrows; a load or a self-test may end after this
+// object is gone.
 #pragma once
 
 #include <atomic>
@@ -28,15 +28,15 @@ class Readiness {
     Clock& clock;
   };
 
-  // default_model: as ModelPool::Acquire's reference; "": none. Tried every `retry_ms`.
+  // default_model: as ModelPool::Acquire's reference; "": no default model. Tried every `retry_ms`.
   Readiness(const Parts& parts, std::string default_model, int64_t retry_ms);
 
-  // Call about once a second: true while a model answers. Once the default model has answered, it
-  // stays so: whether the engine goes on is the watchdog's question.
+  // Call about once a second: true while a model can answer. Stays true after the default model has
+  // answered once; the watchdog checks whether the engine still makes progress.
   bool Look();
 
  private:
-  struct Trial;  // of the default model, shared with its load and its self-test
+  struct Trial;  // a try of the default model, shared with its load and self-test
 
   bool HasModel() const;
 
@@ -45,7 +45,7 @@ class Readiness {
   const std::chrono::milliseconds retry_;
   const std::shared_ptr<Trial> trial_;
   SteadyTime next_look_;
-  bool has_model_ = false;  // at the last look
+  bool has_model_ = false;  // at the last call of Look
 };
 
 }  // namespace lfm2

@@ -1,5 +1,5 @@
-// What goes into the engine and what comes out, as plain data. A GenerateRequest is valid: nobody
-// below checks it again.
+// The engine's input and output as plain data. A GenerateRequest must be valid: the engine does not
+// check it again.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@
 
 namespace lfm2 {
 
-// Order of admission to the device. A request that waits long enough passes later ones of a higher
+// Order of admission. A request that has waited long enough passes later ones with a higher
 // priority.
 enum class Priority { kLow, kNormal, kHigh };
 inline constexpr int kPriorities = 3;
@@ -36,9 +36,9 @@ struct GenerateRequest {
   std::vector<std::string> stop;
   std::vector<int32_t> stop_ids;
   bool ignore_eos = false;
-  std::shared_ptr<const Grammar> grammar;  // what the text must follow; null: anything
+  std::shared_ptr<const Grammar> grammar;  // null: the text is not restricted
   std::chrono::milliseconds grammar_step{kDefaultLimits.grammar_step_ms};
-  bool takes_tool_calls = false;  // out of the text, into the end
+  bool takes_tool_calls = false;  // moves tool calls from the text to GenerateEnd
   SteadyTime deadline = SteadyTime::max();
 };
 
@@ -53,53 +53,53 @@ struct TokenEvent {
 enum class FinishReason { kEos, kStop, kLength };
 
 struct GenerateEnd {
-  absl::Status status;  // OK, or why there is no finish reason
+  absl::Status status;  // if not OK, finish_reason is not valid
   FinishReason finish_reason = FinishReason::kLength;
-  std::string text;  // what was held back
+  std::string text;  // text that was held back
   std::string stop;  // the stop string that matched
   std::vector<ToolCall> tool_calls;
-  bool malformed_tool_call = false;  // one of them stands in the text as it was written
+  bool malformed_tool_call = false;  // a malformed one was left in the text
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
   PrefixReuse reuse;
-  int64_t drafted_tokens = 0;   // guessed, and checked by the model beside a token
+  int64_t drafted_tokens = 0;   // drafted tokens that the model checked
   int64_t accepted_tokens = 0;  // of those: part of the completion
   double queue_ms = 0, prefill_ms = 0, decode_ms = 0, time_to_first_token_ms = 0;
 };
 
-// Where one request's events go. Called from the engine's thread only, never under a lock; must not
-// block.
+// Receives one request's events. Called only from the engine's thread, never with a lock held; must
+// not block.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
-  // It leaves the queue: what comes too late from here on is late in decode.
+  // The request leaves the queue: from now on, a missed deadline counts as missed in decode.
   virtual void OnStart() {}
-  // False: it has no room for what a step brings; the sequence sits that step out.
+  // False: the sink cannot take the events of a step now; the sequence sits that step out.
   virtual bool Ready() { return true; }
   // False: the reader is gone or too slow; the sequence is dropped before the next step and OnEnd
   // is still called.
   virtual bool OnToken(TokenEvent event) = 0;
   // Exactly once, as the last call.
   virtual void OnEnd(GenerateEnd end) = 0;
-  // OK, or why nobody takes the events any more: kCancelled, kSlowReader, a deadline. Looked at
-  // before every step.
+  // OK, or why the events are no longer wanted: kCancelled, kSlowReader, a deadline. Called before
+  // every step.
   virtual absl::Status Stopped() const = 0;
 };
 
-// Work on a model that is no generation: Score, Parity, the self-test. In turns between two steps,
-// each of which delays decoding as a chunk of a prompt does. All calls are made on the engine's
-// thread, and so is the destruction.
+// Work on a model other than generation: Score, Parity, the self-test. It runs in turns between
+// steps; a turn delays decoding as much as a chunk of a prompt. All calls and the destruction
+// happen on the engine's thread.
 struct ModelTask {
   std::shared_ptr<LoadedModel> model;
   std::string tenant;
-  Priority priority = Priority::kNormal;  // low: when no prompt waits, or after the ageing time
-  int64_t tokens = 0;                     // that go through the model in all
-  bool keeps_state = false;               // of these tokens, between its turns
-  // One turn; true when it wants another one. It may throw: then it is dropped.
+  Priority priority = Priority::kNormal;  // low: only if no prompt waits, or after the ageing time
+  int64_t tokens = 0;                     // run through the model in total
+  bool keeps_state = false;               // keeps a state of these tokens between turns
+  // Runs one turn; true if it needs another one. If it throws, the task is dropped.
   std::function<bool(ModelRunner&)> run;
-  // Called once instead of a further turn: draining, deadline passed, stopped, a fault.
+  // Called once instead of another turn: draining, deadline passed, stopped, a fault.
   std::function<void(absl::Status)> dropped;
-  std::function<absl::Status()> stopped;  // as TokenSink's, before each turn; empty: never
+  std::function<absl::Status()> stopped;  // as in TokenSink, before each turn; empty: never
   SteadyTime deadline = SteadyTime::max();
 };
 

@@ -22,7 +22,8 @@ absl::Status CheckTokens(std::span<const int32_t> tokens, int64_t vocab_size) {
   return absl::OkStatus();
 }
 
-// Sign aside, float bit patterns are in order of magnitude and infinity and NaN are the highest.
+// Without the sign bit, float bit patterns are ordered by magnitude, and infinity and NaN are the
+// largest.
 bool AllFinite(std::span<const float> values) {
   uint32_t largest = 0;
   for (const float value : values) {

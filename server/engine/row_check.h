@@ -1,5 +1,4 @@
-// What every runner checks of the ids that it is given and of the logits that it made.
-// Thread rule: pure functions.
+// Checks that every runner makes on its input ids and its logits. Thread rule: pure functions.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +13,11 @@ namespace lfm2 {
 absl::Status CheckTokens(std::span<const int32_t> tokens, int64_t vocab_size);
 
 bool AllFinite(std::span<const float> values);
-// kInternal; `position` is that of the last token which the logits depend on.
+// kInternal; `position` is the position of the last token that the logits depend on.
 absl::Status NotFiniteError(int64_t position);
 
-// Samples what comes after `history`, which is the item's, perhaps with drafted tokens after it.
-// The output says why it could not: logits that are not finite, or kOutOfMemory.
+// Samples the token after `history`, which is the item's history, perhaps followed by drafted
+// tokens. On an error, the output's status is that of logits that are not finite, or kOutOfMemory.
 StepOutput SampleRow(std::span<const float> logits, const StepItem& item,
                      std::span<const int32_t> history);
 

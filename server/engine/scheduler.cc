@@ -125,7 +125,7 @@ class Planner {
     }
   }
 
-  // One pass of the round robin over the callers of one kind, as long as there are tokens.
+  // One pass of the round robin over the callers of one kind, while tokens are left.
   void DealTokens(bool yielding) {
     Callers callers;
     for (const size_t i : prompts_) {
@@ -198,11 +198,11 @@ class Planner {
   const std::span<const ScheduledSequence> sequences_;
   StepLimits limits_;
   FairShare& share_;
-  int64_t budget_ = 0;           // tokens for prompts that are left
+  int64_t budget_ = 0;           // tokens left for prompts
   int64_t draft_rows_ = 0;       // for drafted tokens, if the budget has them
-  std::vector<size_t> prompts_;  // that hold a place
-  std::vector<size_t> served_;   // in the order they were served in
-  std::vector<int64_t> tokens_;  // of each sequence's prompt in this step
+  std::vector<size_t> prompts_;  // sequences that hold a place
+  std::vector<size_t> served_;   // in the order in which they were served
+  std::vector<int64_t> tokens_;  // prompt tokens of each sequence in this step
   std::optional<LaneStep> alone_;
   std::vector<LaneStep> steps_;
 };

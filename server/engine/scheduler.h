@@ -1,23 +1,23 @@
-// Which tokens the next step takes. Pure: no clock, no device; what it must remember from one step
-// to the next (FairShare) is the caller's.
+// Chooses the tokens of the next step. Pure: no clock, no device; the caller keeps the data that is
+// needed from step to step (FairShare).
 //
-// A step is one batch for each loaded model (lane) that has something to do. Every sequence that
-// decodes takes its next token. What is left of the budget goes to prompts, in chunks; while
-// anything decodes, all prompts of a step together take at most one chunk, so a decoding sequence
-// never waits for more than that. No more sequences hold a place than the budget has tokens, so a
-// prompt that holds one moves on at every step that has room for prompts at all. A place is given
-// only where the lane's memory has room for all that the sequence may come to, so that what runs
-// can run to its end; who is next in line and has no room is not passed by others of its lane.
-// Drafted tokens
-// take what is left then, dealt evenly, and only as long as few sequences decode: a step of many
-// rows costs as much for a row more as the token that it may save.
+// A step is one batch for each loaded model (lane) with work. Every decoding sequence takes its
+// next token. The rest of the budget goes to prompts, in chunks. While any sequence decodes, all
+// prompts of a step together take at most one chunk, so that a decoding sequence never waits longer
+// than that. The number of places is at most the number of tokens in the budget, so a prompt with a
+// place advances in every step that has room for prompts. A sequence gets a place only if the lane
+// has memory for its maximum length, so that it can run to its end; if the next sequence in line
+// does not fit, others of its lane do not pass it. Drafted tokens take what is then left, shared
+// evenly, and only while few sequences decode: in a step with many rows, one more row costs as much
+// as the token that it may save.
 //
-// Between callers: a free place goes to the caller that holds the fewest; prompt tokens are dealt
-// by deficit round robin with a quantum of one chunk. Within a caller: the most urgent first, that
-// is, time waited plus `ageing_ms` a level of priority, so a request passes later ones of the next
-// higher level once it has waited `ageing_ms` longer, and equals go in order of arrival. A high
-// priority moves a request before its caller's own only. A low one also yields to every other
-// caller until it has waited `ageing_ms`. Thread rule: pure functions.
+// Between callers: a free place goes to the caller that holds the fewest; prompt tokens are shared
+// by deficit round robin with a quantum of one chunk. Within a caller: the most urgent request
+// first. Urgency is the time waited plus `ageing_ms` per level of priority, so a request passes
+// later ones of the next higher level once it has waited `ageing_ms` longer; equally urgent ones go
+// in order of arrival. A high priority only moves a request before others of the same caller. A low
+// one also yields to every other caller until it has waited `ageing_ms`. Thread rule: pure
+// functions.
 #pragma once
 
 #include <cstddef>
@@ -34,33 +34,33 @@
 namespace lfm2 {
 
 struct StepLimits {
-  int64_t step_tokens = 0;          // of one step over all lanes
-  int64_t running_sequences = 0;    // places, over all lanes
-  int64_t prompt_chunk_tokens = 0;  // of a step in which anything decodes; 0: no prompt then
+  int64_t step_tokens = 0;          // budget of one step, for all lanes
+  int64_t running_sequences = 0;    // places, for all lanes
+  int64_t prompt_chunk_tokens = 0;  // in a step with decoding sequences; 0: no prompts then
   int64_t ageing_ms = 0;
-  int64_t draft_rows = 0;  // decoding and drafted tokens of a step that has drafted ones
-  StateMemory memory;      // with what is held already
+  int64_t draft_rows = 0;  // decoding plus drafted tokens of a step with drafts
+  StateMemory memory;      // includes the memory that is already held
 };
 
 struct ScheduledSequence {
   const LoadedModel* lane = nullptr;
-  int64_t pending = 0;    // tokens that have not been through the model: 1 when it decodes
-  int64_t drafted = 0;    // that it wants checked beside the pending one, when it decodes
+  int64_t pending = 0;    // tokens not yet run through the model; 1 if it decodes
+  int64_t drafted = 0;    // drafted tokens to check beside the pending one, if it decodes
   bool decoding = false;  // holds a place
   bool started = false;   // holds a place
-  // Runs in a batch of its own, one such sequence a step: its last batch failed.
+  // Its last batch failed: runs in a batch of its own, one such sequence per step.
   bool alone = false;
-  bool resting = false;  // takes nothing in this step; keeps its place when it has one
+  bool resting = false;  // gets no tokens in this step; keeps its place if it has one
   std::string_view caller;
   Priority priority = Priority::kNormal;
   int64_t waited_ms = 0;  // since it arrived
-  int64_t memory = 0;     // that its state may come to; of no account once it holds a place
+  int64_t memory = 0;     // maximum for its state; ignored once it holds a place
 };
 
 struct Chunk {
-  size_t sequence = 0;  // index into what was given
+  size_t sequence = 0;  // index into PlanStep's `sequences`
   int64_t tokens = 0;   // 1 to pending
-  int64_t drafted = 0;  // beside them, up to what is wanted
+  int64_t drafted = 0;  // beside them, at most the number wanted
 };
 
 struct LaneStep {
@@ -68,14 +68,14 @@ struct LaneStep {
   std::vector<Chunk> chunks;  // decoding ones first, then prompts
 };
 
-// What the deficit round robin remembers: bounded by the callers that have a prompt.
+// The state of the deficit round robin; holds only callers that have a prompt.
 struct FairShare {
-  std::map<std::string, int64_t, std::less<>> deficit;  // tokens that are still its turn's
-  std::string next;                                     // whose turn it is, or would be
+  std::map<std::string, int64_t, std::less<>> deficit;  // tokens left in its turn
+  std::string next;                                     // the caller whose turn is next
 };
 
 // `sequences` in order of arrival. Every chunk is in exactly one LaneStep, no LaneStep is empty,
-// and a sequence has at most one chunk. Limits below 1 count as 1, but for prompt_chunk_tokens.
+// and a sequence has at most one chunk. Limits below 1 count as 1, except prompt_chunk_tokens.
 std::vector<LaneStep> PlanStep(std::span<const ScheduledSequence> sequences,
                                const StepLimits& limits, FairShare& share);
 

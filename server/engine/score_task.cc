@@ -22,7 +22,8 @@ absl::StatusOr<bool> ScoreTask::Advance(ModelRunner& runner) {
   LFM2_ASSIGN_OR_RETURN(const std::vector<float> chunk,
                         runner.ScoreChunk(*state_, all.subspan(begin, inputs + 1)));
   if (chunk.size() != inputs) {
-    return Error(Reason::kInternal, "the model scored another number of tokens than it was given");
+    return Error(Reason::kInternal,
+                 "the model scored a different number of tokens than it was given");
   }
   logprobs_.insert(logprobs_.end(), chunk.begin(), chunk.end());
   return logprobs_.size() + 1 < all.size();

@@ -1,4 +1,4 @@
-// Scores a text in turns of one chunk, so that a long one does not hold up who decodes. Thread
+// Scores a text in turns of one chunk, so that a long one does not delay decoding sequences. Thread
 // rule: the engine's thread, which must also destroy it. Ownership: owns its state.
 #pragma once
 
@@ -17,7 +17,7 @@ class ScoreTask {
   ScoreTask(std::vector<int32_t> tokens, int64_t chunk_tokens)
       : tokens_(std::move(tokens)), chunk_tokens_(chunk_tokens) {}
 
-  // One chunk. True when there is more; after an error there is nothing more to call.
+  // Runs one chunk. True if there are more; must not be called again after an error.
   absl::StatusOr<bool> Advance(ModelRunner& runner);
 
   const std::vector<int32_t>& tokens() const { return tokens_; }
@@ -27,7 +27,7 @@ class ScoreTask {
   const std::vector<int32_t> tokens_;
   const int64_t chunk_tokens_;
   std::unique_ptr<RunnerState> state_;
-  std::vector<float> logprobs_;  // one fewer than tokens in the end
+  std::vector<float> logprobs_;  // in the end, one fewer than tokens
 };
 
 }  // namespace lfm2

@@ -20,9 +20,9 @@ absl::Status MakeOneToken(ModelRunner& runner) {
   item.sampling = &greedy;
   item.history = prompt;
   const std::vector<StepOutput> outputs = runner.Step({&item, 1});
-  if (outputs.size() != 1) return Error(Reason::kInternal, "the self-test has no answer");
+  if (outputs.size() != 1) return Error(Reason::kInternal, "the self-test returned no result");
   LFM2_RETURN_IF_ERROR(outputs[0].status);
-  if (!outputs[0].sample) return Error(Reason::kInternal, "the self-test gave no token");
+  if (!outputs[0].sample) return Error(Reason::kInternal, "the self-test generated no token");
   return absl::OkStatus();
 }
 

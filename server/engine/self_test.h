@@ -1,4 +1,5 @@
-// One token of a model, to prove that it answers. Thread rule: the task is the engine's.
+// Generates one token with a model, to check that it works. Thread rule: the task runs on the
+// engine's thread.
 #pragma once
 
 #include <functional>
@@ -8,8 +9,8 @@
 
 namespace lfm2 {
 
-// `ended` is called once, on the engine's thread, if the task is accepted: OK, why there was no
-// token, or why the engine dropped it.
+// If the task is accepted, `ended` is called once, on the engine's thread, with OK, the reason why
+// there was no token, or the reason why the engine dropped the task.
 ModelTask SelfTest(std::shared_ptr<LoadedModel> model,
                    std::function<void(const absl::Status&)> ended);
 

@@ -53,7 +53,7 @@ absl::Status Sequence::CheckMemory() const {
   return CheckStateMemory(*request_.model->runner, MostTokens(), memory_);
 }
 
-// A client gives up at its deadline, so the deadline is looked at first.
+// Checks the deadline first, because a client gives up at its deadline.
 absl::Status Sequence::Check(SteadyTime now) const {
   if (now >= request_.deadline) return LateError(now);
   absl::Status stopped = sink_->Stopped();
@@ -83,7 +83,7 @@ absl::Status Sequence::TakeState(bool use_cache) {
   const int64_t resume_at = fresh.reuse.resume_at();
   if (fresh.state == nullptr || resume_at < 0 ||
       resume_at >= static_cast<int64_t>(tokens_.size())) {
-    return Error(Reason::kInternal, "the model's state for this request cannot be gone on from");
+    return Error(Reason::kInternal, "the runner returned an unusable state for this request");
   }
   state_ = std::move(fresh.state);
   processed_ = resume_at;
@@ -111,10 +111,10 @@ int64_t Sequence::Draft() {
   try {
     drafter_->Read(tokens_);
     if (!decoding() || alone_) return 0;
-    // The last token of all is sampled after the last one that goes through the model.
+    // The last token of the generation is only sampled and not run through the model.
     draft_ = drafter_->Draft(request_.max_new_tokens - completion_tokens_ - 1);
   } catch (const std::bad_alloc&) {
-    drafter_.reset();  // it goes on without
+    drafter_.reset();  // continues without drafts
   }
   return static_cast<int64_t>(draft_.size());
 }
@@ -194,7 +194,7 @@ GenerateEnd Sequence::End(absl::Status status, SteadyTime now) {
   if (!finish_reason_ && finished()) finish_reason_ = FinishReason::kEos;
   end.text = stops_.Push(calls_.Flush(decoder_.Flush()));
   end.text += stops_.Flush();
-  // Bytes that never became a character are U+FFFD in the end, and a stop string may name that.
+  // At the end, incomplete bytes of a character become U+FFFD, which a stop string may contain.
   if (stops_.matched() && status.ok()) finish_reason_ = FinishReason::kStop;
   end.status = std::move(status);
   end.finish_reason = finish_reason_.value_or(FinishReason::kLength);

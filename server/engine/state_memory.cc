@@ -7,7 +7,7 @@
 namespace lfm2 {
 namespace {
 
-// The most tokens that a state may come to.
+// The maximum number of tokens of a state.
 int64_t MostTokens(const ModelRunner& runner, int64_t below) {
   int64_t fits = 0;
   while (fits + 1 < below) {
@@ -24,8 +24,8 @@ absl::Status CheckStateMemory(const ModelRunner& runner, int64_t tokens, int64_t
   const std::string asked = std::to_string(tokens);
   const std::string limit = std::to_string(MostTokens(runner, tokens));
   return Error(Reason::kContextExceeded,
-               "the tokens of the prompt and the new ones come to " + asked +
-                   ", and the server has memory for the keys, values and states of " + limit +
+               "prompt and new tokens together are " + asked +
+                   ", but the server has memory for the keys, values and states of only " + limit +
                    " (kv_bytes)",
                {{"tokens", asked}, {"limit", limit}});
 }

@@ -1,6 +1,6 @@
-// Memory for the states of sequences and tasks, promised before they begin, so that none of them
-// ends in the middle for want of it. In the unit of each lane's ModelRunner.
-// Thread rule: one thread at a time.
+// Memory for the states of sequences and tasks. It is promised before they begin, so that they
+// never end early because memory runs out. In the unit of each lane's ModelRunner. Thread rule: one
+// thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,13 @@ namespace lfm2 {
 
 struct LoadedModel;
 
-// kContextExceeded where a state of `tokens` tokens, which may come to `memory`, is more than the
-// runner has for all of them.
+// kContextExceeded if a state of `tokens` tokens, which needs up to `memory`, exceeds the runner's
+// limit for all states.
 absl::Status CheckStateMemory(const ModelRunner& runner, int64_t tokens, int64_t memory);
 
 class StateMemory {
  public:
-  // A lane that was never named has no limit.
+  // A lane without a call of SetLimit has no limit.
   void SetLimit(const LoadedModel* lane, int64_t limit) { lanes_[lane].limit = limit; }
   void Hold(const LoadedModel* lane, int64_t memory);
   bool HasRoom(const LoadedModel* lane, int64_t memory) const;

@@ -9,12 +9,12 @@
 namespace lfm2 {
 namespace {
 
-// OK while somebody waits for it.
+// OK while the task's caller waits for it.
 absl::Status WhyEnded(const OpenTask& open, SteadyTime now) {
   absl::Status stopped = open.task.stopped ? open.task.stopped() : absl::OkStatus();
   if (now < open.task.deadline && !absl::IsDeadlineExceeded(stopped)) return stopped;
   return Error(open.started ? Reason::kDeadlineInDecode : Reason::kDeadlineInQueue,
-               "the deadline passed before the model had done this work");
+               "the deadline passed before the work was finished");
 }
 
 }  // namespace

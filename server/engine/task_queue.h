@@ -1,9 +1,11 @@
-// The tasks beside the sequences: which of them has the next turn, and which nobody waits for.
+// The tasks beside the sequences: chooses the one for the next turn, and finds those that have been
+// stopped or are late.
 //
-// Tasks and prompts take turns, so that neither starves and decoding waits for one of them only.
-// Between tasks: the most urgent, that is, time since the last turn plus `ageing_ms` a level of
-// priority; a low one yields to prompts until it has waited `ageing_ms`. One that keeps a state
-// begins only where there is memory for it. Thread rule: the engine's thread.
+// Tasks and prompts take turns, so that neither starves and decoding waits for only one of them.
+// Between tasks: the most urgent first. Urgency is the time since the last turn plus `ageing_ms`
+// per level of priority; a task with low priority yields to prompts until it has waited
+// `ageing_ms`. A task that keeps a state begins only if there is memory for it. Thread rule: the
+// engine's thread.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +22,8 @@ namespace lfm2 {
 
 struct OpenTask {
   ModelTask task;
-  SteadyTime last_turn;  // or its arrival
-  int64_t memory = 0;    // of the state that it keeps
+  SteadyTime last_turn;  // before the first turn: its arrival
+  int64_t memory = 0;    // for the state that it keeps
   bool started = false;
 };
 
@@ -36,15 +38,16 @@ class TaskQueue {
 
   bool empty() const { return tasks_.empty(); }
   void Add(OpenTask open) { tasks_.push_back(std::move(open)); }
-  // Those that were stopped or are late.
+  // Removes and returns tasks that were stopped or are late.
   std::vector<EndedTask> TakeEnded(SteadyTime now);
-  // To be added again when it wants another turn. `held`: what is promised to all that have begun.
-  // Asked once an iteration: nothing where the last one had a turn and a prompt waits.
+  // Removes and returns the task for the next turn; the caller adds it again if it needs another
+  // one. `held`: memory promised to all that have begun. Call it once per iteration: returns
+  // nullopt if a task had a turn in the last iteration and a prompt waits.
   std::optional<OpenTask> TakeNext(SteadyTime now, bool prompt_waits, const StateMemory& held);
   std::deque<OpenTask> TakeAll() { return std::exchange(tasks_, {}); }
 
-  void HoldMemory(StateMemory& memory) const;  // for those that have begun
-  // For the oldest one that has not, so that sequences which come after it do not pass it for ever.
+  void HoldMemory(StateMemory& memory) const;  // for tasks that have begun
+  // For the oldest task that has not begun, so that later sequences do not pass it forever.
   void HoldMemoryForNext(StateMemory& memory) const;
 
  private:

@@ -1,5 +1,5 @@
-// Takes a model's function calls out of the text that it writes. Between the two markers nothing is
-// shown; what stands there becomes calls, or, when it is malformed, text again with its markers.
+// Extracts a model's function calls from its text. Text between the two markers is not shown; it
+// becomes calls or, if it is malformed, text again, with its markers.
 //
 // Thread rule: one thread. Ownership: plain data.
 #pragma once
@@ -16,13 +16,13 @@ namespace lfm2 {
 
 class ToolCallCollector {
  public:
-  ToolCallCollector() = default;  // takes nothing out
-  // Takes nothing out when the tokenizer lacks a marker.
+  ToolCallCollector() = default;  // extracts nothing
+  // Extracts nothing if the tokenizer does not have both markers.
   explicit ToolCallCollector(const Tokenizer& tokenizer);
 
-  // The token and the text that became complete with it; what is to be shown.
+  // Takes a token and the text that it completed; returns the text to show.
   std::string Push(int32_t id, std::string text);
-  // A call that was not ended, as text; `text` is what the decoder held back.
+  // Returns an unfinished call as text; `text` is what the decoder held back.
   std::string Flush(std::string text);
 
   std::vector<ToolCall> TakeCalls() { return std::move(calls_); }

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kLeastRetryMs = 100, kMostRetryMs = 30'000;
 constexpr double kSmoothing = 0.1;
-constexpr double kLongestGapMs = 1000;  // longer ones say that nobody waited
+constexpr double kLongestGapMs = 1000;  // a longer gap means that no request waited
 
 absl::Status Refusal(Reason reason, const char* who, const char* what, int64_t value, int64_t limit,
                      int64_t retry_ms) {

@@ -14,7 +14,7 @@ namespace lfm2 {
 bool Watchdog::Look() {
   const EngineProgress progress = engine_.progress();
   const SteadyTime now = clock_.Now();
-  // A caller's token proves more than a self-test does.
+  // A token generated for a caller counts as a passed self-test.
   const int64_t tokens = engine_.stats().tokens_generated;
   if (tokens != tokens_seen_) test_->passed = true;
   tokens_seen_ = tokens;
@@ -36,7 +36,7 @@ void Watchdog::StartSelfTest(SteadyTime now) {
   }
   last_test_ = now;
   test_->running = true;
-  // The engine makes the call: it is there.
+  // The engine makes this call, so it still exists.
   const auto ended = [test = test_, &engine = engine_](const absl::Status& status) {
     if (DetailsOf(status).reason == Reason::kGpuFault) engine.SetGpuLost();
     test->passed = status.ok() || DetailsOf(status).reason == Reason::kDraining;
@@ -45,7 +45,7 @@ void Watchdog::StartSelfTest(SteadyTime now) {
       Log(LogLevel::kError, "self-test failed", {{"cause", std::string(status.message())}});
     }
   };
-  // Refused: it stops, or work has come meanwhile.
+  // Refused, because the engine is stopping or work has arrived meanwhile.
   if (!engine_.Submit(SelfTest(std::move(models.front()), ended)).ok()) test_->running = false;
 }
 

@@ -1,6 +1,6 @@
-// Whether the engine makes progress: while it has work, its beats must move; while it has none, a
-// self-test (one token of the model that was used last) must pass now and then. An engine without a
-// model in memory has nothing to prove. Thread rule: one thread looks. Ownership: borrows; the
+// Checks whether the engine makes progress. While it has work, its beat count must increase; while
+// it is idle, a self-test (one token of the last used model) must pass from time to time. An engine
+// without a model in memory is healthy. Thread rule: one thread calls Look. Ownership: borrows; the
 // engine may finish a self-test after this object is gone.
 #pragma once
 
@@ -16,8 +16,8 @@ namespace lfm2 {
 
 class Watchdog {
  public:
-  // Without a beat for `stall_ms` a busy engine is stuck, without one for half of that if it was
-  // idle and is asked for a self-test, which it is every third of that.
+  // A busy engine without a beat for `stall_ms` is stuck. An idle engine gets a self-test every
+  // stall_ms / 3 and is stuck without a beat for stall_ms / 2.
   Watchdog(Engine& engine, const ModelPool& models, Clock& clock, int64_t stall_ms)
       : engine_(engine), models_(models), clock_(clock), stall_(stall_ms) {}
 
@@ -25,7 +25,7 @@ class Watchdog {
   bool Look();
 
  private:
-  // Shared with a self-test that runs.
+  // Shared with a running self-test.
   struct Test {
     std::atomic<bool> passed{true};
     std::atomic<bool> running{false};

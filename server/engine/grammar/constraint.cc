@@ -33,7 +33,7 @@ absl::Status TooLarge() {
 }  // namespace
 
 struct Constraint::Shared {
-  // Of the work while it is under way, of the engine's thread otherwise.
+  // Used by the work while it runs, otherwise by the engine's thread.
   std::shared_ptr<const Grammar> grammar;
   std::unique_ptr<GrammarMatcher> matcher;
   const TokenMask* mask = nullptr;
@@ -97,7 +97,7 @@ void Constraint::Begin(std::optional<int32_t> id) {
   MutexLock lock(shared_->mutex);
   shared_->working = false;
   shared_->status =
-      RetryLater(Reason::kQueueFull, "no thread is free to follow one more grammar", kBusyRetryMs);
+      RetryLater(Reason::kQueueFull, "no thread is free for another grammar", kBusyRetryMs);
 }
 
 bool Constraint::WaitUntil(SteadyClock::time_point until) {

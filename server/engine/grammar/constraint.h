@@ -1,7 +1,7 @@
-// The grammar of one sequence while tokens are made: what may come next, worked out off the
-// engine's thread, so that a grammar that is slow holds up its own sequence only.
+// The grammar of one sequence during generation. It computes the allowed next tokens on another
+// thread than the engine's, so that a slow grammar delays only its own sequence.
 //
-// Thread rule: the engine's thread. Ownership: shares the grammar with the work that is under way.
+// Thread rule: the engine's thread. Ownership: shares the grammar with running work.
 #pragma once
 
 #include <chrono>
@@ -18,22 +18,22 @@ namespace lfm2 {
 
 class Constraint {
  public:
-  // Begins to work out the first mask. `step_limit`: for one token's work, and for its turn to
-  // begin; then the sequence fails.
+  // Starts to compute the first mask. `step_limit` applies to the work for one token, and to its
+  // wait for a thread; after it the sequence fails.
   Constraint(std::shared_ptr<const Grammar> grammar, std::chrono::milliseconds step_limit,
              GrammarPool& pool = GrammarPool::Masks());
 
-  // The token that was sampled; begins to work out what follows.
+  // Takes the sampled token and starts to compute the next mask.
   void Push(int32_t id) { Begin(id); }
-  // True when nothing is under way any more: then Check, finished and allowed say how it stands.
+  // True if no work is running any more; then Check, finished and allowed give the result.
   bool WaitUntil(std::chrono::steady_clock::time_point until);
 
   // Why the sequence must end: kGrammarTooSlow, kGrammarDeadEnd, kInternal; kQueueFull with a retry
-  // delay where others' work left it no thread.
+  // delay if other work left it no thread.
   absl::Status Check() const;
   // The text is complete and nothing may follow.
   bool finished() const;
-  // As SampleToken's; after WaitUntil was true, until the next Push.
+  // As for SampleToken. Valid from a WaitUntil that returned true until the next Push.
   std::span<const uint32_t> allowed() const;
 
  private:

@@ -18,7 +18,7 @@ std::string KeyOf(const GrammarSource& source) {
   return std::string(GrammarKindName(source.kind)) + "\n" + source.text;
 }
 
-// The library's compiler for one vocabulary, made by the first compile.
+// The library's compiler for one vocabulary, created at the first compile.
 class LibraryCompiler {
  public:
   GrammarCache::Result Compile(const GrammarVocabulary& vocabulary, const GrammarSource& source,
@@ -49,7 +49,7 @@ GrammarCache::Compiler OfLibrary() {
              const Limits& limits) { return library->Compile(vocabulary, source, limits); };
 }
 
-// One who waits: for the compile or the end of his patience, whichever comes first.
+// A caller that waits for the compile or for its timeout, whichever comes first.
 class Waiter {
  public:
   explicit Waiter(GrammarCache::Then then) : then_(std::move(then)) {}
@@ -89,7 +89,7 @@ struct GrammarCache::Compile {
     }
     for (const auto& waiter : waiting) waiter->Call(outcome);
   }
-  // The result, or none: then the waiter hears of it.
+  // Returns the result, or nullopt; the waiter is then notified later.
   std::optional<Result> ResultOrWait(const std::shared_ptr<Waiter>& waiter) LFM2_EXCLUDES(mutex) {
     MutexLock lock(mutex);
     if (!result) waiters.push_back(waiter);
@@ -104,7 +104,7 @@ struct GrammarCache::Compile {
     const int64_t grammar = result && result->ok() ? (**result)->bytes() : 0;
     return grammar + static_cast<int64_t>(key.size());
   }
-  // Whoever asks again gets the same answer without the work.
+  // True if later requests should get this compile's result instead of starting a new one.
   bool worth_keeping(std::chrono::milliseconds refusal) LFM2_EXCLUDES(mutex) {
     MutexLock lock(mutex);
     if (!result || result->ok()) return true;
@@ -150,7 +150,7 @@ absl::Status GrammarCache::CheckRoom(const Limits& limits, std::string_view call
   return RetryLater(
       Reason::kQueueFull,
       std::to_string(full ? all : callers) + " grammars" + (full ? "" : " of this caller") +
-          " are being compiled, the limit is " +
+          " are being compiled; the limit is " +
           std::to_string(full ? limits.grammar_compiles : options_.compiles_per_caller),
       kBusyRetryMs);
 }
@@ -192,7 +192,7 @@ void GrammarCache::Get(const GrammarVocabulary& vocabulary, const GrammarSource&
   pool_.After(options_.wait, [waiter, waited = std::to_string(options_.wait.count())] {
     waiter->Call(RetryLater(
         Reason::kQueueFull,
-        "the grammar was not compiled within " + waited + " ms: there is too much else to do",
+        "the grammar was not compiled within " + waited + " ms, because other work was ahead of it",
         kBusyRetryMs));
   });
 }

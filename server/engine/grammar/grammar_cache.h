@@ -1,8 +1,8 @@
-// The grammars of one model that were asked for, compiled once and kept: the least recently used
-// one goes first. One that is too slow or too large fails whoever waits for it and nobody else, and
-// is not tried again for a while.
+// The compiled grammars of one model: each is compiled once and kept; the least recently used one
+// is evicted first. A grammar that is too slow or too large fails only the requests that wait for
+// it, and is not tried again for a while.
 //
-// Thread rule: any thread; nothing here waits.
+// Thread rule: any thread; no call blocks.
 #pragma once
 
 #include <chrono>
@@ -21,7 +21,7 @@
 
 namespace lfm2 {
 
-// What a grammar is compiled for; the same at every call of one cache.
+// The vocabulary for which grammars are compiled; the same in all calls to one cache.
 struct GrammarVocabulary {
   std::shared_ptr<const Tokenizer> tokenizer;
   int64_t vocab_size = 0;  // rows of the logits
@@ -32,23 +32,24 @@ class GrammarCache {
  public:
   using Result = absl::StatusOr<std::shared_ptr<const Grammar>>;
   using Then = std::function<void(const Result&)>;
-  // Compiles; a test gives another.
+  // Compiles a grammar; tests use a fake.
   using Compiler = std::function<Result(const GrammarVocabulary& vocabulary,
                                         const GrammarSource& source, const Limits& limits)>;
 
   struct Options {
-    std::chrono::milliseconds wait{10'000};     // of a request for its grammar
-    std::chrono::milliseconds refusal{60'000};  // one that was too slow is not tried again
-    int64_t compiles_per_caller = 4;  // under way or waiting, where tokens tell them apart
+    std::chrono::milliseconds wait{10'000};     // how long a request waits for its grammar
+    std::chrono::milliseconds refusal{60'000};  // how long a too slow one is not tried again
+    int64_t compiles_per_caller = 4;  // running or waiting, for callers with a bearer token
   };
 
   GrammarCache();
   GrammarCache(const Options& options, Compiler compiler, GrammarPool& pool);
 
-  // Calls `then` once: now when the grammar is known, else from a thread of the pool, where it must
-  // be short. kGrammarInvalid, kGrammarTooSlow; kUnsupported without the library. kQueueFull with a
-  // retry delay when as many compiles as may are under way, of all or of this caller ("": one whom
-  // no token tells apart), or when after Options::wait others' compiles still go before.
+  // Calls `then` once: immediately if the grammar is known, else from a thread of the pool, where
+  // it must be short. kGrammarInvalid, kGrammarTooSlow; kUnsupported without the library.
+  // kQueueFull with a retry delay if the limit on open compiles, in total or of this caller, is
+  // reached, or if the compile is still waiting behind others after Options::wait. Caller "" is one
+  // without a bearer token.
   void Get(const GrammarVocabulary& vocabulary, const GrammarSource& source, const Limits& limits,
            std::string_view caller, Then then) LFM2_EXCLUDES(mutex_);
 

@@ -42,7 +42,7 @@ struct GrammarPool::State : std::enable_shared_from_this<State> {
   std::deque<Waiting> queue LFM2_GUARDED_BY(mutex);
   std::list<Busy> busy LFM2_GUARDED_BY(mutex);
   std::multimap<Time, Work> timers LFM2_GUARDED_BY(mutex);
-  int threads LFM2_GUARDED_BY(mutex) = 0;  // without those written off
+  int threads LFM2_GUARDED_BY(mutex) = 0;  // not counting those written off
   int written_off LFM2_GUARDED_BY(mutex) = 0;
   bool has_keeper LFM2_GUARDED_BY(mutex) = false;
   bool closed LFM2_GUARDED_BY(mutex) = false;
@@ -109,7 +109,7 @@ struct GrammarPool::State : std::enable_shared_from_this<State> {
     return goes_on;
   }
 
-  // One thread: takes the place of those that are stuck, and looks at the clock.
+  // The keeper thread: replaces stuck threads and runs delayed work.
   void KeepLoop() {
     MutexLock lock(mutex);
     while (!closed) {

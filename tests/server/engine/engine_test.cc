@@ -366,7 +366,7 @@ TEST(Engine, SaysOfAStreamThatIsCutThatItWasCut) {
   stopper.join();
   const absl::Status status = sink->Wait().status;
   EXPECT_EQ(ReasonOf(status), Reason::kDraining);
-  EXPECT_EQ(status.message(), "stopped after 30000 ms while tokens were made");
+  EXPECT_EQ(status.message(), "stopped after 30000 ms while tokens were being generated");
 }
 
 TEST(Engine, StopEndsEverythingWithDraining) {
