@@ -1,9 +1,8 @@
-// What a worker does for each kind of job, and the same checks for the daemon before it accepts
-// one. No LibTorch here: the
-// *_body.cc files see it, and nothing that it throws leaves them.
+// What a worker does for each kind of job, and the checks that the daemon makes before it accepts
+// one. No LibTorch here: only the *_body.cc files use it, and they catch its exceptions.
 //
-// Thread rule: synchronous. Work that is asked to stop ends at its next step (training, with a
-// checkpoint) or at its next tensor (init, export: nothing of them is worth keeping).
+// Thread rule: synchronous. After a stop request, training ends at its next step, with a
+// checkpoint; init and export end at their next tensor and keep nothing.
 #pragma once
 
 #include <cstdint>
@@ -20,29 +19,29 @@
 
 namespace lfm2 {
 
-// The body of the order's kind; lfm2-worker's whole work.
+// Runs the body for the order's kind of job. This is all that lfm2-worker does.
 WorkerResult RunJob(const Order& order, WorkerLink& link);
 
-// The model that training starts from is the source's own folder when that is a whole stored model
-// of this shape, else made once in job_dir/init. Leaves the finished model in job_dir/result.
+// Training starts from the source's own folder if that is a complete stored model of this shape,
+// else from a model made once in job_dir/init. Writes the trained model to job_dir/result.
 WorkerResult TrainBody(const Order& order, WorkerLink& link);
-WorkerResult InitBody(const Order& order, WorkerLink& link);    // leaves job_dir/result
-WorkerResult ExportBody(const Order& order, WorkerLink& link);  // leaves job_dir/export
+WorkerResult InitBody(const Order& order, WorkerLink& link);    // writes job_dir/result
+WorkerResult ExportBody(const Order& order, WorkerLink& link);  // writes job_dir/export
 
-// Where the daemon's own work finds datasets (the DatasetStore's root), and the folder in which it
-// makes one for its files, which it removes.
+// Folders for the daemon's own work: the datasets (DatasetStore's root), and the parent of its
+// temporary folders, which it removes.
 struct WorkFolders {
   std::string datasets, scratch;
 };
 
-// Everything that would make a training job fail and can be known before, and what the run would
-// need. Asks `stop` for every piece of the dataset. Errors: those of the job itself, and
+// Checks for every error of a training job that can be found before it runs, and computes what the
+// run would need. Calls `stop` for every piece of the dataset. Errors: those of the job itself, and
 // kInsufficientDisk.
 absl::StatusOr<TrainPlan> PlanTrainJob(const JobSpec& spec, PlanDepth depth,
                                        const WorkFolders& folders, const StopCheck& stop);
 
-// One float32 pass on the CPU of a model that is not served, with all values and logits.
-// kWeightsMismatch, kInvalidArgument for a token out of range.
+// Runs one float32 pass on the CPU with a model that is not being served; returns all values and
+// logits. kWeightsMismatch, kInvalidArgument for a token out of range.
 absl::StatusOr<ParityReport> ProbeSource(const SourceSpec& source,
                                          const std::vector<int32_t>& tokens,
                                          const WorkFolders& folders, const StopCheck& stop);

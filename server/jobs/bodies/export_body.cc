@@ -34,7 +34,7 @@ absl::StatusOr<std::vector<ExportedFile>> RunExport(const Order& order, WorkerLi
   }
   std::error_code error;
   std::filesystem::remove_all(request.destination,
-                              error);  // of an attempt that died before it could say so
+                              error);  // left by an attempt that died before it reported its end
   return ExportModel(*model, request, TensorProgress(link));
 }
 

@@ -25,9 +25,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kFloatBytes = 4;
-constexpr int64_t kEnoughRows = 4;  // with half of them held out there are still two to train on
+constexpr int64_t kEnoughRows = 4;  // enough for two training rows if half of them are held out
 
-// A folder under the scratch folder that goes with the object.
+// A folder under the scratch folder; removed with the object.
 class ScratchFolder {
  public:
   static absl::StatusOr<std::unique_ptr<ScratchFolder>> Make(const fs::path& scratch) {
@@ -52,7 +52,7 @@ class ScratchFolder {
   const fs::path path_;
 };
 
-// True when the files hold `tokens` tokens. Reads no further than that.
+// True if the files hold at least `tokens` tokens. Does not read beyond them.
 absl::StatusOr<bool> HoldsTokens(const TrainRun& run, int64_t tokens) {
   int64_t found = 0;
   for (size_t i = 0; i < run.dataset_files.size(); ++i) {
@@ -71,7 +71,7 @@ absl::StatusOr<bool> HoldsTokens(const TrainRun& run, int64_t tokens) {
   return found >= tokens;
 }
 
-// Little data is judged whole, by the rules of the run itself.
+// A small dataset is checked completely, with the same rules as in a run.
 absl::Status CheckData(const TrainRun& run, const ModelConfig& config) {
   LFM2_ASSIGN_OR_RETURN(const bool plenty, HoldsTokens(run, kEnoughRows * (run.spec.seq_len + 1)));
   if (plenty) return absl::OkStatus();
@@ -82,8 +82,8 @@ absl::Status CheckDisk(const TrainSpec& spec, const TrainPlan& plan, const fs::p
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
   if (error) return Error(Reason::kStorageIoError, "reading the free disk: " + error.message());
-  // One checkpoint is written while the others are kept; then the model that starts it and the one
-  // that comes out.
+  // One more checkpoint than is kept, because it is written before an old one is removed; then the
+  // initial model and the trained one.
   const int64_t models = 2 * kFloatBytes * plan.parameters;
   const double needed =
       static_cast<double>(plan.checkpoint_bytes) * static_cast<double>(spec.keep_checkpoints + 1) +
@@ -113,7 +113,7 @@ absl::StatusOr<TrainRun> RunOf(const JobSpec& spec, const StartModel& start,
   return run;
 }
 
-// PlanTraining reads nothing of a model but its config.
+// PlanTraining reads only the model's config.
 absl::Status WriteConfig(const ModelConfig& config, const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
@@ -131,7 +131,7 @@ TrainPlan PlanWithoutData(const TrainRun& run, const ModelConfig& config) {
 
 struct Place {
   DatasetPaths paths;
-  fs::path folder;  // for work files
+  fs::path folder;  // for temporary files
 };
 
 absl::StatusOr<TrainPlan> Plan(const JobSpec& spec, PlanDepth depth, const Place& place,
@@ -197,7 +197,7 @@ absl::StatusOr<ParityReport> ProbeSource(const SourceSpec& source,
                           ScratchFolder::Make(folders.scratch));
     LFM2_ASSIGN_OR_RETURN(const std::optional<ModelFolder> model,
                           OpenSource(source, paths, folder->path() / "source"));
-    if (!model) return Error(Reason::kInvalidArgument, "a model to compare with is needed");
+    if (!model) return Error(Reason::kInvalidArgument, "a model to compare with is required");
     return ProbeFolder(*model, tokens, stop);
   });
 }

@@ -38,7 +38,7 @@ absl::Status MakeEmpty(const fs::path& directory) {
   return error ? FolderError(error, "making a work folder") : absl::OkStatus();
 }
 
-// A folder with the uploaded files under their names.
+// Makes a folder with links to the uploaded files under their names.
 absl::Status LinkFiles(const std::vector<NamedFile>& files, const DatasetPaths& paths,
                        const fs::path& directory) {
   LFM2_RETURN_IF_ERROR(MakeEmpty(directory));
@@ -56,7 +56,8 @@ absl::Status LinkFiles(const std::vector<NamedFile>& files, const DatasetPaths& 
   return absl::OkStatus();
 }
 
-// The one file with weights: without a config.json nothing says how several belong together.
+// Returns the only weights file; several ones are an error, because without a config.json it is
+// unknown how they belong together.
 absl::StatusOr<std::string> OnlyWeightsFile(const std::vector<NamedFile>& files) {
   std::vector<std::string> found;
   for (const NamedFile& file : files) {
@@ -64,14 +65,14 @@ absl::StatusOr<std::string> OnlyWeightsFile(const std::vector<NamedFile>& files)
   }
   if (found.size() == 1) return found.front();
   if (found.empty()) {
-    return Error(Reason::kFileNotFound,
-                 "none of the source's files holds weights: " + WeightsExtensions());
+    return Error(Reason::kFileNotFound, "the source has no weights file: " + WeightsExtensions());
   }
   return Error(Reason::kModelFileInvalid, "the source has " + std::to_string(found.size()) +
                                               " weights files and no config.json");
 }
 
-// A weights file that came alone with its tokenizer does not know it: the folder of links does.
+// If a weights file was uploaded with a tokenizer but without a config, the tokenizer is in the
+// folder of links.
 fs::path TokenizerFolder(const fs::path& found, const fs::path& directory) {
   if (!found.empty()) return found;
   for (const std::string_view name : kTokenizerFiles) {
@@ -94,7 +95,7 @@ absl::StatusOr<ModelFolder> OpenFiles(const SourceSpec& source, const DatasetPat
 }
 
 struct ChosenTokenizer {
-  std::shared_ptr<const Tokenizer> tokenizer;  // null: none was named
+  std::shared_ptr<const Tokenizer> tokenizer;  // null: no tokenizer was requested
   fs::path directory;
 };
 
@@ -105,7 +106,7 @@ absl::StatusOr<ChosenTokenizer> Load(const fs::path& path) {
   return chosen;
 }
 
-// The byte tokenizer with its marker file in a folder of its own, so that it is copied like any
+// The byte tokenizer with its marker file in a separate folder, so that it is copied like any
 // other.
 absl::StatusOr<ChosenTokenizer> Bytes(const fs::path& directory) {
   LFM2_RETURN_IF_ERROR(MakeEmpty(directory));
@@ -124,7 +125,7 @@ absl::StatusOr<ChosenTokenizer> Explicit(const SourceSpec& spec, const DatasetPa
       return Load(spec.directory);
     case SourceSpec::Kind::kFiles:
       LFM2_RETURN_IF_ERROR(LinkFiles(spec.files, paths, directory));
-      // One file may have any name; several are known by theirs.
+      // A single file may have any name; several are identified by their names.
       return Load(spec.files.size() == 1 ? directory / spec.files.front().name : directory);
   }
   return Error(Reason::kInternal, "unknown kind of tokenizer source");
@@ -147,7 +148,7 @@ absl::Status CheckVocabulary(const Tokenizer& tokenizer, const ModelConfig& conf
   if (tokenizer.vocab_size() <= config.vocab_size) return absl::OkStatus();
   return Error(Reason::kTokenizerMismatch,
                "the " + tokenizer.kind() + " tokenizer has " +
-                   std::to_string(tokenizer.vocab_size()) + " ids, the vocabulary of model \"" +
+                   std::to_string(tokenizer.vocab_size()) + " ids, but the vocabulary of model \"" +
                    model_name + "\" has " + std::to_string(config.vocab_size),
                {{"tokenizer_vocab_size", std::to_string(tokenizer.vocab_size())},
                 {"model_vocab_size", std::to_string(config.vocab_size)}});
@@ -188,8 +189,8 @@ absl::Status ResolveTokenizer(const JobSpec& spec, const DatasetPaths& paths,
   return absl::OkStatus();
 }
 
-// Bytes, where nobody named a tokenizer. A model of exactly the 256 bytes has no ids for the
-// specials: it goes without.
+// Uses bytes if no tokenizer was requested. A vocabulary of exactly 256 does not have ids for the
+// special tokens, so such a model gets no tokenizer.
 absl::Status FallBackToBytes(const JobSpec& spec, const fs::path& work_dir, StartModel& start) {
   if (start.tokenizer != nullptr) return absl::OkStatus();
   if (spec.kind == JobKind::kInit && start.config.vocab_size == kPlainByteVocabulary)
@@ -259,7 +260,7 @@ absl::StatusOr<StartModel> ResolveStartModel(const JobSpec& spec, const DatasetP
   }
   if (start.source) {
     LFM2_ASSIGN_OR_RETURN(start.stored_as_it_is, IsStoredAsItIs(spec, start));
-    start.source->tokenizer_dir = start.tokenizer_dir;  // what the conversion copies
+    start.source->tokenizer_dir = start.tokenizer_dir;  // the conversion copies it
   }
   return start;
 }
@@ -279,7 +280,7 @@ absl::StatusOr<ConversionReport> MakeModel(const StartModel& start, const fs::pa
     LFM2_RETURN_IF_ERROR(SyncDirectory(aside));
   }
   if (!may_publish())
-    return Error(Reason::kWorkerHung, "the worker lost its lease: its model is not kept");
+    return Error(Reason::kWorkerHung, "the worker lost its lease, so its model is discarded");
   fs::remove_all(destination, error);
   if (!error) fs::rename(aside, destination, error);
   if (error) return FolderError(error, "putting the model in its place");

@@ -1,4 +1,4 @@
-// The border of LibTorch's exceptions in a job. Only the *_body.cc files include this.
+// Converts LibTorch's exceptions in a job to Status. Only the *_body.cc files include this.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,8 +12,8 @@
 
 namespace lfm2 {
 
-// What the function returns, or what it threw as a Status. The CPU's allocator throws the general
-// c10::Error.
+// Returns the function's result, or its exception as a Status. LibTorch's CPU allocator throws a
+// plain c10::Error.
 template <typename Function>
 auto GuardTorch(Function&& function) -> decltype(function()) {
   try {

@@ -12,8 +12,8 @@
 namespace lfm2 {
 namespace {
 
-// Where the run starts. A model made by an earlier attempt is used again: its conversion was whole
-// when it was renamed.
+// The folder of the initial model. Reuses a model made by an earlier attempt, which is complete
+// because it is renamed last.
 absl::StatusOr<std::filesystem::path> ModelDirectory(const Order& order, const StartModel& start,
                                                      WorkerLink& link) {
   if (start.stored_as_it_is) return std::filesystem::path(order.spec.source.directory);
@@ -56,7 +56,7 @@ WorkerResult TrainBody(const Order& order, WorkerLink& link) {
   if (trained.ok()) {
     result.stopped = trained->stopped;
   } else if (!link.MayPublish()) {
-    // Not the job's fault: another attempt goes on from the last checkpoint.
+    // Not the job's fault: the next attempt continues from the last checkpoint.
     result.status = Error(Reason::kWorkerHung, std::string(trained.status().message()));
   } else {
     result.status = trained.status();

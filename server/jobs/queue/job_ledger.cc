@@ -94,7 +94,7 @@ absl::Status JobLedger::Create(const JobRecord& record) {
     return Error(MeansDiskFull(error) ? Reason::kDiskFull : Reason::kStorageIoError,
                  "making the job's folder: " + error.message());
   }
-  // The folder needs no sync: a start makes those anew that a power cut took.
+  // The folder is not synced: the next start creates it again if a power cut has removed it.
   return store_->Insert(record, {1, record.job.created_at_ms, StateChange{}});
 }
 
@@ -111,7 +111,7 @@ absl::StatusOr<JobPage> JobLedger::List(std::optional<JobState> state, int page_
                                                ", not 1 to " + std::to_string(kMaxPage));
   }
   if (!page_token.empty() && !IsUuid(page_token)) {
-    return Error(Reason::kInvalidArgument, "page_token is not one that a listing gave");
+    return Error(Reason::kInvalidArgument, "page_token was not issued by this server");
   }
   MutexLock lock(mutex_);
   JobPage page;
@@ -250,7 +250,7 @@ absl::Status JobLedger::Record(const std::string& id, const JobEventBody& body) 
 
 absl::Status JobLedger::RecordLocked(const std::string& id, const JobEventBody& body) {
   const auto it = running_.find(id);
-  if (it == running_.end()) return Error(Reason::kWrongState, "job " + id + " does not run");
+  if (it == running_.end()) return Error(Reason::kWrongState, "job " + id + " is not running");
   return Append(it->second, body,
                 std::holds_alternative<CheckpointInfo>(body) ? Kept::kOnDisk : Kept::kInKernel);
 }

@@ -1,7 +1,7 @@
-// Where every job stands, and the rules by which it gets there. What a call answers and what a
-// watcher reads stands in the job store before: an event of a step survives kill -9 of the daemon
-// from then on and a power cut after a second at most; a change of state, a checkpoint, a
-// submission and a cancellation survive both.
+// The state of every job, and the rules for its changes. Everything that a call returns or a
+// watcher reads has been written to the job store before: a step's event then survives kill -9 of
+// the daemon, and after at most one second also a power cut; a change of state, a checkpoint, a
+// submission and a cancellation survive both at once.
 //
 // Thread rule: any thread. Listeners are called without a lock held.
 #pragma once
@@ -50,8 +50,8 @@ struct JobOutcome {
 };
 
 enum class RequeueCause {
-  kCrash,   // counts towards quarantine, waits longer each time
-  kStopped  // it was asked to stop: no fault of its own
+  kCrash,   // counts towards quarantine; waits longer each time
+  kStopped  // it was asked to stop: not counted as a crash
 };
 
 class JobLedger {
@@ -71,23 +71,23 @@ class JobLedger {
   JobListeners& listeners() { return listeners_; }
   void Drain() LFM2_EXCLUDES(mutex_);  // Submit refuses from here on
 
-  // For the supervisor. The oldest queued job of these kinds whose time has come is RUNNING when
-  // this returns it.
+  // For the supervisor. Returns the oldest queued job of these kinds that is due, after setting it
+  // to RUNNING.
   absl::StatusOr<std::optional<JobClaim>> ClaimNext(const std::vector<JobKind>& kinds)
       LFM2_EXCLUDES(mutex_);
-  // An event of a running job. An error means that it is not kept.
+  // Records an event of a running job. After an error it is not stored.
   absl::Status Record(const std::string& id, const JobEventBody& body) LFM2_EXCLUDES(mutex_);
   bool CancelRequested(const std::string& id) LFM2_EXCLUDES(mutex_);
-  // Of a running job. On an error nothing has changed: try again.
+  // Ends a running job. After an error nothing has changed: try again.
   absl::Status End(const std::string& id, const JobOutcome& outcome) LFM2_EXCLUDES(mutex_);
   absl::Status Requeue(const std::string& id, const absl::Status& why, RequeueCause cause)
       LFM2_EXCLUDES(mutex_);
-  // The same where no process could be started: neither an attempt nor a crash.
+  // Queues the job again if no process could be started; does not count as an attempt or a crash.
   absl::Status PutBack(const std::string& id, const absl::Status& why,
                        std::chrono::milliseconds delay) LFM2_EXCLUDES(mutex_);
-  // What the kernel alone has kept for a second goes to disk.
+  // Syncs events to disk that have been only in the kernel for a second.
   void SyncDue() LFM2_EXCLUDES(mutex_);
-  // When a job that waits may run, or SyncDue has something to do; nullopt when there is neither.
+  // The next time when a waiting job may run or SyncDue has work; nullopt if there is no such time.
   std::optional<SteadyTime> NextDue() LFM2_EXCLUDES(mutex_);
 
   std::filesystem::path JobDirectory(const std::string& id) const { return jobs_dir_ / id; }
@@ -107,7 +107,7 @@ class JobLedger {
   absl::Status RecordLocked(const std::string& id, const JobEventBody& body) LFM2_REQUIRES(mutex_);
   absl::Status RequeueLocked(const std::string& id, const absl::Status& why, RequeueCause cause)
       LFM2_REQUIRES(mutex_);
-  // The job's next event, and `record` as it is after it, once they are kept.
+  // Stores the job's next event and updates `record` after that.
   absl::Status Append(JobRecord& record, const JobEventBody& body, Kept kept) LFM2_REQUIRES(mutex_);
   absl::Status Change(JobRecord next, const StateChange& change) LFM2_REQUIRES(mutex_);
 
@@ -124,9 +124,9 @@ class JobLedger {
   Mutex mutex_;
   const std::unique_ptr<JobStore> store_ LFM2_GUARDED_BY(mutex_);
   UuidSequence ids_ LFM2_GUARDED_BY(mutex_);
-  std::map<std::string, JobRecord> running_ LFM2_GUARDED_BY(mutex_);  // as their rows are
+  std::map<std::string, JobRecord> running_ LFM2_GUARDED_BY(mutex_);  // the same as their rows
   std::optional<SteadyTime> unsynced_since_ LFM2_GUARDED_BY(mutex_);
-  std::map<std::string, SteadyTime> not_before_ LFM2_GUARDED_BY(mutex_);  // queued jobs that wait
+  std::map<std::string, SteadyTime> not_before_ LFM2_GUARDED_BY(mutex_);  // jobs to retry later
   bool draining_ LFM2_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,4 +1,4 @@
-// The start of a JobLedger: interrupted jobs are queued again, leftovers are removed.
+// Recovery at the start of a JobLedger: queues interrupted jobs again and removes leftovers.
 #include <system_error>
 #include <utility>
 
@@ -12,8 +12,8 @@
 namespace lfm2 {
 namespace {
 
-// A folder of a Submit that did not get as far as its row is empty, or holds what an older program
-// wrote there first.
+// A folder from a Submit that did not reach the insertion of its row is empty, or holds only files
+// that older programs wrote first.
 bool HoldsNoWork(const std::filesystem::path& directory) {
   std::error_code error;
   std::filesystem::directory_iterator it(directory, error);
@@ -51,7 +51,7 @@ absl::Status JobLedger::Recover() {
 absl::Status JobLedger::RecoverJob(const std::string& id) {
   LFM2_ASSIGN_OR_RETURN(JobRecord record, store_->Find(id));
   std::error_code error;
-  // Absent when somebody, or a power cut, removed it.
+  // It is absent if a user or a power cut has removed it.
   std::filesystem::create_directory(JobDirectory(id), error);
   const Job& job = record.job;
   if (!IsTerminal(job.state) && job.cancel_requested) {

@@ -1,5 +1,5 @@
-// Who wants to know of new events of a job. Thread rule: any thread. A subscription may outlive the
-// listeners.
+// The functions to call after new events of a job. Thread rule: any thread. A subscription may
+// outlive this object.
 #pragma once
 
 #include <functional>
@@ -13,12 +13,12 @@ namespace lfm2 {
 class JobListeners {
  public:
   JobListeners();
-  // After the handle's destructor the function is not running and never runs again, unless it is
-  // the function that destroys the handle. So a caller must hold no lock that the function takes
-  // while it destroys the handle.
+  // After the handle's destructor the function is not running and never runs again, except if the
+  // function itself destroys the handle. So, when destroying the handle, do not hold a lock that
+  // the function takes.
   std::unique_ptr<JobSubscription> Subscribe(const std::string& id,
                                              std::function<void()> on_change);
-  void Notify(const std::string& id);  // hold no lock
+  void Notify(const std::string& id);  // call it without locks held
 
   struct Registry;
 

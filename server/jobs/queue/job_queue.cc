@@ -77,7 +77,7 @@ class JobQueueImpl : public JobQueue {
     LFM2_ASSIGN_OR_RETURN(const Job job, ledger_->Get(id));
     if (job.spec.kind != JobKind::kExport || job.state != JobState::kSucceeded) {
       return Error(Reason::kWrongState,
-                   "job " + id + " is no finished export: " + JobKindName(job.spec.kind) + ", " +
+                   "job " + id + " is not a finished export: " + JobKindName(job.spec.kind) + ", " +
                        JobStateName(job.state));
     }
     const std::filesystem::path directory = ledger_->JobDirectory(id) / kExportFolder;
@@ -85,7 +85,7 @@ class JobQueueImpl : public JobQueue {
     std::error_code error;
     if (!std::filesystem::is_directory(directory, error)) {
       return Error(Reason::kFileNotFound,
-                   "the files of export " + id + " are no longer kept: export again");
+                   "the files of export " + id + " have been removed: export again");
     }
     ++export_readers_[id];
     return directory;

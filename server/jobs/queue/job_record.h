@@ -1,4 +1,4 @@
-// A job as its store keeps it. Thread rule: plain data.
+// A job as the job store holds it. Thread rule: plain data.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@ namespace lfm2 {
 
 struct JobRecord {
   Job job;
-  int64_t fencing_token = 0;  // one more with each claim
-  int64_t crashes = 0;        // since the job last got further
+  int64_t fencing_token = 0;  // incremented with each claim
+  int64_t crashes = 0;        // since the job last progressed
   int64_t high_step = 0;      // furthest step of any attempt
   int64_t crash_step = 0;     // high_step when it last crashed
 };
 
-// The record after its next event: where the job stands, its newest number and time.
+// Updates the record for its next event: the job's state, newest event number and time.
 void ApplyEvent(const JobEvent& event, JobRecord& record);
 
 }  // namespace lfm2

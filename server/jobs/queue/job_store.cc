@@ -75,7 +75,7 @@ constexpr char kColumns[] =
     " tokens_per_second, checkpoint, cancel_requested, error, result_version, files, last_seq,"
     " fencing_token, crashes, high_step, crash_step FROM jobs ";
 
-// Not a number is a value that a loss may have; SQLite would make NULL of it.
+// Stands for NaN, which a loss may be and which SQLite would store as NULL.
 constexpr double kNotANumber = -1e308;
 double Storable(double value) { return value == value ? value : kNotANumber; }
 double Loaded(double value) {
@@ -173,13 +173,13 @@ absl::Status JobStore::Execute(const char* sql) {
 absl::StatusOr<int64_t> JobStore::Number(const char* sql) {
   SqliteStatement statement(db_, sql);
   LFM2_ASSIGN_OR_RETURN(const bool row, statement.Step("reading"));
-  if (!row) return Error(Reason::kInternal, "the job store gave no answer");
+  if (!row) return Error(Reason::kInternal, "the job store returned no row");
   return statement.Integer();
 }
 
 absl::Status JobStore::Configure() {
-  // EXCLUSIVE before WAL: the index of the log then lives in this process, and no other one can
-  // open the file.
+  // EXCLUSIVE before WAL: the index of the log is then in this process's memory, and other
+  // processes cannot open the file.
   return Execute(
       "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
       "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
@@ -187,8 +187,8 @@ absl::Status JobStore::Configure() {
 }
 
 absl::Status JobStore::Check() {
-  // Of the jobs alone, where they are: the events may be many, and a damaged one is found when it
-  // is read.
+  // Checks only the table of jobs if it exists: there may be many events, and a damaged one is
+  // found when it is read.
   LFM2_ASSIGN_OR_RETURN(const int64_t version, Number("PRAGMA user_version"));
   SqliteStatement statement(
       db_, version == kSchemaVersion ? "PRAGMA quick_check(jobs)" : "PRAGMA quick_check(1)");
@@ -215,8 +215,8 @@ absl::Status JobStore::Migrate(const std::filesystem::path& jobs_dir) {
   LFM2_ASSIGN_OR_RETURN(const int64_t tables, Number("SELECT count(*) FROM sqlite_schema"));
   if (tables > 0 || HoldsEntries(jobs_dir)) {
     return Error(Reason::kJobStoreCorrupt,
-                 tables > 0 ? "the file in the job store's place is another program's database"
-                            : "the job store is missing or empty, but folders of jobs are there");
+                 tables > 0 ? "the job store's file is a database of another program"
+                            : "the job store is missing or empty, but there are folders of jobs");
   }
   return Write(Kept::kOnDisk, [&] {
     LFM2_RETURN_IF_ERROR(Execute(kCreateJobs));
@@ -294,7 +294,7 @@ absl::Status JobStore::Update(const JobRecord& record) {
 absl::Status JobStore::Sync() {
   sqlite3_file* log = nullptr;
   sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
-  if (log == nullptr || log->pMethods == nullptr) return absl::OkStatus();  // nothing is written
+  if (log == nullptr || log->pMethods == nullptr) return absl::OkStatus();  // nothing written
   if (log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) == SQLITE_OK) return absl::OkStatus();
   return Error(Reason::kStorageIoError, "the job store's log cannot be synced");
 }

@@ -1,5 +1,5 @@
-// A job store of schema 1 made into one of schema 2: specs are written in today's form, and each
-// job's events come out of the file in its folder into the store.
+// Upgrades a job store from schema 1 to schema 2: rewrites specs in the current form and moves each
+// job's events from the file in its folder to the store.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -43,9 +43,9 @@ absl::Status JobStore::UpgradeSpec(const std::string& id) {
   return renewed.Step("changing a job").status();
 }
 
-// A number that the row knows of and the file has lost becomes a note that says so: a number never
-// names two events. A row that is behind its events (the program was killed in between) is brought
-// up to them.
+// If the row counts an event that the file has lost, a note with its number replaces it, so that a
+// number never names two events. A row that is behind its events (the program was killed in
+// between) is updated.
 absl::Status JobStore::UpgradeEvents(const std::string& id, const std::filesystem::path& file) {
   LFM2_ASSIGN_OR_RETURN(JobRecord record, Find(id));
   LFM2_ASSIGN_OR_RETURN(OldEventLog log, OldEventLog::Open(file));

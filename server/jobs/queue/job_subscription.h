@@ -1,5 +1,6 @@
-// A watcher's hold on a job's events. The destructor waits for a call of the watcher's function
-// that is running (unless it is made from inside it): hold no lock then that the function takes.
+// A watcher's subscription to a job's events. The destructor waits for a running call of the
+// watcher's function (except when called from inside it), so do not hold a lock that the function
+// takes.
 #pragma once
 
 namespace lfm2 {

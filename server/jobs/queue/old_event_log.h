@@ -1,6 +1,6 @@
-// The file that held a job's events before they stood in the job store: frames of little-endian u32
-// length, u32 CRC-32 of the payload, the payload. The n-th frame is event n; a torn tail, or a
-// damaged frame and all after it, is no event. Thread rule: one thread at a time.
+// The file that held a job's events before the job store did: frames of little-endian u32 length,
+// u32 CRC-32 of the payload, and the payload. The n-th frame is event n; a torn tail, or a damaged
+// frame and everything after it, is ignored. Thread rule: one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ class OldEventLog {
   // An absent or empty file has no events. kStorageIoError.
   static absl::StatusOr<OldEventLog> Open(const std::filesystem::path& path);
 
-  // The next payload, which lives as long as the log; nullopt: there are no more.
+  // The next payload, which is valid as long as the log; nullopt: there are no more.
   std::optional<std::string_view> Next();
 
  private:

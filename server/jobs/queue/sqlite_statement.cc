@@ -8,7 +8,7 @@
 namespace lfm2 {
 namespace {
 
-// SQLite knows ENOSPC alone for a full disk; a quota's end is an I/O error to it.
+// SQLite treats only ENOSPC as a full disk; an exceeded quota is an I/O error for it.
 bool FileIsFull(sqlite3* db, int which) {
   sqlite3_file* file = nullptr;
   int code = 0;

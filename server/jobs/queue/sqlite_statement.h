@@ -1,5 +1,5 @@
-// One SQL statement of the job store. Thread rule: that of its connection, one thread at a time; it
-// ends before the connection does.
+// One SQL statement of the job store. Thread rule: one thread at a time, as for its connection.
+// Must be destroyed before the connection.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@ struct sqlite3_stmt;
 
 namespace lfm2 {
 
-// What the connection's last error means: kJobStoreCorrupt, kDiskFull, kWrongState (open
+// Converts the connection's last error to a Status: kJobStoreCorrupt, kDiskFull, kWrongState (open
 // elsewhere), kOutOfMemory, kStorageIoError, else kInternal.
 absl::Status SqliteStatus(sqlite3* db, std::string_view action);
 
-// Values are bound and read in the order of their columns. A statement that cannot be prepared says
-// so when it steps.
+// Values are bound and read in the order of their columns. If a statement cannot be prepared, Step
+// returns the error.
 class SqliteStatement {
  public:
   SqliteStatement(sqlite3* db, const std::string& sql);
@@ -31,7 +31,7 @@ class SqliteStatement {
   SqliteStatement& Text(const std::string& value);
   SqliteStatement& Blob(const std::string& value);
 
-  // True when there is a row to read. `action` is for the message.
+  // True if there is a row to read. `action` is used in the error message.
   absl::StatusOr<bool> Step(std::string_view action);
   int64_t Integer();
   double Real();

@@ -90,7 +90,7 @@ void Supervisor::Run() {
       Attend(*it);
       it = Settle(*it) ? running_.erase(it) : std::next(it);
     }
-    // After the loop above, which frees slots.
+    // Must follow the loop above, which frees slots.
     if (!stopping) ClaimWhileSlots();
     ledger_.SyncDue();
     if (stopping && running_.empty()) return;
@@ -114,7 +114,7 @@ void Supervisor::KillAll() {
 int Supervisor::TimeoutMs() {
   const auto due = ledger_.NextDue();
   if (running_.empty() && !due && !claim_after_ && !Stopping()) return -1;
-  // Deadlines are the clock's, which a test may move: so they are looked at several times a
+  // Deadlines depend on the clock, which a test may change, so they are checked several times per
   // heartbeat.
   const int64_t look = std::clamp<int64_t>(options_.heartbeat.count() / 4, 5, 500);
   if (!running_.empty() || claim_after_ || Stopping()) return static_cast<int>(look);
@@ -161,7 +161,7 @@ bool Supervisor::ClaimOne(bool training_slot, bool short_slot) {
     return false;
   }
   if (!*claim) {
-    // Nothing runs or waits: nothing is known to be wrong.
+    // If no job runs or waits, no problem is known.
     if (running_.empty() && !ledger_.NextDue()) SetWorkerStatus(absl::OkStatus());
     return false;
   }
@@ -199,7 +199,7 @@ void Supervisor::Launch(JobClaim claim) {
 void Supervisor::Attend(Running& running) {
   if (running.process == nullptr || running.exit) return;
   running.process->channel().Flush();
-  // Reaped before the last read: what a dead process has sent is all there is.
+  // Reaped before the last read, so that this read gets everything that a dead process has sent.
   const std::optional<WorkerExit> exit = running.process->Reap();
   do {
     Hear(running);
@@ -233,8 +233,9 @@ void Supervisor::Handle(Running& running, const FromWorker& message) {
     running.result = *result;
   } else if (const auto* body = std::get_if<JobEventBody>(&message)) {
     if (std::holds_alternative<StateChange>(*body)) {
-      return Fault(running, Error(Reason::kInternal,
-                                  "a worker told a change of state, which is not its own to make"));
+      return Fault(running,
+                   Error(Reason::kInternal,
+                         "a worker reported a change of state, which only the daemon may make"));
     }
     if (absl::Status status = ledger_.Record(running.claim.id, *body); !status.ok())
       Fault(running, std::move(status));
@@ -257,7 +258,7 @@ void Supervisor::CheckDeadlines(Running& running) {
   }
   const milliseconds silence = running.heard ? options_.lease : options_.start_grace;
   if (now - running.last_sign >= silence) {
-    Fault(running, Error(Reason::kWorkerHung, "the job's process gave no sign for " +
+    Fault(running, Error(Reason::kWorkerHung, "the job's process did not respond for " +
                                                   std::to_string(silence.count()) + " ms"));
   }
 }
@@ -271,7 +272,7 @@ bool Supervisor::Settle(Running& running) {
   if (running.process != nullptr && !running.exit) return false;
   if (clock_.Now() < running.next_try) return false;
   if (absl::Status status = WriteEnd(running); !status.ok()) {
-    Log(LogLevel::kError, "a job's end is not written; it is tried again",
+    Log(LogLevel::kError, "cannot write a job's end; will try again",
         {{"job", running.claim.id}, {"error", std::string(status.message())}});
     running.next_try = clock_.Now() + kWriteRetry;
     return false;

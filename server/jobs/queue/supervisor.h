@@ -1,9 +1,9 @@
-// Runs queued jobs, each in its own worker process: starts them while there are slots, answers
-// their heartbeats, writes down what they tell, stops and kills them, and decides what a job's end
-// or death means.
+// Runs queued jobs, each in its own worker process: starts them while there are free slots, answers
+// their heartbeats, records their events, stops and kills them, and decides the outcome of a job
+// whose process ended or died.
 //
-// Thread rule: Start, Wake, Stop and worker_status from any thread; everything else happens on the
-// supervisor's one thread, which also starts the processes (they die with it, see
+// Thread rule: Start, Wake, Stop and worker_status from any thread; everything else runs on the
+// supervisor's only thread, which also starts the processes (they die with it, see
 // worker_process.h). Ownership: borrows the ledger and the clock.
 #pragma once
 
@@ -28,8 +28,8 @@ namespace lfm2 {
 
 // What the supervisor needs of the stores.
 struct SupervisorHooks {
-  // Makes the model in job_dir/result a version of its name, once however often it is called; the
-  // version.
+  // Publishes the model in job_dir/result as a version of its name and returns the version.
+  // Repeated calls publish it only once.
   std::function<absl::StatusOr<std::string>(const JobClaim&, const WorkerResult&)> publish;
   std::function<std::map<std::string, std::string>(const JobSpec&)> dataset_paths;
 };
@@ -40,9 +40,9 @@ class Supervisor {
                                                            JobLedger& ledger, SupervisorHooks hooks,
                                                            Clock& clock);
   ~Supervisor();  // Stop(0)
-  void Wake();    // there may be something new: a job, a cancellation
-  // Asks all workers to stop, waits, kills the rest; their jobs are queued for the next start. A
-  // second call, from whatever thread, may shorten the wait.
+  void Wake();    // call it after a new job or a cancellation
+  // Asks all workers to stop, waits, then kills the remaining ones; their jobs are queued for the
+  // next start. A second call, from any thread, may shorten the wait.
   void Stop(std::chrono::milliseconds timeout) LFM2_EXCLUDES(mutex_, join_mutex_);
   absl::Status worker_status() LFM2_EXCLUDES(mutex_);  // see JobQueue; any thread
 
@@ -50,16 +50,16 @@ class Supervisor {
   // A claimed job and its process.
   struct Running {
     JobClaim claim;
-    std::unique_ptr<WorkerProcess> process;   // null when it could not be started
-    SteadyTime last_sign;                     // of life
-    bool heard = false;                       // a first sign has come
-    std::optional<SteadyTime> stop_deadline;  // set: it was asked to stop
+    std::unique_ptr<WorkerProcess> process;   // null if it could not be started
+    SteadyTime last_sign;                     // last message from the worker
+    bool heard = false;                       // it has sent a first message
+    std::optional<SteadyTime> stop_deadline;  // set if it was asked to stop
     std::optional<WorkerResult> result;
     absl::Status fault;  // why we killed it, or why it could not be started
     bool not_started = false;
     std::optional<WorkerExit> exit;
-    std::optional<JobOutcome> outcome;  // decided, perhaps not written yet
-    SteadyTime next_try;                // of writing it
+    std::optional<JobOutcome> outcome;  // decided, but perhaps not written yet
+    SteadyTime next_try;                // to write it
   };
 
   Supervisor(const JobQueueOptions& options, JobLedger& ledger, SupervisorHooks hooks, Clock& clock,
@@ -80,7 +80,7 @@ class Supervisor {
   void AskToStop(Running& running);
   void CheckDeadlines(Running& running);
   void Fault(Running& running, absl::Status status);
-  // True when the job's end is written and the entry can go.
+  // True if the job's end has been written and the entry can be removed.
   bool Settle(Running& running);
   absl::Status WriteEnd(Running& running);
   absl::Status PutBack(const Running& running);

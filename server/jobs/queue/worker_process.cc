@@ -27,10 +27,10 @@ namespace lfm2 {
 namespace {
 
 constexpr int64_t kMaxLogBytes = 1 << 20;
-constexpr int kLowestSpareFd = 10;  // descriptors of the child-to-be stay clear of 0 to 3
+constexpr int kLowestSpareFd = 10;  // descriptors for the child must not be 0 to 3
 constexpr unsigned kCloseRangeCloexec = 1u << 2;
 
-// All of the daemon's environment that a worker sees.
+// The only variables of the daemon's environment that a worker gets.
 constexpr std::array kInherited = {"PATH=",
                                    "HOME=",
                                    "LANG=",
@@ -58,7 +58,8 @@ absl::StatusOr<Descriptor> Spare(Descriptor fd, std::string_view what) {
   return moved;
 }
 
-// What the child needs, made before the fork: after it only async-signal-safe calls are allowed.
+// Data for the child, prepared before the fork, because after it only async-signal-safe calls are
+// allowed.
 struct Launch {
   std::string program;
   std::vector<std::string> environment;
@@ -101,8 +102,8 @@ void PreferAsOomVictim() {
       dup2(launch.log.get(), STDERR_FILENO) < 0 || dup2(launch.socket.get(), kWorkerSocket) < 0) {
     Fail(launch);
   }
-  // Whatever a library of the daemon left open without O_CLOEXEC. Older kernels do not know the
-  // flag; ours all have it set.
+  // Closes descriptors that a library of the daemon opened without O_CLOEXEC. Older kernels do not
+  // support this call; our own descriptors all have O_CLOEXEC.
   syscall(SYS_close_range, kWorkerSocket + 1, UINT_MAX, kCloseRangeCloexec);
   setpriority(PRIO_PROCESS, 0, launch.nice);
   PreferAsOomVictim();
@@ -138,7 +139,7 @@ absl::Status Prepare(const WorkerCommand& command, Descriptor socket, Descriptor
   return absl::OkStatus();
 }
 
-// 0 when the child got as far as its program, else its errno.
+// Returns 0 if the child has started its program, else its errno.
 int AwaitExec(const Descriptor& pipe) {
   int code = 0;
   ssize_t got = 0;
@@ -165,7 +166,7 @@ std::vector<std::string> WorkerEnvironment(int64_t threads) {
       if (std::string_view(*entry).substr(0, name.size()) == name) environment.emplace_back(*entry);
     }
   }
-  // An idle OpenMP thread that spins takes the core from the daemon, whose latency is what matters.
+  // A spinning idle OpenMP thread would take a core from the daemon, whose latency matters more.
   environment.emplace_back("OMP_WAIT_POLICY=PASSIVE");
   if (threads > 0) environment.push_back("OMP_NUM_THREADS=" + std::to_string(threads));
   return environment;
@@ -213,14 +214,14 @@ WorkerProcess::~WorkerProcess() {
 
 void WorkerProcess::Kill() {
   if (exit_) return;
-  // The group may not exist yet when the child has only just been forked.
+  // The group may not exist yet directly after the fork.
   if (kill(-pid_, SIGKILL) != 0) kill(pid_, SIGKILL);
 }
 
 std::optional<WorkerExit> WorkerProcess::Reap() {
   if (exit_) return exit_;
   siginfo_t info{};
-  // Looked at first and reaped after its group is dead: until then the number cannot be another's.
+  // Not reaped until its group has been killed, because until then its process id cannot be reused.
   if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
       info.si_pid != pid_) {
     return std::nullopt;

@@ -24,7 +24,7 @@ absl::Status Malformed(std::string_view what) {
   return Error(Reason::kInternal, "stored or received bytes are not a valid " + std::string(what));
 }
 
-// A number of an enumeration that is none of its values is malformed.
+// An enumeration with an unknown number is malformed.
 template <class Plain>
 absl::Status Take(std::optional<Plain> value, std::string_view what, Plain& out) {
   if (!value) return Malformed(what);

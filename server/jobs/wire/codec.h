@@ -1,6 +1,6 @@
-// Jobs, events and messages as bytes and back (proto/lfm2/internal/worker.proto). The .cc is the
-// only file that sees it. Thread rule: pure functions. Equal values give equal bytes. Decoding
-// checks every enumeration; bytes that are not a message are kInternal.
+// Encodes jobs, events and messages as bytes and decodes them (proto/lfm2/internal/worker.proto,
+// which only the .cc uses). Thread rule: pure functions. Equal values give equal bytes. Decoding
+// checks every enumeration and returns kInternal for malformed bytes.
 #pragma once
 
 #include <string>

@@ -15,12 +15,12 @@ inline constexpr uint32_t kMaxFrameBytes = 32 << 20;
 
 std::string MakeFrame(std::string_view payload);
 
-// Bytes as they come in, whole payloads out.
+// Takes bytes as they arrive; returns whole payloads.
 class FrameBuffer {
  public:
   void Append(std::string_view bytes) { buffer_.append(bytes); }
-  // nullopt: more bytes are needed. kInternal for a length over kMaxFrameBytes: the stream cannot
-  // be followed any more.
+  // nullopt: more bytes are needed. kInternal for a length over kMaxFrameBytes, after which the
+  // stream cannot be read.
   absl::StatusOr<std::optional<std::string>> Next();
 
  private:

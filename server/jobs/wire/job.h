@@ -1,5 +1,5 @@
-// A job as plain data: what was asked, where it stands, what happened. No protobuf, no LibTorch;
-// codec.{h,cc} makes bytes.
+// A job as plain data: its spec, its state and its events. No protobuf, no LibTorch; codec.{h,cc}
+// encodes it.
 #pragma once
 
 #include <cstdint>
@@ -27,24 +27,24 @@ struct NamedFile {
   std::string dataset;  // "sha256:<hex>"
 };
 
-// Where weights or a tokenizer come from, resolved when the job was accepted: versions never change
-// afterwards.
+// The source of weights or a tokenizer, resolved when the job was accepted, so versions do not
+// change afterwards.
 struct SourceSpec {
   enum class Kind { kNone, kFolder, kFiles, kBytes };
   Kind kind = Kind::kNone;
-  std::string name;              // as shown: "ckpt@v1", "hf:org/name@<commit>"
+  std::string name;              // for display: "ckpt@v1", "hf:org/name@<commit>"
   std::string directory;         // kFolder
   std::vector<NamedFile> files;  // kFiles
 };
 
 struct JobSpec {
   JobKind kind = JobKind::kTrain;
-  std::string model_name;  // that the job makes, or (export) exports
+  std::string model_name;  // of the model that the job makes or exports
   SourceSpec source;       // weights to start from, or to export
   SourceSpec tokenizer;
   ModelShape shape;
   bool partial = false;
-  uint64_t seed = 0;  // of fresh tensors
+  uint64_t seed = 0;  // for fresh tensors
   TrainSpec train;
   std::vector<NamedFile> datasets;
   ExportFormat export_format = ExportFormat::kNpz;
@@ -54,9 +54,9 @@ struct JobSpec {
 struct StateChange {
   JobState state = JobState::kQueued;
   int64_t attempt = 1;
-  absl::Status status;              // why, when FAILED or QUARANTINED, or why it was queued again
-  std::string result_version;       // when SUCCEEDED
-  std::vector<ExportedFile> files;  // of an export, when SUCCEEDED
+  absl::Status status;              // why it is FAILED or QUARANTINED, or was queued again
+  std::string result_version;       // if SUCCEEDED
+  std::vector<ExportedFile> files;  // of an export, if SUCCEEDED
 };
 
 struct Progress {
@@ -72,7 +72,7 @@ using JobEventBody = std::variant<StateChange, StepMetrics, EvalMetrics, Checkpo
                                   Progress, ConversionReport>;
 
 struct JobEvent {
-  int64_t seq = 0;  // from 1, without a gap, across restarts
+  int64_t seq = 0;  // from 1, without gaps, also across restarts
   int64_t at_ms = 0;
   JobEventBody body;
 };

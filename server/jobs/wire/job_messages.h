@@ -1,6 +1,6 @@
-// What v1's messages say of a job, as plain data and back: the one converter for requests, the job
-// store and the workers. ToProto sets every field that its struct has. FromProto is the way back;
-// nullopt for a number that is no value. Thread rule: pure functions. No gRPC.
+// Converts v1's messages about jobs to plain data and back, for requests, the job store and the
+// workers. ToProto sets every field of its struct. FromProto returns nullopt for an unknown
+// enumeration number. Thread rule: pure functions. No gRPC.
 #pragma once
 
 #include <optional>
@@ -45,11 +45,10 @@ ExportedFile FromProto(const v1::ExportedFile& file);
 v1::NamedDataset ToProto(const NamedFile& file);
 NamedFile FromProto(const v1::NamedDataset& file);
 
-// Called for each field that is no value: its name, and what is wrong with it. Ranges are not
-// looked at.
+// Called for each invalid field with its name and the fault. Does not check ranges.
 using FieldFault = absl::FunctionRef<void(std::string_view field, const std::string& fault)>;
 
-// What is unset leaves `out` as it is.
+// Unset fields do not change `out`.
 v1::ModelShape ToProto(const ModelShape& shape);
 void FromProto(const v1::ModelShape& shape, ModelShape& out, FieldFault fault);
 

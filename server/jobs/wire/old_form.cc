@@ -17,10 +17,10 @@ using google::protobuf::FieldDescriptor;
 constexpr const char* kDtypes[] = {"auto", "float32", "bfloat16"};
 
 absl::Status Malformed() {
-  return Error(Reason::kInternal, "stored bytes are no message of an older program");
+  return Error(Reason::kInternal, "stored bytes are not a message of an older program");
 }
 
-// A number that stands where there is a name now: its wire type is not the name's, so it is an
+// The number in a field that is a name now: its wire type differs from the name's, so it is an
 // unknown field.
 std::optional<uint64_t> NumberAt(const google::protobuf::Message& message, int field) {
   const auto& unknown = message.GetReflection()->GetUnknownFields(message);
@@ -33,7 +33,7 @@ std::optional<uint64_t> NumberAt(const google::protobuf::Message& message, int f
   return std::nullopt;
 }
 
-// Left out meant 0, where it means the default now.
+// An absent option meant 0; now it means the default.
 void SetWhatIsZero(v1::TrainOptions& options) {
   const auto* reflection = options.GetReflection();
   const auto* descriptor = options.GetDescriptor();

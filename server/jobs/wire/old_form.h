@@ -1,6 +1,6 @@
-// Specs and events as programs of before the store's second schema wrote them, made into what
-// codec.h reads. Their messages had the numbers of today's fields; their enumerations began at 0,
-// options that are 0 were left out, and three names were numbers. Thread rule: pure functions.
+// Converts specs and events from programs before the store's second schema to the form that codec.h
+// reads. Their messages had the field numbers of today; but their enumerations began at 0, options
+// that are 0 were left out, and three names were numbers. Thread rule: pure functions.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace lfm2 {
 
-// kInternal for bytes that are no such message.
+// kInternal for bytes that are not such a message.
 absl::StatusOr<JobSpec> DecodeOldJobSpec(std::string_view bytes);
 absl::StatusOr<JobEvent> DecodeOldJobEvent(std::string_view bytes);
 

@@ -1,10 +1,10 @@
-// How deep a plan of a training job looks.
+// How thorough a plan of a training job is.
 #pragma once
 
 namespace lfm2 {
 
 enum class PlanDepth {
-  kRefusalsOnly,  // reads no more of the data than a refusal needs; what the data would tell stays
+  kRefusalsOnly,  // reads only the data needed for a refusal; values that depend on the data stay
                   // 0
   kFull
 };

@@ -23,7 +23,7 @@ void WorkerChannel::Flush() {
     const ssize_t sent = send(fd_, unsent_.data(), unsent_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) {
-      // A worker that is gone shows at the receiving side; what was meant for it is moot.
+      // The receiving side detects a dead worker; its unsent messages are dropped.
       if (errno != EAGAIN && errno != EWOULDBLOCK) unsent_.clear();
       return;
     }

@@ -1,4 +1,4 @@
-// The daemon's end of a worker's socket pair: never blocks. Thread rule: one thread at a time. Owns
+// The daemon's end of a worker's socket pair. Never blocks. Thread rule: one thread at a time. Owns
 // the descriptor.
 #pragma once
 
@@ -21,13 +21,13 @@ class WorkerChannel {
   int fd() const { return fd_; }
   bool closed() const {
     return closed_;
-  }  // the worker has closed its end, and all it sent was received
+  }  // the worker has closed its end, and everything that it sent has been received
   bool wants_write() const { return !unsent_.empty() && !closed_; }
 
-  void Send(std::string_view payload);  // queued when the socket is full
+  void Send(std::string_view payload);  // queued if the socket is full
   void Flush();
-  // Appends the messages that are there, up to about 1 MiB a call. kInternal when the stream makes
-  // no sense.
+  // Appends the available messages, up to about 1 MiB per call. kInternal if the stream is
+  // malformed.
   absl::Status Receive(std::vector<std::string>& messages);
 
  private:

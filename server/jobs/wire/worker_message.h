@@ -1,4 +1,4 @@
-// What the daemon and a worker say to each other, as plain data; codec.{h,cc} makes bytes.
+// The messages between the daemon and a worker as plain data; codec.{h,cc} encodes them.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace lfm2 {
 
-// First message to a worker: everything that it needs to know.
+// The first message to a worker: everything that it needs.
 struct Order {
   std::string job_id;
   int64_t fencing_token = 0;
@@ -34,12 +34,12 @@ using ToWorker = std::variant<Order, StopRequest, LeaseGrant>;
 
 struct Heartbeat {};
 
-// The worker's last message. A train or init job leaves its model in job_dir/result, an export its
-// files in job_dir/export.
+// The worker's last message. A train or init job's model is in job_dir/result, an export's files
+// are in job_dir/export.
 struct WorkerResult {
   absl::Status status;
   std::vector<ExportedFile> files;
-  bool stopped = false;  // ended by a stop request, with its checkpoint kept
+  bool stopped = false;  // ended by a stop request; its checkpoint is kept
   std::string tokenizer_sha256, tokenizer_kind;
 };
 

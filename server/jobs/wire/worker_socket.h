@@ -1,4 +1,4 @@
-// Where a worker finds its end of the socket pair. Thread rule: a constant.
+// The descriptor of a worker's end of the socket pair. Thread rule: a constant.
 #pragma once
 
 namespace lfm2 {

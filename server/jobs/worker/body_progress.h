@@ -1,5 +1,5 @@
-// Progress of work that goes tensor by tensor: told a few times a second, and where a stop request
-// is heard.
+// Progress of work that goes tensor by tensor: reported a few times per second; also checks for a
+// stop request.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace lfm2 {
 
-// The function that ConvertModel and ExportModel call. Asked to stop, it ends the process with a
-// stopped result: what lies aside is removed with the job's folder.
+// Makes the function that ConvertModel and ExportModel call. After a stop request it ends the
+// process with a stopped result; temporary files are removed with the job's folder.
 std::function<void(int64_t, int64_t)> TensorProgress(WorkerLink& link);
 
 }  // namespace lfm2

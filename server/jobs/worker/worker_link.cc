@@ -54,7 +54,7 @@ absl::Status WorkerLink::ReceiveOrder() {
   if (order == nullptr)
     return Error(Reason::kInternal, "the daemon's first message is not an order");
   if (order->heartbeat.count() <= 0 || order->lease.count() <= 0) {
-    return Error(Reason::kInternal, "the order has no heartbeat or no lease");
+    return Error(Reason::kInternal, "the order lacks the heartbeat or the lease");
   }
   order_ = std::move(*order);
   MutexLock lock(lease_mutex_);
@@ -92,7 +92,7 @@ bool WorkerLink::MayPublish() {
 
 void WorkerLink::Beat() {
   {
-    // Before sending: the answer counts from here, however late it is read.
+    // Taken before sending, because the lease counts from here, however late the answer is read.
     MutexLock lock(lease_mutex_);
     unanswered_.push_back(options_.clock->Now());
   }

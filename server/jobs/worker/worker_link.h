@@ -1,10 +1,10 @@
-// The worker's end of the socket pair: takes the order, tells what happens, keeps the lease. A
-// thread of its own sends heartbeats and hears stop requests, so a long step neither loses the
-// lease nor delays a stop.
+// The worker's end of the socket pair: receives the order, reports events, keeps the lease. A
+// separate thread sends heartbeats and receives stop requests, so a long step does not lose the
+// lease or delay a stop.
 //
-// Publishing is allowed while the newest answered heartbeat was sent less than a lease ago: a
-// process that was stopped or starved for longer publishes nothing until the daemon has answered
-// anew. When the daemon is gone `on_lost` is called.
+// Publishing is allowed while the newest answered heartbeat was sent less than a lease ago. A
+// process that was stopped or starved for longer cannot publish until the daemon answers again. If
+// the daemon is gone, `on_lost` is called.
 //
 // Thread rule: any thread.
 #pragma once
@@ -26,7 +26,7 @@
 namespace lfm2 {
 
 struct WorkerLinkOptions {
-  std::function<void()> on_lost;  // must not return to work
+  std::function<void()> on_lost;  // must not continue the job
   // set by a signal handler; counts as a stop request
   const std::atomic<bool>* stop_signal = nullptr;
   Clock* clock = &Clock::Real();
@@ -34,8 +34,8 @@ struct WorkerLinkOptions {
 
 class WorkerLink : public TrainReporter {
  public:
-  // Waits for the order. Owns the socket from here on. kInternal when the daemon says something
-  // else or nothing.
+  // Waits for the order and takes ownership of the socket. kInternal if the daemon closes the link
+  // or sends another message first.
   static absl::StatusOr<std::unique_ptr<WorkerLink>> Connect(int socket, WorkerLinkOptions options);
   ~WorkerLink() override;
 

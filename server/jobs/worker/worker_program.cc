@@ -61,7 +61,7 @@ int RunWorker(const JobBody& body) {
   CatchSignals();
   WorkerLinkOptions options;
   options.stop_signal = &stop_signal;
-  // No destructors: other threads are at work, and nothing that they do may be kept.
+  // Skips destructors, because other threads are still running and their work must not be kept.
   options.on_lost = [] { _exit(kWorkerLostDaemon); };
   absl::StatusOr<std::unique_ptr<WorkerLink>> link =
       WorkerLink::Connect(kWorkerSocket, std::move(options));
