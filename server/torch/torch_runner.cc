@@ -36,7 +36,7 @@ absl::Status InternalError() {
   return Error(Reason::kInternal, "the model failed while it ran; the log has the detail");
 }
 
-// What LibTorch says goes to the log only: it may name files of this machine.
+// LibTorch's message is only logged, because it may contain file names of this machine.
 absl::Status StatusOfFailure(at::Device device, const std::string& detail) {
   const Reason reason = ReasonOfTorchFailure(detail, device.is_cuda());
   if (reason == Reason::kOutOfMemory || reason == Reason::kGpuOutOfMemory) {
@@ -62,7 +62,7 @@ absl::Status Caught(at::Device device, Work&& work) {
   }
 }
 
-// After some faults all that a process asks of a GPU fails; others are one call's own.
+// After some faults all later GPU calls of the process fail; others affect only one call.
 absl::Status ConfirmGpuFault(at::Device device, absl::Status fault) {
   const absl::Status now = Caught(device, [&] {
     const c10::InferenceMode inference;
@@ -70,12 +70,12 @@ absl::Status ConfirmGpuFault(at::Device device, absl::Status fault) {
     return absl::OkStatus();
   });
   if (DetailsOf(now).reason == Reason::kGpuFault) return fault;
-  Log(LogLevel::kError, "the GPU failed and goes on",
+  Log(LogLevel::kError, "a GPU call failed; the GPU still responds",
       {{"device", device.str()}, {"detail", std::string(fault.message())}});
   return InternalError();
 }
 
-// The border of exceptions. kGpuFault: only a new process helps.
+// Converts exceptions to Status. kGpuFault: the process must be restarted.
 template <typename Work>
 absl::Status Guarded(at::Device device, Work&& work) {
   absl::Status status = Caught(device, work);
@@ -156,7 +156,7 @@ absl::StatusOr<NewState> TorchRunner::Start(const StateRequest& request) {
   return fresh;
 }
 
-// What one request alone can be refused for before a pass.
+// Checks before a pass for errors that affect only one request.
 absl::Status TorchRunner::Admit(RunnerState& state, std::span<const int32_t> tokens) {
   LFM2_RETURN_IF_ERROR(CheckTokens(tokens, decoder_.config().vocab_size));
   if (cuda_ == nullptr) return absl::OkStatus();
@@ -168,8 +168,9 @@ at::Tensor TorchRunner::ToDevice(const std::vector<int64_t>& values) const {
   return torch::tensor(values, at::kLong).to(device());
 }
 
-// When the pass throws, the states of all its sequences are half advanced: kBatch for all of them.
-// What one request alone can cause is found before (token ids) or after it (logits).
+// If the pass throws, the states of all its sequences are partly advanced, so all get kBatch.
+// Errors that only one request can cause are found before the pass (token ids) or after it
+// (logits).
 std::vector<StepOutput> TorchRunner::Step(std::span<const StepItem> items) {
   std::vector<StepOutput> outputs(items.size());
   std::vector<size_t> batch, singles;
@@ -218,7 +219,7 @@ absl::Status TorchRunner::RunSingles(std::span<const StepItem> items,
 void TorchRunner::RunBatch(std::span<const StepItem> items, const std::vector<size_t>& batch,
                            std::vector<StepOutput>& outputs) const {
   std::vector<int64_t> tokens;
-  std::vector<int64_t> rows;    // of [T]: those that are sampled
+  std::vector<int64_t> rows;    // rows of [T] that are sampled
   std::vector<size_t> sampled;  // their items
   ForwardBatch forward;
   for (const size_t i : batch) {
@@ -287,11 +288,11 @@ DType StoredDType(const TensorArchive& archive) {
 }
 
 void LogPlainDecoding(const absl::Status& reason) {
-  Log(LogLevel::kWarning, "decoding with LibTorch's operators alone",
+  Log(LogLevel::kWarning, "decoding only with LibTorch's operators",
       {{"reason", std::string(reason.message())}});
 }
 
-// The kernels that decode on this device; null: LibTorch's own.
+// The kernels for decoding on this device; null: LibTorch's kernels.
 const Lfm2CudaFunctions* KernelsFor(at::Device device, const TorchOptions& options) {
   if (options.kernels != nullptr || !device.is_cuda()) return options.kernels;
   const absl::StatusOr<const Lfm2CudaFunctions*> library = OpenCudaLibrary();
@@ -300,7 +301,7 @@ const Lfm2CudaFunctions* KernelsFor(at::Device device, const TorchOptions& optio
   return nullptr;
 }
 
-// Null where the kernels do not run on this GPU, or not with this model.
+// Null if the kernels do not support this GPU or this model.
 absl::StatusOr<std::unique_ptr<CudaDecoder>> MakeCudaDecoder(
     const ModelConfig& config, const std::shared_ptr<Weights>& weights,
     const TorchOptions& torch_options) {
@@ -357,7 +358,7 @@ absl::StatusOr<std::string> ResolveDevice(const std::string& name) {
   absl::Status why_cpu;
   LFM2_ASSIGN_OR_RETURN(const at::Device device, OpenDevice(name, &why_cpu));
   if (!why_cpu.ok()) {
-    Log(LogLevel::kWarning, "serving on the CPU of a machine with an NVIDIA driver",
+    Log(LogLevel::kWarning, "serving on the CPU although there is an NVIDIA driver",
         {{"reason", std::string(why_cpu.message())}});
   }
   return device.str();

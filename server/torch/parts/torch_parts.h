@@ -1,10 +1,10 @@
 // The parts of the daemon that need LibTorch: serving on CUDA, and planning a job before it runs.
 // They are in liblfm2_torch.so, which is opened at its first use, so that a daemon that serves on
-// the CPU neither waits for LibTorch to load nor holds it in memory.
+// the CPU does not load LibTorch.
 //
-// The library must come from the same build as the program: symbols that both contain resolve to
-// the program's copy, so there is only one log and one of each counter. Thread rule: any thread.
-// The library stays open for the life of the process.
+// The library must come from the same build as the program: symbols in both resolve to the
+// program's copy, so that there is only one log and one of each counter. Thread rule: any thread.
+// The library stays open until the process ends.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +26,11 @@ struct TorchParts {
   decltype(&ProbeSource) probe_source;
 };
 
-// Opens the file that LFM2_TORCH_LIBRARY names, else the one in the program's folder. kUnsupported
-// when it does not exist, cannot be opened (with the linker's message), or is from another build.
+// Opens the file named by LFM2_TORCH_LIBRARY, else the one in the program's folder. kUnsupported if
+// it does not exist, cannot be opened (with the linker's message), or is from another build.
 absl::StatusOr<const TorchParts*> OpenTorchParts();
 
 }  // namespace lfm2
 
-// The function that the library exports.
+// The function exported by the library.
 extern "C" const lfm2::TorchParts* lfm2_torch_parts();
