@@ -127,7 +127,7 @@ def arguments():
             chosen = text.split(",")
             unknown = [c for c in chosen if c not in of]
             if unknown:
-                raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(of)}")
+                raise argparse.ArgumentTypeError(f"{unknown[0]} is not one of {', '.join(of)}")
             return chosen
         return parse
 
