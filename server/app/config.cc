@@ -282,8 +282,8 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources) {
                          auto origin_of) -> absl::Status {
     for (const auto& [key, text] : values) {
       const std::string origin = origin_of(key);
-      const auto row =
-          std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.key == key; });
+      const auto row = std::find_if(rows.begin(), rows.end(),
+                                    [&name = key](const Row& r) { return r.key == name; });
       if (row == rows.end()) return UnknownKey(rows, key, origin);
       LFM2_RETURN_IF_ERROR(Set(*row, text, origin));
       origins[key] = origin;
