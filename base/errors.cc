@@ -74,7 +74,7 @@ constexpr ReasonSpec kReasons[] = {
     {Reason::kWrongState, "WRONG_STATE", Code::kFailedPrecondition,
      "The job or model is not in a state that allows the call.", "Check its state first."},
     {Reason::kUnsupported, "UNSUPPORTED", Code::kFailedPrecondition,
-     "This model or build does not support the request.", "The message says what does."},
+     "This model or build does not support the request.", "The message says what is supported."},
     {Reason::kInsufficientDisk, "INSUFFICIENT_DISK", Code::kFailedPrecondition,
      "The disk has less free space than the work needs.", "Free disk space in data_dir."},
     {Reason::kDiskFull, "DISK_FULL", Code::kResourceExhausted, "The disk is full.",

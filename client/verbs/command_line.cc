@@ -63,7 +63,8 @@ std::string RenamedVariable(const CLI::App& app) {
                                    std::pair("--token_file", "TOKEN_FILE")}) {
     const std::string old = absl::StrCat("LFM2_", name);
     // NOLINTNEXTLINE(concurrency-mt-unsafe): the environment does not change
-    if (std::getenv(old.c_str()) == nullptr || app.get_option(flag)->count() > 0) continue;
+    const char* value = std::getenv(old.c_str());
+    if (value == nullptr || *value == '\0' || app.get_option(flag)->count() > 0) continue;
     return absl::StrCat(old, " is not read any more: name it LFM2CTL_", name);
   }
   return "";

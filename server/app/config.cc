@@ -302,6 +302,10 @@ absl::StatusOr<LoadedConfig> LoadConfig(const ConfigSources& sources) {
       continue;
     }
     const std::string key = EnvironmentKey(variable);
+    // Blanking a variable is how a unit or a compose file takes it back.
+    const bool known =
+        std::any_of(rows.begin(), rows.end(), [&key](const Row& row) { return row.key == key; });
+    if (text.empty() && !known) continue;
     environment[key] = text;
     variable_of[key] = kEnvironment + variable;
   }

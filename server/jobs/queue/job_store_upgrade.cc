@@ -36,10 +36,14 @@ absl::Status JobStore::UpgradeSpec(const std::string& id) {
   SqliteStatement old(db_, "SELECT spec FROM jobs WHERE id=?");
   old.Text(id);
   LFM2_RETURN_IF_ERROR(old.Step("reading a job").status());
-  LFM2_ASSIGN_OR_RETURN(const JobSpec spec, DecodeOldJobSpec(old.Bytes()));
+  const absl::StatusOr<JobSpec> spec = DecodeOldJobSpec(old.Bytes());
+  if (!spec.ok()) {
+    return Error(Reason::kJobStoreCorrupt, "the spec of job " + id + " cannot be read: " +
+                                               std::string(spec.status().message()));
+  }
   old.Reset();
   SqliteStatement renewed(db_, "UPDATE jobs SET spec=? WHERE id=?");
-  renewed.Blob(EncodeJobSpec(spec)).Text(id);
+  renewed.Blob(EncodeJobSpec(*spec)).Text(id);
   return renewed.Step("changing a job").status();
 }
 

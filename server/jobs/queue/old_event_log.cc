@@ -32,9 +32,10 @@ absl::StatusOr<OldEventLog> OldEventLog::Open(const std::filesystem::path& path)
   const std::filesystem::file_status status = std::filesystem::symlink_status(path, error);
   if (status.type() == std::filesystem::file_type::not_found) return log;
   if (!std::filesystem::is_regular_file(status)) {
-    return Error(Reason::kStorageIoError, "the events of job " +
-                                              path.parent_path().filename().string() +
-                                              " cannot be read: " + error.message());
+    return Error(Reason::kStorageIoError,
+                 "the events of job " + path.parent_path().filename().string() +
+                     " cannot be read: " + path.filename().string() + ": " +
+                     (error ? error.message() : "is not a regular file"));
   }
   if (std::filesystem::file_size(path, error) == 0) return log;
   LFM2_ASSIGN_OR_RETURN(log.file_, MappedFile::Open(path));

@@ -370,6 +370,10 @@ TEST(GlobalFlags, AnOldNameOfAVariableIsRefusedWhereItWouldCount) {
     EXPECT_THAT(outcome.err,
                 HasSubstr("LFM2_" + name + " is not read any more: name it LFM2CTL_" + name));
   }
+  {
+    const Variable blank("LFM2_TOKEN_FILE", "");
+    EXPECT_EQ(RunCtl(server, {"model", "list"}).code, 0);
+  }
   const Variable old("LFM2_SERVER", "127.0.0.1:1");
   EXPECT_EQ(RunCtl(server, {"model", "list"}).code, 0);
   EXPECT_EQ(RunCtl({"version"}).code, 0);

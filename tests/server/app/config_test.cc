@@ -71,6 +71,7 @@ TEST(Config, LeavesVariablesThatAreNotKeysToThoseWhoReadThem) {
   EXPECT_EQ(DetailsOf(client.status()).reason, Reason::kConfigInvalid);
   EXPECT_THAT(std::string(client.status().message()), HasSubstr("environment LFM2_SERVER: "));
   EXPECT_THAT(std::string(client.status().message()), HasSubstr("begin with LFM2CTL_"));
+  EXPECT_TRUE(LoadConfig({"", {{"LFM2_SERVER", ""}}, {}}).ok());
 }
 
 TEST(Config, GuessingIsOnUntilItIsTurnedOff) {

@@ -1,5 +1,6 @@
 // A store that the programs of ea349ee wrote (tests/goldens/jobs), opened by today's.
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 
 #include <cctype>
 #include <filesystem>
@@ -301,6 +302,20 @@ TEST_F(JobStoreUpgradeTest, HappensOnceAndTakesTheOldFilesAway) {
   Open();
   EXPECT_EQ(Unordered(Said(Get(id))), Unordered(JobNamed("train")));
   EXPECT_EQ(Events(id).size(), 18u);
+}
+
+// The daemon serves models without the job store where its reason is JOB_STORE_CORRUPT.
+TEST_F(JobStoreUpgradeTest, ASpecThatCannotBeReadNamesItsJob) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((options.data_dir / "jobs.sqlite3").c_str(), &db), SQLITE_OK);
+  const std::string change = "UPDATE jobs SET spec=x'ffffff' WHERE id='" + IdOf("queued") + "'";
+  EXPECT_EQ(sqlite3_exec(db, change.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+  models = ModelStore::Open(options.data_dir / "models", options.data_dir / "hf").value();
+  datasets = DatasetStore::Open(options.data_dir / "datasets", limits, *clock).value();
+  const auto opened = JobQueue::Open(options, limits, *models, *datasets, *clock);
+  EXPECT_EQ(DetailsOf(opened.status()).reason, Reason::kJobStoreCorrupt) << opened.status();
+  EXPECT_NE(opened.status().message().find(IdOf("queued")), std::string_view::npos);
 }
 
 TEST_F(JobStoreUpgradeTest, AnUpgradeThatFailsLeavesTheStoreAsItWas) {

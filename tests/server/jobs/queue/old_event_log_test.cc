@@ -57,7 +57,9 @@ TEST_F(OldEventLogTest, ALengthThatLiesIsNoEvent) {
 
 TEST_F(OldEventLogTest, WhatIsNotAFileIsAnError) {
   std::filesystem::create_directory(path);
-  EXPECT_FALSE(OldEventLog::Open(path).ok());
+  const absl::Status status = OldEventLog::Open(path).status();
+  EXPECT_EQ(DetailsOf(status).reason, Reason::kStorageIoError);
+  EXPECT_NE(status.message().find("is not a regular file"), std::string_view::npos) << status;
 }
 
 }  // namespace
