@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
 #include "tests/server/fakes/temp_directory.h"
 
 namespace lfm2 {
