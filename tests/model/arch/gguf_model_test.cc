@@ -96,7 +96,7 @@ TEST(GgufModel, RefusesOtherArchitecturesAndTensors) {
     const std::string file = File({lfm2}, {Info(name, {1}, 0, 0)}, 4);
     auto parsed = ParseGguf("f.gguf", Bytes(file));
     ASSERT_TRUE(parsed.ok()) << parsed.status();
-    EXPECT_SAYS("not one of lfm2's", ModelFromGguf("f.gguf", *parsed).status());
+    EXPECT_SAYS("is not a tensor of lfm2 models", ModelFromGguf("f.gguf", *parsed).status());
   }
   const std::string two =
       File({lfm2},
