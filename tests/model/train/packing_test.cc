@@ -41,7 +41,6 @@ TEST(RowPacker, PredictsEveryTokenButADocumentsFirstExactlyOnceAnEpoch) {
   const RowPacker packer = RowPacker::Create(tokens, ends, 8, 0.0, 4).value();
   EXPECT_EQ(packer.train_rows(), 13);
   std::multiset<int64_t> predicted;
-  Cursor cursor;
   for (int64_t row = 0; row < packer.train_rows(); ++row) {
     const PackedBatch batch = packer.Pack(std::vector<int64_t>{row});
     EXPECT_EQ(static_cast<int64_t>(batch.rows.size()), packer.TargetsOf(row));
