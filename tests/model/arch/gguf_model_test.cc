@@ -102,7 +102,7 @@ TEST(GgufModel, RefusesOtherArchitecturesAndTensors) {
       File({lfm2},
            {Info("output_norm.weight", {1}, 0, 0), Info("token_embd_norm.weight", {1}, 0, 32)}, 36);
   auto twice = ParseGguf("f.gguf", Bytes(two));
-  EXPECT_SAYS("second model.embedding_norm", ModelFromGguf("f.gguf", *twice).status());
+  EXPECT_SAYS("is a duplicate of model.embedding_norm", ModelFromGguf("f.gguf", *twice).status());
 }
 
 TEST(GgufModel, RefusesMetadataThatMakeNoConfig) {
